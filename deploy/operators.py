@@ -1,0 +1,88 @@
+"""What each operator is, read from plugins/operators.toml, and its portable body."""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING, Any, Literal
+
+from models.errors import EnvironmentFault
+
+if TYPE_CHECKING:
+    import onnx
+
+DOMAIN = "adroit"
+
+
+@dataclass(frozen=True)
+class Value:
+    """An input or output: its name, the symbols of its dimensions, and its type where it is not the operator's."""
+
+    name: str
+    shape: tuple[str, ...]
+    type: str | None = None
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """An attribute: "int" or "ints" (then of `length` values), each within [minimum, maximum]."""
+
+    name: str
+    type: Literal["int", "ints"]
+    minimum: int
+    maximum: int
+    length: int = 1
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator of the domain `adroit`, as operators.toml describes it."""
+
+    name: str
+    version: int
+    summary: str
+    source: str
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    types: tuple[str, ...]
+    attributes: Mapping[str, Attribute]
+
+
+def plugin_files() -> Traversable:
+    """The folder that the build installs: operators.toml, portable/, and the native libraries."""
+    folder = resources.files("deploy") / "native"
+    if not (folder / "operators.toml").is_file():
+        raise EnvironmentFault(
+            "adroit is not installed: deploy/native/operators.toml is missing", hint="run `pip install .` in the repository"
+        )
+    return folder
+
+
+@functools.cache
+def operators() -> Mapping[str, Operator]:
+    """All operators by name."""
+    described = tomllib.loads((plugin_files() / "operators.toml").read_text())
+    return {name: _operator(name, entry) for name, entry in described["operators"].items()}
+
+
+def _operator(name: str, entry: Mapping[str, Any]) -> Operator:
+    def values(key: str) -> tuple[Value, ...]:
+        return tuple(Value(v["name"], tuple(v["shape"]), v.get("type")) for v in entry[key])
+
+    attributes = {key: Attribute(key, **value) for key, value in entry.get("attributes", {}).items()}
+    return Operator(
+        name, entry["version"], entry["summary"], entry["source"], values("inputs"), values("outputs"),
+        tuple(entry["types"]), attributes,
+    )
+
+
+@functools.cache
+def portable_body(name: str) -> onnx.FunctionProto:
+    """The operator as an ONNX function of standard operators (plugins/portable/<name>.onnx.txt)."""
+    import onnx.parser
+
+    return onnx.parser.parse_function((plugin_files() / "portable" / f"{name}.onnx.txt").read_text())

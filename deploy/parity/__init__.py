@@ -1,0 +1,1 @@
+"""Does a deployment compute what the PyTorch module computes?"""

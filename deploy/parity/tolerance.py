@@ -1,0 +1,80 @@
+"""How far a correct implementation may be from the exact result.
+
+The limit follows the arithmetic, not a constant:
+
+    limit = u_out * |y| + c * g(K) * u_accumulator * A
+
+u is the unit round-off of the output's and the accumulator's type, K the number of terms of the
+sum, A the same operator evaluated on absolute values in float64 (so cancellation is paid for and
+nothing else), g(K) = sqrt(K) because rounding errors are independent enough, and c = 4. The
+reference y is computed in float64 from the inputs as already rounded, so that the rounding of the
+input is not blamed on the implementation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+SAFETY = 4.0
+UNIT_ROUNDOFF = {"float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53}
+
+
+def rounding_limit(
+    reference: Array, magnitude: Array, terms: int, output: str = "float32", accumulator: str = "float32"
+) -> Array:
+    """The limit for one operator, element by element, in the reference's unit.
+
+    Args:
+        reference: y in float64.
+        magnitude: A, of y's shape: the sum of the absolute values of all that was added.
+        terms: K, the number of terms added.
+        output, accumulator: keys of UNIT_ROUNDOFF.
+    """
+    sums = SAFETY * np.sqrt(terms) * UNIT_ROUNDOFF[accumulator] * magnitude
+    return np.asarray(UNIT_ROUNDOFF[output] * np.abs(reference) + sums)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One tensor of a deployment against its float64 reference.
+
+    Attributes:
+        used: the largest error as a share of its limit; above 1 the deployment is wrong.
+        worst: index of that element. error, limit, reference, value: its numbers.
+        above_half: share of the elements that use more than half their limit.
+        elements: how many were compared.
+    """
+
+    used: float
+    worst: tuple[int, ...]
+    error: float
+    limit: float
+    reference: float
+    value: float
+    above_half: float
+    elements: int
+
+    @property
+    def passed(self) -> bool:
+        return self.used <= 1.0
+
+
+def compare(value: NDArray[np.floating], reference: Array, limit: Array) -> Comparison:
+    """Compares element by element; all three have one shape. NaN or a wrong shape uses an infinite share."""
+    if value.shape != reference.shape:
+        return Comparison(float("inf"), (), float("inf"), 0.0, float("nan"), float("nan"), 1.0, int(reference.size))
+    error = np.abs(value.astype(np.float64) - reference)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(error == 0.0, 0.0, error / limit)
+    share = np.where(np.isnan(share), np.inf, share)
+    flat = int(share.argmax())
+    worst = tuple(int(i) for i in np.unravel_index(flat, share.shape))
+    return Comparison(
+        float(share[worst]), worst, float(error[worst]), float(limit[worst]), float(reference[worst]),
+        float(value[worst]), float((share > 0.5).mean()), int(share.size),
+    )

@@ -1,0 +1,1 @@
+"""One small interface to everything that runs a deployment."""

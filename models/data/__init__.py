@@ -1,0 +1,1 @@
+"""Images and labels: reading them, and making them a network's input."""

@@ -1,0 +1,131 @@
+"""Reading DATA, as every command takes it.
+
+DATA is a folder of images (flat, or one folder per class), one image, or an `.npz` with `images`
+(uint8, N x H x W x 3) and optionally `labels` (N integers). `FILE.npz:train` reads `train_images`
+and `train_labels` of a file with several parts.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.data.preprocessing import Image, Preprocessing
+from models.errors import UsageError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff"})
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images read one at a time.
+
+    Attributes:
+        names: one a image, unique.
+        load: index to [H,W,3] uint8; raises UsageError for an unreadable image.
+        labels: [N] int64 class indices, or None.
+        class_names: names of the label values where the data tells them.
+    """
+
+    names: Sequence[str]
+    load: Callable[[int], Image]
+    labels: NDArray[np.int64] | None = None
+    class_names: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def first(self, count: int | None) -> ImageSet:
+        """The first `count` images (all if None)."""
+        labels = None if self.labels is None else self.labels[:count]
+        return ImageSet(self.names[:count], self.load, labels, self.class_names)
+
+    def batches(self, preprocessing: Preprocessing, size: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Runs of at most `size` consecutive images of one shape, as [n,C,H,W] float32, with their range."""
+        pending: list[Image] = []
+        start = 0
+        for index in range(len(self)):
+            image = preprocessing.geometry(self.load(index))
+            if pending and (len(pending) == size or pending[0].shape != image.shape):
+                yield slice(start, index), preprocessing.values(np.stack(pending))
+                pending, start = [], index
+            pending.append(image)
+        if pending:
+            yield slice(start, len(self)), preprocessing.values(np.stack(pending))
+
+
+def read_images(data: str | Path, class_names: Sequence[str] | None = None) -> ImageSet:
+    """Opens DATA (see the module's text).
+
+    Args:
+        data: path, or `FILE.npz:part`.
+        class_names: the network's labels; where all class folders are among them, a folder's label
+            is its place there, else its place in alphabetical order.
+
+    Raises:
+        UsageError: nothing there, no image in it, or a file that is not what DATA is.
+    """
+    text = str(data)
+    archive, _, part = text.rpartition(":") if ".npz:" in text else (text, "", "")
+    path = Path(archive)
+    if not path.exists():
+        raise UsageError(f"there is no such data: {path}", hint="DATA is a folder of images, one image, or an .npz file")
+    if path.suffix == ".npz":
+        return _read_archive(path, f"{part}_" if part else "")
+    if path.is_dir():
+        return _read_folder(path, class_names)
+    return ImageSet([path.name], lambda _: read_image(path))
+
+
+def read_image(path: Path) -> Image:
+    """One image file as [H,W,3] uint8 RGB; raises UsageError where it cannot be read."""
+    from PIL import Image as Pillow
+
+    try:
+        with Pillow.open(path) as file:
+            return np.asarray(file.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
+        raise UsageError(f"cannot read image {path}", facts={"reason": error}) from error
+
+
+def _read_folder(path: Path, class_names: Sequence[str] | None) -> ImageSet:
+    folders = sorted(p for p in path.iterdir() if p.is_dir())
+    files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+    if files:
+        return ImageSet([p.name for p in files], lambda i: read_image(files[i]))
+    names = [p.name for p in folders]
+    order = list(class_names) if class_names and set(names) <= set(class_names) else names
+    files = [f for folder in folders for f in sorted(folder.iterdir()) if f.suffix.lower() in SUFFIXES]
+    if not files:
+        raise UsageError(f"no image in {path}", facts={"read": ", ".join(sorted(SUFFIXES))})
+    labels = np.array([order.index(f.parent.name) for f in files], np.int64)
+    return ImageSet([f"{f.parent.name}/{f.name}" for f in files], lambda i: read_image(files[i]), labels, order)
+
+
+def _read_archive(path: Path, prefix: str) -> ImageSet:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            available = ", ".join(archive.files)
+            images = archive[f"{prefix}images"] if f"{prefix}images" in archive else None
+            labels = archive[f"{prefix}labels"] if f"{prefix}labels" in archive else None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UsageError(f"cannot read {path}", facts={"reason": error}) from error
+    if images is None:
+        raise UsageError(
+            f"{path} has no array named {prefix}images", facts={"arrays": available},
+            hint="name a part of the file as FILE.npz:PART, for PART_images and PART_labels",
+        )
+    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or len(images) == 0:
+        raise UsageError(
+            f"{path}: {prefix}images must be uint8 [N,H,W,3] with N >= 1, and is {images.dtype} {list(images.shape)}"
+        )
+    if labels is not None and (labels.shape != images.shape[:1] or labels.dtype.kind not in "iu"):
+        raise UsageError(f"{path}: {prefix}labels must be {len(images)} integers, and is {labels.dtype} {list(labels.shape)}")
+    return ImageSet(
+        [str(i) for i in range(len(images))], lambda i: images[i], None if labels is None else labels.astype(np.int64)
+    )

@@ -1,0 +1,102 @@
+"""How an image becomes a network's input: one code for training, every runtime and serving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import UsageError
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Steps in their order; sizes are (height, width) in pixels.
+
+    Attributes:
+        channels: what the network expects; "gray" is ITU-R 601 luma.
+        resize: None, (height, width) exactly, or the shorter side (bilinear, as Pillow does it).
+        crop: None, or (height, width) cut from the centre.
+        divisor: pixel values 0 to 255 are divided by it (255 or 1).
+        mean, deviation: subtracted, then divided by, per channel.
+    """
+
+    channels: Literal["rgb", "bgr", "gray"] = "rgb"
+    resize: tuple[int, int] | int | None = None
+    crop: tuple[int, int] | None = None
+    divisor: float = 255.0
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    deviation: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """Raises UsageError for fields that are unknown or have an impossible value."""
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise UsageError(f"preprocessing has no field {', '.join(sorted(unknown))}")
+        made = cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+        count = 1 if made.channels == "gray" else 3
+        if made.channels not in ("rgb", "bgr", "gray"):
+            raise UsageError(f"preprocessing: channels is rgb, bgr or gray, not {made.channels!r}")
+        if len(made.mean) != count or len(made.deviation) != count or 0 in made.deviation or made.divisor == 0:
+            raise UsageError(f"preprocessing: mean and deviation need {count} values, and no divisor may be 0")
+        return made
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """The input's height and width where the steps fix them, whatever the image."""
+        if self.crop:
+            return self.crop
+        return self.resize if isinstance(self.resize, tuple) else None
+
+    def geometry(self, image: Image) -> Image:
+        """Resize and crop only: [H,W,3] uint8 in and out."""
+        if self.resize is not None:
+            image = _resized(image, self.resize)
+        if self.crop is not None:
+            image = _centre_crop(image, self.crop)
+        return image
+
+    def values(self, images: Image) -> NDArray[np.float32]:
+        """[N,H,W,3] uint8 to [N,C,H,W] float32: channel order, division, mean and deviation."""
+        if self.channels == "gray":
+            luma = images @ np.array([0.299, 0.587, 0.114], np.float32)
+            x = luma[..., None]
+        else:
+            x = images.astype(np.float32)
+            if self.channels == "bgr":
+                x = x[..., ::-1]
+        x = (x / np.float32(self.divisor) - np.float32(self.mean)) / np.float32(self.deviation)
+        return np.ascontiguousarray(x.transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+def _resized(image: Image, size: tuple[int, int] | int) -> Image:
+    from PIL import Image as Pillow
+
+    height, width = image.shape[:2]
+    if isinstance(size, int):
+        short = min(height, width)
+        size = (round(height * size / short), round(width * size / short))
+    if size == (height, width):
+        return image
+    return np.asarray(Pillow.fromarray(image).resize((size[1], size[0]), Pillow.Resampling.BILINEAR))
+
+
+def _centre_crop(image: Image, size: tuple[int, int]) -> Image:
+    height, width = image.shape[:2]
+    if height < size[0] or width < size[1]:
+        raise UsageError(f"an image of {height} x {width} pixels is smaller than the crop of {size[0]} x {size[1]}")
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    return image[top : top + size[0], left : left + size[1]]
+
+
+CIFAR10 = Preprocessing(mean=(0.4914, 0.4822, 0.4465), deviation=(0.2023, 0.1994, 0.2010))
+IMAGENET = Preprocessing(resize=256, crop=(224, 224), mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225))

@@ -1,0 +1,58 @@
+"""Layers that networks are made of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from models.operators.adder_conv2d import adder_conv2d, normalise_gradient
+
+
+class AdderConv2d(nn.Module):
+    """The adder convolution (models/operators/adder_conv2d.py) with a square kernel and no bias.
+
+    Follow it by a batch norm: its sums are large and negative (means near -3,000 in trained
+    networks) and only the norm makes them activations.
+
+    Args:
+        in_channels, out_channels: C and M of W [M,C,k,k].
+        kernel_size: k in pixels. stride, padding: in pixels.
+        eta: length of the normalised weight gradient per element (paper: 0.2 is best).
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: int = 0,
+        eta: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.stride, self.padding, self.eta = stride, padding, eta
+        # Normal(0, 1) whatever the fan-in, as the official code initialises.
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight
+        if weight.requires_grad and torch.is_grad_enabled():
+            weight = normalise_gradient(weight, self.eta)
+        return adder_conv2d(x, weight, self.stride, self.padding)
+
+    def extra_repr(self) -> str:
+        shape = "x".join(map(str, self.weight.shape))
+        return f"{shape}, stride={self.stride}, padding={self.padding}"
+
+
+class Add(nn.Module):
+    """The sum of a residual block, as a module so that it has a name in exported graphs."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return a + b
+
+
+def convolution(
+    kind: str, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: int = 0
+) -> nn.Module:
+    """A bias-free convolution: `kind` "adder" (AdderConv2d) or "ordinary" (nn.Conv2d)."""
+    if kind == "adder":
+        return AdderConv2d(in_channels, out_channels, kernel_size, stride, padding)
+    if kind == "ordinary":
+        return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False)
+    raise ValueError(f"kind of convolution is 'adder' or 'ordinary', not {kind!r}")

@@ -1,0 +1,1 @@
+"""The operators of plugins/operators.toml in PyTorch: reference arithmetic and gradients."""

@@ -1,0 +1,46 @@
+// The adder convolution on the CPU, float32 (AdderNet, arXiv 1912.13200, equation 2):
+//
+//   Y[n,m,oh,ow] = act(scale[m] * (-sum over c,kh,kw of |Xpad - W[m,c,kh,kw]|) + shift[m] + residual)
+//
+// Zero padding is part of the sum: a padded tap adds |W|.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/cpu/parallel.h"
+
+namespace adroit::cpu {
+
+struct AdderConv2dShape {
+    int64_t batch, in_channels, height, width;                // X: N C H W
+    int64_t out_channels, kernel_height, kernel_width;        // W: M C kH kW
+    int64_t stride_height, stride_width;
+    int64_t pad_top, pad_left, pad_bottom, pad_right;
+
+    int64_t taps() const { return in_channels * kernel_height * kernel_width; }
+    int64_t out_height() const { return (height + pad_top + pad_bottom - kernel_height) / stride_height + 1; }
+    int64_t out_width() const { return (width + pad_left + pad_right - kernel_width) / stride_width + 1; }
+    int64_t out_pixels() const { return out_height() * out_width(); }
+};
+
+// Everything but X. `residual` has Y's shape or is null.
+struct AdderConv2dEpilogue {
+    const float* scale;
+    const float* shift;
+    const float* residual;
+    bool relu;
+};
+
+// W reordered once per session for the instruction set in use: blocks of filters, innermost.
+struct PackedAdderWeights {
+    std::vector<float> values;
+    int64_t out_channels = 0, taps = 0;
+};
+
+PackedAdderWeights pack_adder_weights(const float* weights, int64_t out_channels, int64_t taps);
+
+void adder_conv2d(const AdderConv2dShape& shape, const float* x, const PackedAdderWeights& weights,
+                  const AdderConv2dEpilogue& epilogue, float* y, const ParallelFor& parallel_for);
+
+}  // namespace adroit::cpu

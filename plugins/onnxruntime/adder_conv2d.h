@@ -1,0 +1,72 @@
+// AdderConv2d and AdderConv2dAdd (plugins/operators.toml) for ONNX Runtime on the CPU.
+#pragma once
+
+#include "kernels/cpu/adder_conv2d.h"
+#include "onnxruntime/adapter.h"
+
+namespace adroit::onnxruntime {
+
+template <bool HasResidual>
+class AdderConv2d {
+public:
+    static constexpr const char* name = HasResidual ? "AdderConv2dAdd" : "AdderConv2d";
+    static constexpr size_t inputs = HasResidual ? 5 : 4, outputs = 1;
+    static ONNXTensorElementDataType output_type(size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
+
+    explicit AdderConv2d(const Ort::ConstKernelInfo& info)
+        : strides_(ints_attribute(info, "strides", 2, 1, 1024)),
+          pads_(ints_attribute(info, "pads", 4, 0, 1024)),
+          relu_(int_attribute(info, "activation", 0, 1) == 1) {
+        int constant = 0;
+        const Ort::ConstValue weights = info.GetTensorConstantInput(1, &constant);
+        if (!constant) return;  // W is computed in the graph: packed at every call
+        const auto shape = weights.GetTensorTypeAndShapeInfo().GetShape();
+        if (shape.size() == 4)
+            packed_ = cpu::pack_adder_weights(weights.GetTensorData<float>(), shape[0], shape[1] * shape[2] * shape[3]);
+        has_packed_ = shape.size() == 4;
+    }
+
+    void compute(const Ort::KernelContext& context) const {
+        const FloatInput x = float_input(context, 0, "X", 4), w = float_input(context, 1, "W", 4);
+        const cpu::AdderConv2dShape shape = checked_shape(x, w);
+        const std::vector<int64_t> out{shape.batch, shape.out_channels, shape.out_height(), shape.out_width()};
+        const FloatInput scale = float_input(context, 2, "scale", 1), shift = float_input(context, 3, "shift", 1);
+        require_shape(scale, "scale", {shape.out_channels});
+        require_shape(shift, "shift", {shape.out_channels});
+        const float* residual = nullptr;
+        if constexpr (HasResidual) {
+            const FloatInput input = float_input(context, 4, "residual", 4);
+            require_shape(input, "residual", out);
+            residual = input.data;
+        }
+        const cpu::AdderConv2dEpilogue epilogue{scale.data, shift.data, residual, relu_};
+        float* y = context.GetOutput(0, out).template GetTensorMutableData<float>();
+        if (has_packed_) return cpu::adder_conv2d(shape, x.data, packed_, epilogue, y, session_threads(context));
+        const auto packed = cpu::pack_adder_weights(w.data, shape.out_channels, shape.taps());
+        cpu::adder_conv2d(shape, x.data, packed, epilogue, y, session_threads(context));
+    }
+
+private:
+    cpu::AdderConv2dShape checked_shape(const FloatInput& x, const FloatInput& w) const {
+        for (const FloatInput* input : {&x, &w})
+            for (int64_t size : input->shape)
+                if (size < 1)
+                    throw InvalidInput("empty input: X is " + shape_text(x.shape) + ", W is " + shape_text(w.shape));
+        if (x.shape[1] != w.shape[1])
+            throw InvalidInput("X has " + std::to_string(x.shape[1]) + " channels, W expects " +
+                               std::to_string(w.shape[1]));
+        const cpu::AdderConv2dShape shape{x.shape[0],  x.shape[1], x.shape[2], x.shape[3], w.shape[0], w.shape[2], w.shape[3],
+                                          strides_[0], strides_[1], pads_[0],  pads_[1],   pads_[2],   pads_[3]};
+        if (x.shape[2] + pads_[0] + pads_[2] < w.shape[2] || x.shape[3] + pads_[1] + pads_[3] < w.shape[3])
+            throw InvalidInput("X (" + shape_text(x.shape) + ") with its padding is smaller than the kernel (" +
+                               shape_text(w.shape) + ")");
+        return shape;
+    }
+
+    std::vector<int64_t> strides_, pads_;
+    bool relu_;
+    bool has_packed_ = false;
+    cpu::PackedAdderWeights packed_;
+};
+
+}  // namespace adroit::onnxruntime

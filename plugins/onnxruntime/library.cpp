@@ -1,0 +1,54 @@
+// The custom-op library that ONNX Runtime loads: registers every operator of operators.toml.
+#include <onnxruntime_cxx_api.h>
+
+#include "kernels/cpu/instruction_set.h"
+#include "onnxruntime/adapter.h"
+#include "onnxruntime/adder_conv2d.h"
+
+namespace {
+
+using adroit::onnxruntime::AdderConv2d;
+using adroit::onnxruntime::CpuOperator;
+
+// Operators and domain outlive every session: ONNX Runtime keeps pointers to them.
+Ort::CustomOpDomain& domain() {
+    static const CpuOperator<AdderConv2d<false>> adder_conv2d;
+    static const CpuOperator<AdderConv2d<true>> adder_conv2d_add;
+    static Ort::CustomOpDomain domain = [] {
+        Ort::CustomOpDomain created("adroit");
+        created.Add(&adder_conv2d);
+        created.Add(&adder_conv2d_add);
+        return created;
+    }();
+    return domain;
+}
+
+}  // namespace
+
+extern "C" {
+
+#define ADROIT_EXPORT __attribute__((visibility("default")))
+
+ADROIT_EXPORT OrtStatus* ORT_API_CALL RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
+    const OrtApi* api = base->GetApi(ORT_API_VERSION);
+    if (!api) return nullptr;  // an ONNX Runtime older than our headers; the loader reports the missing operators
+    Ort::InitApi(api);
+    return adroit::onnxruntime::guarded("adroit", [&] {
+        adroit::cpu::instruction_set();  // fail now, with a message, if the forced one is not there
+        Ort::UnownedSessionOptions(options).Add(domain());
+    });
+}
+
+// For `adroit doctor` and the tests: the instruction set in use, or the reason why there is none.
+ADROIT_EXPORT const char* adroit_instruction_set() {
+    static const std::string answer = [] {
+        try {
+            return std::string(adroit::cpu::name(adroit::cpu::instruction_set()));
+        } catch (const std::exception& e) {
+            return std::string("error: ") + e.what();
+        }
+    }();
+    return answer.c_str();
+}
+
+}  // extern "C"

@@ -1,0 +1,196 @@
+"""AdderConv2d and AdderConv2dAdd: torch, portable body and native library against float64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+from torch.nn import functional
+
+from deploy.parity.tolerance import compare, rounding_limit
+from models.errors import UsageError
+from models.layers import AdderConv2d
+from models.operators.adder_conv2d import adder_conv2d
+from tests.operators.harness import FORMS, node_model, run_node
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table: shapes in the order N C H W, M, kernel, stride, padding."""
+
+    name: str
+    x: tuple[int, int, int, int]
+    filters: int
+    kernel: tuple[int, int]
+    stride: int = 1
+    padding: int = 0
+    relu: bool = False
+    residual: bool = False
+
+
+CASES = [
+    Case("one pixel", (1, 1, 1, 1), 1, (1, 1)),
+    Case("one by one kernel", (2, 8, 7, 9), 5, (1, 1)),
+    Case("one by one, stride 2", (1, 16, 14, 14), 32, (1, 1), 2),
+    Case("three by three", (2, 16, 8, 8), 16, (3, 3), 1, 1, relu=True),
+    Case("residual and relu", (2, 16, 8, 8), 16, (3, 3), 1, 1, relu=True, residual=True),
+    Case("residual without relu", (1, 3, 9, 5), 7, (3, 3), 2, 1, residual=True),
+    Case("odd sizes, stride 2", (1, 3, 13, 7), 9, (3, 3), 2, 1),
+    Case("stride beyond kernel", (1, 4, 17, 11), 6, (2, 2), 5, 0),
+    Case("stride beyond image", (1, 2, 5, 5), 3, (3, 3), 9, 0),
+    Case("padding as wide as kernel", (1, 2, 4, 6), 3, (3, 3), 1, 3),
+    Case("padding beyond kernel, stride 2", (1, 2, 3, 3), 5, (2, 2), 2, 4),
+    Case("one channel, five by five", (3, 1, 12, 12), 6, (5, 5)),
+    Case("seven by seven, stride 2", (1, 3, 21, 23), 8, (7, 7), 2, 3),
+    Case("flat kernel", (1, 4, 6, 10), 5, (1, 3)),
+    Case("more filters than a tile", (1, 8, 6, 6), 131, (3, 3), 1, 1),
+    Case("more taps than a pass", (1, 67, 7, 7), 20, (3, 3), 1, 1),
+    Case("many pixels", (1, 3, 40, 41), 4, (3, 3), 1, 1),
+]
+BY_NAME = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+
+
+def make_inputs(case: Case, spread: float = 1.0) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(len(case.name) * 1000 + case.filters)
+    x = random.normal(size=case.x).astype(np.float32) * np.float32(spread)
+    inputs = {
+        "X": x,
+        "W": (random.normal(size=(case.filters, case.x[1], *case.kernel)) * 5 * spread).astype(np.float32),
+        "scale": random.normal(size=case.filters).astype(np.float32),
+        "shift": (random.normal(size=case.filters) * 10).astype(np.float32),
+    }
+    if case.residual:
+        inputs["residual"] = random.normal(size=exact_sum(inputs, case).shape).astype(np.float32)
+    return inputs
+
+
+def exact_sum(inputs: dict[str, np.ndarray], case: Case) -> np.ndarray:
+    """The plain sum of absolute differences in float64, by the definition."""
+    pad = case.padding
+    x = np.pad(inputs["X"].astype(np.float64), ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    w = inputs["W"].astype(np.float64)
+    windows = np.lib.stride_tricks.sliding_window_view(x, case.kernel, axis=(2, 3))[:, :, :: case.stride, :: case.stride]
+    return np.stack([np.abs(windows - filter[None, :, None, None]).sum((1, 4, 5)) for filter in w], axis=1)
+
+
+def exact_and_limit(inputs: dict[str, np.ndarray], case: Case) -> tuple[np.ndarray, np.ndarray]:
+    total = exact_sum(inputs, case)
+    scale, shift = (inputs[k].astype(np.float64)[None, :, None, None] for k in ("scale", "shift"))
+    y = shift - scale * total
+    magnitude = np.abs(shift) + np.abs(scale) * total
+    if case.residual:
+        y = y + inputs["residual"]
+        magnitude = magnitude + np.abs(inputs["residual"])
+    y = np.maximum(y, 0.0) if case.relu else y
+    return y, rounding_limit(y, magnitude, inputs["W"][0].size)
+
+
+def attributes(case: Case) -> dict[str, object]:
+    return {"strides": [case.stride] * 2, "pads": [case.padding] * 4, "activation": int(case.relu)}
+
+
+def model_of(case: Case, inputs: dict[str, np.ndarray], constants: tuple[str, ...]) -> object:
+    operator = "AdderConv2dAdd" if case.residual else "AdderConv2d"
+    return node_model(operator, inputs, attributes(case), constants, ["AdderConv2d"] if case.residual else [])
+
+
+@BY_NAME
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("constants", [(), ("W", "scale", "shift")], ids=["weights fed", "weights constant"])
+def test_onnx_is_within_the_limit(case: Case, form: str, constants: tuple[str, ...]) -> None:
+    inputs = make_inputs(case)
+    (y,) = run_node(model_of(case, inputs, constants), inputs, form)
+    result = compare(y, *exact_and_limit(inputs, case))
+    assert result.passed, result
+
+
+@BY_NAME
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_torch_is_within_the_limit(case: Case, dtype: torch.dtype) -> None:
+    inputs = make_inputs(case)
+    x, w = (torch.tensor(inputs[k], dtype=dtype) for k in ("X", "W"))
+    y = adder_conv2d(x, w, case.stride, case.padding).numpy()
+    total = exact_sum(inputs, case)
+    kind = str(dtype).removeprefix("torch.")
+    limit = rounding_limit(total, total, inputs["W"][0].size, kind, kind)
+    assert compare(y, -total, limit).passed
+
+
+def test_torch_takes_a_non_contiguous_input() -> None:
+    x = torch.randn(2, 9, 6, 7).transpose(2, 3)[:, ::2]
+    w = torch.randn(4, 5, 3, 3)
+    assert torch.equal(adder_conv2d(x, w, 1, 1), adder_conv2d(x.contiguous(), w, 1, 1))
+
+
+def test_results_do_not_depend_on_threads() -> None:
+    case = Case("threads", (2, 19, 23, 29), 37, (3, 3), 1, 1)
+    inputs = make_inputs(case)
+    model = model_of(case, inputs, ("W",))
+    one, four = (run_node(model, inputs, "native", threads)[0] for threads in (1, 4))
+    np.testing.assert_array_equal(one, four)
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "message"),
+    [
+        ((0, 3, 8, 8), (4, 3, 3, 3), "empty input"),
+        ((1, 2, 8, 8), (4, 3, 3, 3), "channels"),
+        ((1, 3, 2, 2), (4, 3, 3, 3), "smaller than"),
+    ],
+)
+@pytest.mark.parametrize("where", ["torch", "native"])
+def test_wrong_shapes_are_refused(x: tuple[int, ...], w: tuple[int, ...], message: str, where: str) -> None:
+    inputs = {
+        "X": np.zeros(x, np.float32),
+        "W": np.zeros(w, np.float32),
+        "scale": np.ones(w[0], np.float32),
+        "shift": np.zeros(w[0], np.float32),
+    }
+    if where == "torch":
+        with pytest.raises(UsageError, match=message):
+            adder_conv2d(torch.tensor(inputs["X"]), torch.tensor(inputs["W"]), 1, 0)
+        return
+    model = node_model("AdderConv2d", inputs, {"strides": [1, 1], "pads": [0] * 4, "activation": 0})
+    with pytest.raises(InvalidArgument, match=message):
+        run_node(model, inputs, "native")
+
+
+@pytest.mark.parametrize(("stride", "padding"), [(1, 1), (2, 1), (3, 0)])
+def test_gradients_are_the_papers(stride: int, padding: int) -> None:
+    """Against a direct loop over equations 6, 7 and 12 in float64."""
+    eta = 0.2
+    torch.manual_seed(0)
+    layer = AdderConv2d(3, 4, 3, stride, padding, eta).double()
+    x = torch.randn(2, 3, 7, 6, dtype=torch.float64, requires_grad=True)
+    out = layer(x)
+    g = torch.randn_like(out)
+    out.backward(g)
+
+    padded = functional.pad(x.detach(), [padding] * 4)
+    grad_w = torch.zeros_like(layer.weight)
+    grad_padded = torch.zeros_like(padded)
+    for n, m, oh, ow in np.ndindex(*out.shape):
+        rows, columns = slice(oh * stride, oh * stride + 3), slice(ow * stride, ow * stride + 3)
+        window, weight = padded[n, :, rows, columns], layer.weight.detach()[m]
+        grad_w[m] += (window - weight) * g[n, m, oh, ow]
+        grad_padded[n, :, rows, columns] += (weight - window).clamp(-1, 1) * g[n, m, oh, ow]
+    grad_w *= eta * grad_w.numel() ** 0.5 / grad_w.norm()
+    grad_x = grad_padded[:, :, padding : padding + 7, padding : padding + 6]
+    torch.testing.assert_close(layer.weight.grad, grad_w, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(x.grad, grad_x, rtol=1e-12, atol=1e-12)
+
+
+def test_the_weight_gradient_ignores_the_scale_of_the_loss() -> None:
+    layer = AdderConv2d(2, 3, 3)
+    x = torch.randn(1, 2, 6, 6)
+    gradients = []
+    for scale in (1.0, 1024.0):
+        layer.weight.grad = None
+        (layer(x).sum() * scale).backward()
+        gradients.append(layer.weight.grad)
+    torch.testing.assert_close(gradients[0], gradients[1])
+    norm = float(gradients[0].norm())
+    assert norm == pytest.approx(0.2 * layer.weight.numel() ** 0.5, rel=1e-5)
