@@ -84,7 +84,8 @@ class Entry:
         """Raises UsageError where `path` is not an entry of this format."""
         if not (path / INFO).is_file():
             raise UsageError(
-                f"{path} is not a deployment: it has no {INFO}", hint="give REPOSITORY/NAME, as `adroit export` printed it"
+                f"{path} is not a deployment: it has no {INFO}",
+                hint="give REPOSITORY/NAME, as `adroit export` printed it",
             )
         values = files.read_json(path / INFO, "the deployment's description")
         if values.get("format") != FORMAT:

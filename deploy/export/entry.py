@@ -66,7 +66,10 @@ def export_entry(checkpoint: Path, repository: Path, name: str | None = None, fo
             operators={n: {"version": operators()[n].version, "nodes": custom[n]} for n in sorted(custom)},
             checkpoint={"sha256": files.sha256(temporary / REFERENCE / WEIGHTS), "source": dict(config.source)},
             model={"file": MODEL, "sha256": files.sha256(temporary / MODEL)},
-            tools={"adroit": __version__, **{t: importlib.metadata.version(t) for t in ("torch", "onnx", "onnxscript")}},
+            tools={
+                "adroit": __version__,
+                **{t: importlib.metadata.version(t) for t in ("torch", "onnx", "onnxscript")},
+            },
         )
         files.write_bytes(temporary / "config.pbtxt", triton_config(name, inputs, outputs).encode())
         info.write(temporary)

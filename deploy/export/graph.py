@@ -21,6 +21,7 @@ from deploy.passes.fuse_relu import fuse_relu
 from deploy.passes.fuse_residual import fuse_residual
 from deploy.passes.name_nodes import keep_module_paths, name_values
 from deploy.passes.stamp_operators import stamp_operators
+from deploy.schemas import register_schemas
 from models.errors import UnsupportedModel
 
 OPSET = 18
@@ -51,6 +52,7 @@ def export_graph(network: nn.Module, channels: int, size: tuple[int, int], any_s
     model.metadata_props.clear()
     graph.metadata_props.clear()
     proto = ir.serde.serialize_model(model)
+    register_schemas()
     onnx.checker.check_model(proto, full_check=True)
     return proto
 
@@ -80,8 +82,14 @@ def _trace(network: nn.Module, example: torch.Tensor, any_size: bool) -> ir.Mode
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
-                network.requires_grad_(False), (example,), dynamo=True, opset_version=OPSET, verbose=False,
-                input_names=[INPUT], output_names=[OUTPUT], dynamic_shapes=(sizes,),
+                network.requires_grad_(False),
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                verbose=False,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=(sizes,),
                 custom_translation_table=translations(),
             )
     except torch.onnx.errors.OnnxExporterError as error:

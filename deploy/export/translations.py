@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import models.operators.adder_conv2d  # noqa: F401  (registers torch.ops.adroit.adder_conv2d)
-from deploy.operators import DOMAIN, operators
+from deploy.operators import DOMAIN
+from deploy.schemas import schema_of
 
 if TYPE_CHECKING:
     from onnxscript.values import Op
@@ -19,21 +20,9 @@ def _node(name: str) -> Op:
 
     The exporter wants a schema; without one it would inline the call.
     """
-    from onnx.defs import OpSchema
     from onnxscript.values import Op, Opset
 
-    described = operators()[name]
-    kinds = {"int": OpSchema.AttrType.INT, "ints": OpSchema.AttrType.INTS}
-    schema = OpSchema(
-        name,
-        DOMAIN,
-        described.version,
-        inputs=[OpSchema.FormalParameter(v.name, "T") for v in described.inputs],
-        outputs=[OpSchema.FormalParameter(v.name, f"tensor({v.type})" if v.type else "T") for v in described.outputs],
-        type_constraints=[("T", [f"tensor({t.replace('float32', 'float')})" for t in described.types], "")],
-        attributes=[OpSchema.Attribute(a.name, kinds[a.type], required=True) for a in described.attributes.values()],
-    )
-    return Op(Opset(DOMAIN, 1), name, schema)
+    return Op(Opset(DOMAIN, 1), name, schema_of(name))
 
 
 def _adder_conv2d(x: Any, weight: Any, stride: int, padding: int) -> Any:

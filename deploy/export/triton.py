@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 from deploy.runtimes.base import TensorSpec
 
-_TYPES = {"float32": "TYPE_FP32", "float16": "TYPE_FP16", "uint8": "TYPE_UINT8", "int64": "TYPE_INT64", "bool": "TYPE_BOOL"}
+_TYPES = {
+    "float32": "TYPE_FP32",
+    "float16": "TYPE_FP16",
+    "uint8": "TYPE_UINT8",
+    "int64": "TYPE_INT64",
+    "bool": "TYPE_BOOL",
+}
 
 
 def triton_config(name: str, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> str:
@@ -18,5 +24,11 @@ def triton_config(name: str, inputs: Sequence[TensorSpec], outputs: Sequence[Ten
     for field, specs in (("input", inputs), ("output", outputs)):
         for spec in specs:
             dims = ", ".join(str(d) if isinstance(d, int) else "-1" for d in spec.shape)
-            lines += [f"{field} {{", f'  name: "{spec.name}"', f"  data_type: {_TYPES[spec.dtype]}", f"  dims: [{dims}]", "}"]
+            lines += [
+                f"{field} {{",
+                f'  name: "{spec.name}"',
+                f"  data_type: {_TYPES[spec.dtype]}",
+                f"  dims: [{dims}]",
+                "}",
+            ]
     return "\n".join(lines) + "\n"

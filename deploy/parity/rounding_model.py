@@ -76,10 +76,12 @@ RULES: Mapping[Any, Rule] = {
     _ATEN._native_batch_norm_legit_no_training: _batch_norm,
     _ATEN.mean: _mean,
     _ATEN._adaptive_avg_pool2d: lambda arguments, result: (
-        _ATEN._adaptive_avg_pool2d(arguments[0].abs(), arguments[1]), arguments[0].numel() // result.numel()
+        _ATEN._adaptive_avg_pool2d(arguments[0].abs(), arguments[1]),
+        arguments[0].numel() // result.numel(),
     ),
     _ATEN.avg_pool2d: lambda arguments, result: (
-        _ATEN.avg_pool2d(arguments[0].abs(), *arguments[1:]), math.prod(arguments[1])
+        _ATEN.avg_pool2d(arguments[0].abs(), *arguments[1:]),
+        math.prod(arguments[1]),
     ),
     _ATEN.add: _sum_of_two,
     _ATEN.sub: _sum_of_two,
@@ -88,9 +90,35 @@ RULES: Mapping[Any, Rule] = {
 EXACT = frozenset(
     getattr(_ATEN, name)
     for name in (
-        "relu", "max_pool2d_with_indices", "clone", "_to_copy", "detach", "view", "_unsafe_view", "alias", "expand",
-        "permute", "transpose", "t", "slice", "select", "squeeze", "unsqueeze", "cat", "copy_", "reflection_pad2d",
-        "constant_pad_nd", "split", "clamp", "clamp_min", "neg", "abs", "zeros_like", "ones_like", "where", "as_strided",
+        "relu",
+        "max_pool2d_with_indices",
+        "clone",
+        "_to_copy",
+        "detach",
+        "view",
+        "_unsafe_view",
+        "alias",
+        "expand",
+        "permute",
+        "transpose",
+        "t",
+        "slice",
+        "select",
+        "squeeze",
+        "unsqueeze",
+        "cat",
+        "copy_",
+        "reflection_pad2d",
+        "constant_pad_nd",
+        "split",
+        "clamp",
+        "clamp_min",
+        "neg",
+        "abs",
+        "zeros_like",
+        "ones_like",
+        "where",
+        "as_strided",
     )
 )
 
@@ -99,7 +127,7 @@ class _Perturbed(TorchDispatchMode):
     """Adds a random error within each operation's limit to its (first) float64 result."""
 
     def __init__(self, generator: torch.Generator) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._generator = generator
 
     def __torch_dispatch__(

@@ -21,7 +21,11 @@ def _fuse(relu: ir.Node) -> bool:
         return False
     attributes = [a for name, a in adder.attributes.items() if name != "activation"]
     fused = ir.Node(
-        adder.domain, adder.op_type, adder.inputs, [*attributes, ir.AttrInt64("activation", 1)], name=adder.name,
+        adder.domain,
+        adder.op_type,
+        adder.inputs,
+        [*attributes, ir.AttrInt64("activation", 1)],
+        name=adder.name,
         metadata_props=dict(relu.metadata_props),
     )
     replace_node(relu, fused)

@@ -24,7 +24,11 @@ def _fuse(add: ir.Node) -> bool:
         if adder.attributes["activation"].as_int() != 0:
             continue
         fused = ir.Node(
-            adder.domain, "AdderConv2dAdd", [*adder.inputs, other], list(adder.attributes.values()), name=adder.name,
+            adder.domain,
+            "AdderConv2dAdd",
+            [*adder.inputs, other],
+            list(adder.attributes.values()),
+            name=adder.name,
             metadata_props=dict(add.metadata_props),
         )
         replace_node(add, fused)

@@ -43,7 +43,9 @@ def replace_node(old: ir.Node, new: ir.Node) -> None:
 def add_initializer(graph: ir.Graph, name: str, array: NDArray[np.generic]) -> ir.Value:
     """Registers a new constant of the graph under `name`."""
     value = ir.Value(
-        name=name, const_value=ir.tensor(array, name=name), shape=ir.Shape(array.shape),
+        name=name,
+        const_value=ir.tensor(array, name=name),
+        shape=ir.Shape(array.shape),
         type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
     )
     graph.register_initializer(value)

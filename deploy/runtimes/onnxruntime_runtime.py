@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 
     from deploy.runtimes.open import RuntimeOptions
 
-_DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8", "tensor(bool)": "bool",
-           "tensor(int64)": "int64", "tensor(double)": "float64"}
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(uint8)": "uint8",
+    "tensor(bool)": "bool",
+    "tensor(int64)": "int64",
+    "tensor(double)": "float64",
+}
 
 
 class OnnxRuntime(Runtime):
@@ -109,7 +115,9 @@ def _register(settings: Any, library: str) -> None:
     try:
         settings.register_custom_ops_library(library)
     except Exception as error:
-        raise EnvironmentFault(f"cannot load the native operators {library}", facts={"reason": _reason(error)}) from error
+        raise EnvironmentFault(
+            f"cannot load the native operators {library}", facts={"reason": _reason(error)}
+        ) from error
 
 
 def _reason(error: Exception) -> str:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from deploy.entry import Entry
 from deploy.runtimes.base import Runtime
-
-RuntimeName = Literal["onnxruntime", "torch"]
-OperatorForm = Literal["native", "portable"]
+from deploy.runtimes.choices import OperatorForm, RuntimeName
 
 
 @dataclass(frozen=True)
@@ -24,8 +21,8 @@ class RuntimeOptions:
         providers: ONNX Runtime's execution providers in the order of preference.
     """
 
-    runtime: RuntimeName = "onnxruntime"
-    operators: OperatorForm = "native"
+    runtime: RuntimeName = RuntimeName.onnxruntime
+    operators: OperatorForm = OperatorForm.native
     threads: int | None = None
     providers: Sequence[str] = ("CPUExecutionProvider",)
 
@@ -38,7 +35,7 @@ def open_runtime(entry: Entry, options: RuntimeOptions) -> Runtime:
         EnvironmentFault: the runtime, a provider or the native library is not there.
         UnsupportedModel: the model is not the exported one.
     """
-    if options.runtime == "torch":
+    if options.runtime == RuntimeName.torch:
         from deploy.runtimes.torch_runtime import TorchRuntime
 
         return TorchRuntime(entry, options.threads)

@@ -42,7 +42,11 @@ class TorchRuntime(Runtime):
         if threads is not None:
             torch.set_num_threads(threads)
         self._network: nn.Module | None = load_reference(entry)
-        self._facts = {"runtime": f"torch {torch.__version__}", "operators": "torch", "threads": torch.get_num_threads()}
+        self._facts = {
+            "runtime": f"torch {torch.__version__}",
+            "operators": "torch",
+            "threads": torch.get_num_threads(),
+        }
         self.inputs, self.outputs = entry.info.inputs, entry.info.outputs[:1]
 
     @property
