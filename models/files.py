@@ -19,7 +19,20 @@ from models.errors import AdroitError, OutOfResource, UsageError
 def _write_error(path: Path, error: OSError) -> AdroitError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OutOfResource(f"the disk is full: cannot write {path}", hint="free some space and run again")
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return UsageError(f"cannot write {path}: a part of its path is a file", hint="give another path")
     return UsageError(f"cannot write {path}: {error.strerror}", hint="give a folder that you may write to")
+
+
+def check_writable(path: Path) -> None:
+    """Makes sure, before long work, that a file can be put at `path`; raises as `write_bytes` does."""
+    if path.is_dir():
+        raise UsageError(f"cannot write {path}: it is a folder")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _temporary_file(path).unlink()
+    except OSError as error:
+        raise _write_error(path, error) from error
 
 
 @contextmanager
@@ -70,8 +83,7 @@ def atomic_folder(path: Path) -> Any:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Writes `data` to `path` atomically; raises as `atomic_folder` does."""
-    if path.is_dir():
-        raise UsageError(f"cannot write {path}: it is a folder")
+    check_writable(path)
     with _replacing(path, _temporary_file) as temporary, open(temporary, "wb") as file:
         file.write(data)
         file.flush()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,11 +71,13 @@ def read_published_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols; what matters comes as an error
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UsageError(
             f"{path} is refused: it is not a plain tensor dictionary",
-            facts={"reason": _first_sentence(error)},
+            facts={"reason": _reason(error)},
             hint="loading it would run its code; save `network.state_dict()` where you trust it, and import that",
         ) from error
     except (
@@ -88,16 +92,17 @@ def read_published_tensors(path: Path) -> dict[str, torch.Tensor]:
     ) as error:
         raise UsageError(
             f"cannot read checkpoint {path}",
-            facts={"reason": _first_sentence(error)},
+            facts={"reason": _reason(error)},
             hint="the file is truncated or not a PyTorch checkpoint; compare its size and sha256 with the publisher's",
         ) from error
     return _plain_tensors(content, path)
 
 
-def _first_sentence(error: Exception) -> str:
-    text = str(error).split("\n")[0].strip() or type(error).__name__
-    # PyTorch advises to load with weights_only=False, which is what an attacker would wish for.
-    return text.split("(1)")[0].split(". ")[0].strip()
+def _reason(error: Exception) -> str:
+    """PyTorch's text down to what it met: it also advises to load unsafely, as an attacker would wish."""
+    text = str(error)
+    called = re.search(r"(?:GLOBAL|global:?|class) `?([A-Za-z_][\w]*(?:\.\w+)+)", text)
+    return f"it would call {called[1]}" if called else text.strip().split("\n")[0] or type(error).__name__
 
 
 def _plain_tensors(content: Any, path: Path) -> dict[str, torch.Tensor]:
@@ -109,10 +114,12 @@ def _plain_tensors(content: Any, path: Path) -> dict[str, torch.Tensor]:
                 content = content[wrapper]
                 break
     if not isinstance(content, Mapping) or not content:
-        raise UsageError(f"{path} is refused: it holds a {type(content).__name__}, not a dictionary of tensors")
+        raise UsageError(
+            f"{path} is refused: its content is of type {type(content).__name__}, not a dictionary of tensors"
+        )
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
-            raise UsageError(f"{path} is refused: its entry {name!r} is a {type(value).__name__}, not a tensor")
+            raise UsageError(f"{path} is refused: its entry {name!r} is of type {type(value).__name__}, not a tensor")
     return {name.removeprefix("module."): value for name, value in content.items()}
 
 

@@ -51,6 +51,8 @@ def profile(
         provider or ["CPUExecutionProvider"],
     )
     images = read_images(data) if data else None
+    if html:
+        files.check_writable(html)
     print(f"measuring {len(candidates)} deployments, about {seconds:g} s each", file=sys.stderr)
     report = measure(candidates, images, batch, size, seconds)
     values = report.to_json()

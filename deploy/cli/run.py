@@ -41,6 +41,8 @@ def run(
     from models.data.images import read_images
 
     read = Entry.read(entry)
+    if output is not None:
+        files.check_writable(output)
     images = read_images(data, read.info.labels)
     options = RuntimeOptions(runtime, operators, threads, provider or ("CPUExecutionProvider",))
     show = progress("running")

@@ -19,15 +19,15 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def progress(what: str) -> Callable[[int, int], None]:
-    """A counter on standard error: one line that moves on a terminal, every tenth part elsewhere."""
+    """A counter on standard error: one line that moves on a terminal, every fourth part elsewhere."""
     told = [-1]
 
     def show(done: int, total: int) -> None:
-        tenth = 10 * done // total
+        part = 4 * done // total
         if sys.stderr.isatty():
             print(f"\r{what} {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
-        elif tenth != told[0]:
+        elif part != told[0]:
             print(f"{what} {done}/{total}", file=sys.stderr, flush=True)
-        told[0] = tenth
+        told[0] = part
 
     return show

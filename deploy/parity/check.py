@@ -83,6 +83,15 @@ def check_entry(
 
     from deploy.parity.rounding_model import run_with_limits
 
+    classes = entry.info.outputs[0].shape[1]
+    if (
+        images.labels is not None
+        and isinstance(classes, int)
+        and not 0 <= images.labels.min() <= images.labels.max() < classes
+    ):
+        raise UsageError(
+            f"the labels run from {images.labels.min()} to {images.labels.max()}, the network has {classes} classes"
+        )
     network = load_reference(entry).double()
     targets = {"": entry.info.outputs[0].name}
     nodes: dict[str, str] = {}
@@ -115,18 +124,22 @@ def check_entry(
         images=len(images),
         output=worst[""],
         argmax_equal=int((ours == theirs).sum()),
-        top1=_accuracy(images, ours, theirs, len(entry.info.labels)),
+        top1=_accuracy(images, ours, theirs),
         layers=[LayerParity(nodes[module], module, worst[module]) for module in nodes if module in worst],
     )
 
 
-def _accuracy(
-    images: ImageSet, ours: NDArray[np.int64], theirs: NDArray[np.int64], classes: int
-) -> tuple[float, float] | None:
+def _check_labels(images: ImageSet, classes: int | str) -> None:
+    if images.labels is None or not isinstance(classes, int):
+        return
+    low, high = images.labels.min(), images.labels.max()
+    if low < 0 or high >= classes:
+        raise UsageError(f"the labels run from {low} to {high}, the network has {classes} classes")
+
+
+def _accuracy(images: ImageSet, ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> tuple[float, float] | None:
     if images.labels is None:
         return None
-    if classes and images.labels.max() >= classes:
-        raise UsageError(f"the data has label {images.labels.max()}, the network has {classes} classes")
     return float((ours == images.labels).mean()), float((theirs == images.labels).mean())
 
 

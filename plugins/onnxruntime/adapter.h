@@ -106,9 +106,8 @@ struct CpuInstance {
 template <typename Operator>
 struct CpuOperator : Ort::CustomOpBase<CpuOperator<Operator>, CpuInstance<Operator>, true> {
     OrtStatusPtr CreateKernelV2(const OrtApi&, const OrtKernelInfo* info, void** instance) const noexcept {
-        return guarded(Operator::name, [&] {
-            *instance = new CpuInstance<Operator>{Operator(Ort::ConstKernelInfo(info))};
-        });
+        return guarded(Operator::name,
+                       [&] { *instance = new CpuInstance<Operator>{Operator(Ort::ConstKernelInfo(info))}; });
     }
     const char* GetName() const { return Operator::name; }
     const char* GetExecutionProviderType() const { return "CPUExecutionProvider"; }

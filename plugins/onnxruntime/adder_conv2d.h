@@ -55,8 +55,9 @@ private:
         if (x.shape[1] != w.shape[1])
             throw InvalidInput("X has " + std::to_string(x.shape[1]) + " channels, W expects " +
                                std::to_string(w.shape[1]));
-        const cpu::AdderConv2dShape shape{x.shape[0],  x.shape[1], x.shape[2], x.shape[3], w.shape[0], w.shape[2], w.shape[3],
-                                          strides_[0], strides_[1], pads_[0],  pads_[1],   pads_[2],   pads_[3]};
+        const cpu::AdderConv2dShape shape{x.shape[0], x.shape[1], x.shape[2],  x.shape[3],  w.shape[0],
+                                          w.shape[2], w.shape[3], strides_[0], strides_[1], pads_[0],
+                                          pads_[1],   pads_[2],   pads_[3]};
         if (x.shape[2] + pads_[0] + pads_[2] < w.shape[2] || x.shape[3] + pads_[1] + pads_[3] < w.shape[3])
             throw InvalidInput("X (" + shape_text(x.shape) + ") with its padding is smaller than the kernel (" +
                                shape_text(w.shape) + ")");

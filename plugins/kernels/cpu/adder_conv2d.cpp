@@ -11,9 +11,12 @@ namespace {
 AdderConv2dVariant variant() {
 #if defined(__x86_64__)
     switch (instruction_set()) {
-        case InstructionSet::avx512: return avx512::adder_conv2d_variant();
-        case InstructionSet::avx2: return avx2::adder_conv2d_variant();
-        case InstructionSet::generic: break;
+        case InstructionSet::avx512:
+            return avx512::adder_conv2d_variant();
+        case InstructionSet::avx2:
+            return avx2::adder_conv2d_variant();
+        case InstructionSet::generic:
+            break;
     }
 #endif
     return generic::adder_conv2d_variant();

@@ -13,8 +13,8 @@
 namespace adroit::cpu {
 
 struct AdderConv2dShape {
-    int64_t batch, in_channels, height, width;                // X: N C H W
-    int64_t out_channels, kernel_height, kernel_width;        // W: M C kH kW
+    int64_t batch, in_channels, height, width;          // X: N C H W
+    int64_t out_channels, kernel_height, kernel_width;  // W: M C kH kW
     int64_t stride_height, stride_width;
     int64_t pad_top, pad_left, pad_bottom, pad_right;
 

@@ -26,8 +26,8 @@ constexpr int64_t kPixels = int64_t{kVectors} * Vector::kLanes;
 constexpr int64_t kTaps = 128;
 
 // One row of the panel: the input values that tap (channel, kh, kw) meets at the tile's pixels.
-void gather_tap(const AdderConv2dShape& s, const float* plane, int64_t kh, int64_t kw,
-                const AdderConv2dTile& tile, float* row) {
+void gather_tap(const AdderConv2dShape& s, const float* plane, int64_t kh, int64_t kw, const AdderConv2dTile& tile,
+                float* row) {
     const int64_t out_width = s.out_width();
     int64_t oh = tile.first_pixel / out_width, ow = tile.first_pixel % out_width;
     for (int64_t done = 0; done < tile.pixels; ++oh, ow = 0) {

@@ -15,15 +15,21 @@ struct AdderConv2dVariant {
     int64_t filter_block;     // filters that one packed block of weights holds
     int64_t lanes;            // pixels a vector holds
     int64_t max_tile_pixels;  // pixels that a tile may hold
-    void (*run_tile)(const AdderConv2dShape&, const float* x, const float* packed_weights,
-                     const AdderConv2dEpilogue&, float* y, const AdderConv2dTile&);
+    void (*run_tile)(const AdderConv2dShape&, const float* x, const float* packed_weights, const AdderConv2dEpilogue&,
+                     float* y, const AdderConv2dTile&);
 };
 
 // Filters a tile handles at most: its accumulators then stay in the first-level cache.
 constexpr int64_t kFiltersPerTile = 128;
 
-namespace generic { AdderConv2dVariant adder_conv2d_variant(); }
-namespace avx2 { AdderConv2dVariant adder_conv2d_variant(); }
-namespace avx512 { AdderConv2dVariant adder_conv2d_variant(); }
+namespace generic {
+AdderConv2dVariant adder_conv2d_variant();
+}
+namespace avx2 {
+AdderConv2dVariant adder_conv2d_variant();
+}
+namespace avx512 {
+AdderConv2dVariant adder_conv2d_variant();
+}
 
 }  // namespace adroit::cpu

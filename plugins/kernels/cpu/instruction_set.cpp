@@ -10,8 +10,10 @@ namespace {
 bool available(InstructionSet set) {
 #if defined(__x86_64__)
     switch (set) {
-        case InstructionSet::generic: return true;
-        case InstructionSet::avx2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+        case InstructionSet::generic:
+            return true;
+        case InstructionSet::avx2:
+            return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
         case InstructionSet::avx512:
             return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                    __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
@@ -41,9 +43,12 @@ InstructionSet instruction_set() {
 
 const char* name(InstructionSet set) {
     switch (set) {
-        case InstructionSet::avx512: return "avx512";
-        case InstructionSet::avx2: return "avx2";
-        case InstructionSet::generic: break;
+        case InstructionSet::avx512:
+            return "avx512";
+        case InstructionSet::avx2:
+            return "avx2";
+        case InstructionSet::generic:
+            break;
     }
     return "generic";
 }

@@ -1,0 +1,116 @@
+"""What several tests need: data that may be absent, and checkpoints made on the spot."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deploy.entry import Entry
+from deploy.export.entry import export_entry
+from models.architectures import architecture_named, build_network
+from models.checkpoint import CheckpointConfig, save_checkpoint
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of published weights and images; absent on a user's machine."""
+    if not SHARED.is_dir():
+        pytest.skip(f"published weights and images are not here: {SHARED}")
+    return SHARED
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished command: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+Adroit = Callable[..., Result]
+
+
+@pytest.fixture(scope="session")
+def adroit() -> Adroit:
+    """Runs the command line in a process of its own, as a user does."""
+
+    def run(*arguments: object, environment: dict[str, str] | None = None, folder: Path | None = None) -> Result:
+        import os
+
+        merged = {**os.environ, "NO_COLOR": "1", "COLUMNS": "100", "TERM": "dumb", **(environment or {})}
+        command = [sys.executable, "-c", "from deploy.cli.main import main; main()", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, env=merged, cwd=folder or ROOT, check=False)
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+def make_checkpoint(folder: Path, architecture: str, size: tuple[int, int], **arguments: object) -> Path:
+    """A checkpoint with random weights whose batch norms have seen data, so that activations are alive."""
+    torch.manual_seed(0)
+    network = build_network(architecture, arguments)
+    known = architecture_named(architecture)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias)
+            module.momentum = None  # the plain average over what is seen
+    network.train()
+    with torch.no_grad():
+        for _ in range(2):
+            network(torch.randn(4, len(known.preprocessing.mean), *size))
+    labels = [f"class {i}" for i in range(int({**known.defaults, **arguments}["classes"]))]
+    config = CheckpointConfig(architecture, known.preprocessing, arguments, labels, {"seed": 0})
+    save_checkpoint(folder, network.eval(), config)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def resnet_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adder ResNet-20 with random weights."""
+    return make_checkpoint(tmp_path_factory.mktemp("checkpoints") / "resnet20", "adder-resnet20", (32, 32))
+
+
+@pytest.fixture(scope="session")
+def lenet_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adder LeNet-5-BN with random weights."""
+    return make_checkpoint(tmp_path_factory.mktemp("checkpoints") / "lenet5", "adder-lenet5-bn", (32, 32))
+
+
+@pytest.fixture(scope="session")
+def resnet_entry(resnet_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Entry:
+    """The exported ResNet-20; do not change it."""
+    return export_entry(resnet_checkpoint, tmp_path_factory.mktemp("repository"))
+
+
+@pytest.fixture(scope="session")
+def lenet_entry(lenet_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Entry:
+    """The exported LeNet-5-BN; do not change it."""
+    return export_entry(lenet_checkpoint, tmp_path_factory.mktemp("repository"))
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve photographs' worth of colour: crops of scikit-learn's sample images, 32 x 32, with labels."""
+    from sklearn.datasets import load_sample_images
+
+    pictures = load_sample_images().images
+    random = np.random.default_rng(0)
+    crops = []
+    for i in range(12):
+        top, left = int(random.integers(0, 300)), int(random.integers(0, 500))
+        crops.append(pictures[i % 2][top : top + 96 : 3, left : left + 96 : 3])
+    path = tmp_path_factory.mktemp("images") / "photographs.npz"
+    np.savez(path, images=np.stack(crops), labels=np.arange(12) % 10)
+    return path
