@@ -190,7 +190,7 @@ def _cell_cost(counter: _Counter, space: RoutingSpace, node: Node, at: _Map) -> 
     """The separable convolution, the identity's addition, and the sum of what arrives."""
     branch = counter.separable(at, at.channels, relu=True) + counter.separable(at, at.channels, relu=False)
     total = branch + counter.sum(at)
-    for _ in range(len(space.arriving(node)) - 1 if node != INIT else 0):
+    for _ in space.arriving(node)[1:]:
         total += counter.sum(at)
     return total
 

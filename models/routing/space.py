@@ -100,7 +100,12 @@ class RoutingSpace:
         return self._gates[node]
 
     def arriving(self, node: Node) -> tuple[Path, ...]:
-        """The paths into a node, in the order of their sum: down from scale - 1, keep, up from scale + 1."""
+        """The paths into a node, in the order of their sum: down from scale - 1, keep, up from scale + 1.
+
+        None enters the init node, which the stem feeds.
+        """
+        if node == INIT:
+            return ()
         sources = (("down", node.scale - 1), ("keep", node.scale), ("up", node.scale + 1))
         existing = range(self.scales(node.layer - 1))
         return tuple(Path(self._node(node.layer - 1, scale), kind) for kind, scale in sources if scale in existing)
