@@ -1,13 +1,69 @@
 # Two commands need nothing prepared: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+ADROIT := $(BIN)/adroit
 
-.PHONY: install demo test lint bench format clean
+# The demo's input: a published checkpoint and images where they are, else one trained on the spot.
+#   make demo CHECKPOINT=file.pth ARCHITECTURE=adder-resnet20 IMAGES=folder-or.npz
+CHECKPOINT ?= $(wildcard ../shared/data/addernet/ResNet20-AdderNet.pth)
+ARCHITECTURE ?= adder-resnet20
+IMAGES ?= $(if $(wildcard ../shared/data/cifar10/cifar10_subset.npz),../shared/data/cifar10/cifar10_subset.npz:test)
+DEMO := demo
+
+.PHONY: install demo test lint format bench clean
 
 # The virtual environment, the packages and the native build. Re-made when their sources change.
 install: .venv/installed
 .venv/installed: pyproject.toml CMakeLists.txt $(shell find plugins -type f)
 	@test -x $(BIN)/python || { echo "== making the virtual environment .venv"; $(PYTHON) -m venv .venv; }
 	@echo "== installing packages and building the native operators (some minutes the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cpu,train,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cpu,train,dev]' 2>.venv/pip.log \
+	    || { cat .venv/pip.log >&2; exit 1; }
 	@touch $@
+
+# From a checkpoint to a measured, parity-checked deployment.
+demo: install
+	@rm -rf $(DEMO) && mkdir -p $(DEMO)
+	@if [ -n "$(CHECKPOINT)" ] && [ -n "$(IMAGES)" ]; then \
+	    echo "== importing $(CHECKPOINT)"; \
+	    $(ADROIT) import $(ARCHITECTURE) "$(CHECKPOINT)" -o $(DEMO)/checkpoint && echo "$(IMAGES)" > $(DEMO)/images; \
+	else \
+	    echo "== no checkpoint given: training an adder network on handwritten digits (a minute or two)"; \
+	    $(ADROIT) train digits-adder-lenet5 -o $(DEMO)/checkpoint && \
+	    $(BIN)/python -m models.data.digits $(DEMO)/digits.npz && echo $(DEMO)/digits.npz > $(DEMO)/images; \
+	fi
+	@echo "== exporting to ONNX, with adroit's operators and with standard ones only"
+	@$(ADROIT) export $(DEMO)/checkpoint -o $(DEMO)/repository --name native
+	@$(ADROIT) export $(DEMO)/checkpoint -o $(DEMO)/repository --name portable --portable
+	@echo "== checking them against the PyTorch network in float64"
+	@$(ADROIT) check $(DEMO)/repository/native --data "$$(cat $(DEMO)/images)" $(OPERATORS)
+	@$(ADROIT) check $(DEMO)/repository/portable --data "$$(cat $(DEMO)/images)" --images 64
+	@echo "== running the deployment on the images"
+	@$(ADROIT) run $(DEMO)/repository/native --data "$$(cat $(DEMO)/images)" --top 1 $(OPERATORS) \
+	    -o $(DEMO)/outputs.npz > $(DEMO)/labels.txt && head -n 3 $(DEMO)/labels.txt
+	@echo "== measuring them side by side"
+	@$(ADROIT) profile $(DEMO)/repository/native $(DEMO)/repository/portable --runtime onnxruntime --runtime torch \
+	    --threads 1 --seconds 3 --html $(DEMO)/report.html $(OPERATORS)
+	@echo "== done: the report is $(CURDIR)/$(DEMO)/report.html, the deployment $(CURDIR)/$(DEMO)/repository/native"
+
+# Where the native library could not be built, the demo runs the portable bodies and says so.
+OPERATORS = $(shell $(BIN)/python -c "from deploy.runtimes.native import native_library; native_library()" \
+    2>/dev/null || { echo "== no native operators here: the portable bodies run instead (slower)" >&2; \
+    echo "--operators portable"; })
+
+test: install
+	@$(BIN)/python -m pytest
+
+lint: install
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@find plugins tests/native -name '*.cpp' -o -name '*.h' | xargs $(BIN)/clang-format --dry-run --Werror
+
+format: install
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+	@find plugins tests/native -name '*.cpp' -o -name '*.h' | xargs $(BIN)/clang-format -i
+
+bench: install
+	@$(BIN)/python -m benchmarks.adder_conv
+
+clean:
+	rm -rf .venv build $(DEMO)

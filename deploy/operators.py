@@ -57,7 +57,8 @@ def plugin_files() -> Traversable:
     folder = resources.files("deploy") / "native"
     if not (folder / "operators.toml").is_file():
         raise EnvironmentFault(
-            "adroit is not installed: deploy/native/operators.toml is missing", hint="run `pip install .` in the repository"
+            "adroit is not installed: deploy/native/operators.toml is missing",
+            hint="run `pip install .` in the repository",
         )
     return folder
 
@@ -75,8 +76,14 @@ def _operator(name: str, entry: Mapping[str, Any]) -> Operator:
 
     attributes = {key: Attribute(key, **value) for key, value in entry.get("attributes", {}).items()}
     return Operator(
-        name, entry["version"], entry["summary"], entry["source"], values("inputs"), values("outputs"),
-        tuple(entry["types"]), attributes,
+        name,
+        entry["version"],
+        entry["summary"],
+        entry["source"],
+        values("inputs"),
+        values("outputs"),
+        tuple(entry["types"]),
+        attributes,
     )
 
 

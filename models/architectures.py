@@ -110,7 +110,9 @@ def architecture_named(name: str) -> Architecture:
         return ARCHITECTURES[name]
     near = difflib.get_close_matches(name, ARCHITECTURES, n=1, cutoff=0.0)[0]
     raise UsageError(
-        f"there is no architecture named {name!r}", facts={"known": ", ".join(ARCHITECTURES)}, hint=f"did you mean {near}?"
+        f"there is no architecture named {name!r}",
+        facts={"known": ", ".join(ARCHITECTURES)},
+        hint=f"did you mean {near}?",
     )
 
 

@@ -102,13 +102,23 @@ def load_checkpoint(folder: Path) -> tuple[nn.Module, CheckpointConfig]:
     return network.eval(), config
 
 
-def fit_weights(network: nn.Module, tensors: Mapping[str, torch.Tensor], where: str, architecture: str) -> None:
+def fit_weights(
+    network: nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    where: str,
+    architecture: str,
+    names: Mapping[str, str] | None = None,
+) -> None:
     """Loads `tensors` into `network` after checking every key, shape and value.
+
+    Args:
+        tensors: by the names that the file at `where` gives them.
+        names: our tensor name to the file's, where they differ.
 
     Raises:
         UnsupportedModel: names each missing, unexpected, misshapen and non-finite tensor.
     """
-    expected = network.state_dict()
+    expected = {(names or {}).get(name, name): tensor for name, tensor in network.state_dict().items()}
     problems = [f"missing {name}" for name in expected if name not in tensors]
     problems += [f"unexpected {name}" for name in tensors if name not in expected]
     for name in expected.keys() & tensors.keys():
@@ -122,5 +132,8 @@ def fit_weights(network: nn.Module, tensors: Mapping[str, torch.Tensor], where: 
         )
     bad = [name for name, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()]
     if bad:
-        raise UnsupportedModel(f"{where} has weights that are NaN or infinite", facts={"tensors": ", ".join(sorted(bad))})
-    network.load_state_dict(dict(tensors))
+        raise UnsupportedModel(
+            f"{where} has weights that are NaN or infinite", facts={"tensors": ", ".join(sorted(bad))}
+        )
+    ours = {theirs: name for name, theirs in (names or {}).items()}
+    network.load_state_dict({ours.get(name, name): tensor for name, tensor in tensors.items()})

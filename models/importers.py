@@ -13,7 +13,7 @@ from models import files
 from models.architectures import architecture_named, build_network
 from models.checkpoint import CheckpointConfig, fit_weights, save_checkpoint
 from models.data.segmentation import CITYSCAPES_CLASSES
-from models.errors import UnsupportedModel, UsageError
+from models.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -85,11 +85,21 @@ def read_published_tensors(path: Path) -> dict[str, torch.Tensor]:
         raise UsageError(
             f"{path} is refused: it is not a plain tensor dictionary",
             facts={"reason": _first_sentence(error)},
-            hint="loading it would run code of the file; save `network.state_dict()` where you trust it, and import that",
+            hint="loading it would run its code; save `network.state_dict()` where you trust it, and import that",
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AssertionError, zipfile.BadZipFile, SafetensorError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        AssertionError,
+        zipfile.BadZipFile,
+        SafetensorError,
+    ) as error:
         raise UsageError(
-            f"cannot read checkpoint {path}", facts={"reason": _first_sentence(error)},
+            f"cannot read checkpoint {path}",
+            facts={"reason": _first_sentence(error)},
             hint="the file is truncated or not a PyTorch checkpoint; compare its size and sha256 with the publisher's",
         ) from error
     return _plain_tensors(content, path)
@@ -140,16 +150,13 @@ def import_checkpoint(
     arguments = dict(arguments or {})
     network = build_network(architecture, arguments)
     published = read_published_tensors(path)
-    ours = {layout.key(network, name): name for name in network.state_dict()}
-    fit_weights(network, {ours.get(name, name): t for name, t in published.items()}, str(path), architecture)
+    names = {name: layout.key(network, name) for name in network.state_dict()}
+    fit_weights(network, published, str(path), architecture, names)
     classes = arguments.get("classes", known.defaults.get("classes"))
-    names = list(labels or (layout.labels if len(layout.labels) == classes else ()))
-    if names and len(names) != classes:
-        raise UsageError(f"{len(names)} labels were given for {classes} classes")
+    class_names = list(labels or (layout.labels if len(layout.labels) == classes else ()))
+    if class_names and len(class_names) != classes:
+        raise UsageError(f"{len(class_names)} labels were given for {classes} classes")
     source = {"file": path.name, "sha256": files.sha256(path)}
-    config = CheckpointConfig(architecture, known.preprocessing, arguments, names, source)
+    config = CheckpointConfig(architecture, known.preprocessing, arguments, class_names, source)
     save_checkpoint(folder, network, config)
     return config
-
-
-__all__ = ["LAYOUTS", "OfficialLayout", "UnsupportedModel", "import_checkpoint", "read_published_tensors"]

@@ -21,7 +21,12 @@ class AdderConv2d(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: int = 0,
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
         eta: float = 0.2,
     ) -> None:
         super().__init__()
@@ -30,10 +35,11 @@ class AdderConv2d(nn.Module):
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight
+        weight: Tensor = self.weight
         if weight.requires_grad and torch.is_grad_enabled():
             weight = normalise_gradient(weight, self.eta)
-        return adder_conv2d(x, weight, self.stride, self.padding)
+        result: Tensor = adder_conv2d(x, weight, self.stride, self.padding)
+        return result
 
     def extra_repr(self) -> str:
         shape = "x".join(map(str, self.weight.shape))

@@ -75,6 +75,12 @@ def compare(value: NDArray[np.floating], reference: Array, limit: Array) -> Comp
     flat = int(share.argmax())
     worst = tuple(int(i) for i in np.unravel_index(flat, share.shape))
     return Comparison(
-        float(share[worst]), worst, float(error[worst]), float(limit[worst]), float(reference[worst]),
-        float(value[worst]), float((share > 0.5).mean()), int(share.size),
+        float(share[worst]),
+        worst,
+        float(error[worst]),
+        float(limit[worst]),
+        float(reference[worst]),
+        float(value[worst]),
+        float((share > 0.5).mean()),
+        int(share.size),
     )

@@ -31,3 +31,16 @@ def read_digits() -> tuple[ImageSet, ImageSet]:
 def _set(images: Image, labels: NDArray[np.int64]) -> ImageSet:
     names = [str(i) for i in range(len(images))]
     return ImageSet(names, lambda i: images[i], labels, [str(i) for i in range(10)])
+
+
+def write_archive(path: str) -> None:
+    """Writes the held-out digits as DATA (`.npz` with images and labels)."""
+    _, held_out = read_digits()
+    images = np.stack([held_out.load(i) for i in range(len(held_out))])
+    np.savez(path, allow_pickle=False, images=images, labels=np.asarray(held_out.labels))
+
+
+if __name__ == "__main__":
+    import sys
+
+    write_archive(sys.argv[1])

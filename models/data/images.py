@@ -74,7 +74,9 @@ def read_images(data: str | Path, class_names: Sequence[str] | None = None) -> I
     archive, _, part = text.rpartition(":") if ".npz:" in text else (text, "", "")
     path = Path(archive)
     if not path.exists():
-        raise UsageError(f"there is no such data: {path}", hint="DATA is a folder of images, one image, or an .npz file")
+        raise UsageError(
+            f"there is no such data: {path}", hint="DATA is a folder of images, one image, or an .npz file"
+        )
     if path.suffix == ".npz":
         return _read_archive(path, f"{part}_" if part else "")
     if path.is_dir():
@@ -111,13 +113,14 @@ def _read_archive(path: Path, prefix: str) -> ImageSet:
     try:
         with np.load(path, allow_pickle=False) as archive:
             available = ", ".join(archive.files)
-            images = archive[f"{prefix}images"] if f"{prefix}images" in archive else None
-            labels = archive[f"{prefix}labels"] if f"{prefix}labels" in archive else None
+            images = archive.get(f"{prefix}images")
+            labels = archive.get(f"{prefix}labels")
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UsageError(f"cannot read {path}", facts={"reason": error}) from error
     if images is None:
         raise UsageError(
-            f"{path} has no array named {prefix}images", facts={"arrays": available},
+            f"{path} has no array named {prefix}images",
+            facts={"arrays": available},
             hint="name a part of the file as FILE.npz:PART, for PART_images and PART_labels",
         )
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or len(images) == 0:
@@ -125,7 +128,9 @@ def _read_archive(path: Path, prefix: str) -> ImageSet:
             f"{path}: {prefix}images must be uint8 [N,H,W,3] with N >= 1, and is {images.dtype} {list(images.shape)}"
         )
     if labels is not None and (labels.shape != images.shape[:1] or labels.dtype.kind not in "iu"):
-        raise UsageError(f"{path}: {prefix}labels must be {len(images)} integers, and is {labels.dtype} {list(labels.shape)}")
+        raise UsageError(
+            f"{path}: {prefix}labels must be {len(images)} integers, and is {labels.dtype} {list(labels.shape)}"
+        )
     return ImageSet(
         [str(i) for i in range(len(images))], lambda i: images[i], None if labels is None else labels.astype(np.int64)
     )

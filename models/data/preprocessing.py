@@ -45,7 +45,8 @@ class Preprocessing:
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise UsageError(f"preprocessing has no field {', '.join(sorted(unknown))}")
-        made = cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+        given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        made = cls(**given)
         count = 1 if made.channels == "gray" else 3
         if made.channels not in ("rgb", "bgr", "gray"):
             raise UsageError(f"preprocessing: channels is rgb, bgr or gray, not {made.channels!r}")
@@ -81,14 +82,13 @@ class Preprocessing:
 
     def values(self, images: Image) -> NDArray[np.float32]:
         """[N,H,W,3] uint8 to [N,C,H,W] float32: channel order, division, mean and deviation, padding."""
+        x: NDArray[np.float32] = images.astype(np.float32)
         if self.channels == "gray":
-            luma = images @ np.array([0.299, 0.587, 0.114], np.float32)
-            x = luma[..., None]
-        else:
-            x = images.astype(np.float32)
-            if self.channels == "bgr":
-                x = x[..., ::-1]
-        x = (x / np.float32(self.divisor) - np.float32(self.mean)) / np.float32(self.deviation)
+            x = (x @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
+        elif self.channels == "bgr":
+            x = x[..., ::-1]
+        mean, deviation = (np.array(v, np.float32) for v in (self.mean, self.deviation))
+        x = (x / np.float32(self.divisor) - mean) / deviation
         planes: NDArray[np.float32] = np.ascontiguousarray(x.transpose(0, 3, 1, 2), dtype=np.float32)
         size = (planes.shape[2], planes.shape[3])
         more = [(0, padded - side) for padded, side in zip(self.padded_size(size), size, strict=True)]

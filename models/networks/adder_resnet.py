@@ -69,9 +69,7 @@ def shortcut(kind: str, in_channels: int, out_channels: int, stride: int) -> nn.
     """Identity, or a 1 x 1 convolution and batch norm where the shape changes."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
-    return nn.Sequential(
-        convolution(kind, in_channels, out_channels, 1, stride), nn.BatchNorm2d(out_channels)
-    )
+    return nn.Sequential(convolution(kind, in_channels, out_channels, 1, stride), nn.BatchNorm2d(out_channels))
 
 
 class AdderResNet(nn.Module):
@@ -86,8 +84,13 @@ class AdderResNet(nn.Module):
     """
 
     def __init__(
-        self, block: type[BasicBlock] | type[Bottleneck], depths: Sequence[int], widths: Sequence[int],
-        imagenet_stem: bool, classes: int, kind: str,
+        self,
+        block: type[BasicBlock] | type[Bottleneck],
+        depths: Sequence[int],
+        widths: Sequence[int],
+        imagenet_stem: bool,
+        classes: int,
+        kind: str,
     ) -> None:
         super().__init__()
         channels = widths[0]

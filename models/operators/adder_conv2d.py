@@ -70,9 +70,7 @@ def adder_conv2d(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor
 
 
 def _output_size(x: Tensor, weight: Tensor, stride: int, padding: int) -> tuple[int, int]:
-    height, width = (
-        convolved_size(x.shape[i], weight.shape[i], stride, padding, padding) for i in (2, 3)
-    )
+    height, width = (convolved_size(x.shape[i], weight.shape[i], stride, padding, padding) for i in (2, 3))
     return height, width
 
 
@@ -173,5 +171,5 @@ def normalise_gradient(weight: Tensor, eta: float) -> Tensor:
     The result does not depend on the scale of the loss, so weight decay and momentum act after it;
     and it is not linear in the gradient: accumulating micro-batches is not one large batch.
     """
-    normalised: Tensor = _NormalisedGradient.apply(weight, eta)  # type: ignore[no-untyped-call]
+    normalised: Tensor = _NormalisedGradient.apply(weight, eta)
     return normalised

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from models.errors import UsageError
+from models.operators.counts import OperationCounts, convolution_counts, routing_gate_counts
 from models.operators.shapes import convolved_size
 from models.routing.route import Route
 from models.routing.space import INIT, SCALES, Node, Path, RoutingSpace
@@ -30,32 +31,7 @@ GATE_SHRINK: Mapping[str, int] = {"normal": 1, "small": 4}
 SIZE_MULTIPLE = 32
 
 
-@dataclass(frozen=True)
-class OperationCount:
-    """Operations of one image.
-
-    Attributes:
-        multiply_adds: one for each product that is added to a sum; a lone product too.
-        additions: sums and differences without a product.
-        other: comparisons (ReLU), tanh, and in `paper` counting the batch norms.
-    """
-
-    multiply_adds: int = 0
-    additions: int = 0
-    other: int = 0
-
-    def __add__(self, more: OperationCount) -> OperationCount:
-        return OperationCount(
-            self.multiply_adds + more.multiply_adds, self.additions + more.additions, self.other + more.other
-        )
-
-    @property
-    def total(self) -> int:
-        """All three columns; in `paper` counting the number that the paper calls FLOPs."""
-        return self.multiply_adds + self.additions + self.other
-
-
-NOTHING = OperationCount()
+NOTHING = OperationCounts()
 
 
 @dataclass(frozen=True)
@@ -67,12 +43,12 @@ class _Map:
     width: int
 
     @property
-    def pixels(self) -> int:
-        return self.height * self.width
+    def shape(self) -> tuple[int, int, int, int]:
+        return (1, self.channels, self.height, self.width)
 
     @property
     def elements(self) -> int:
-        return self.channels * self.pixels
+        return self.channels * self.height * self.width
 
 
 @dataclass(frozen=True)
@@ -83,29 +59,28 @@ class _Counter:
 
     def convolution(
         self, taps: int, out: _Map, norm: bool = False, relu: bool = False, bias: bool = False
-    ) -> OperationCount:
+    ) -> OperationCounts:
         """`taps`: products of one output element. A norm, folded, is a bias in our own counting."""
-        products = taps * out.elements
-        if self.paper:
-            return OperationCount(products, 0, (2 * norm + relu) * out.elements)
-        return OperationCount(products, (norm or bias) * out.elements, relu * out.elements)
+        counts = convolution_counts((out.channels, taps), out.shape, bias=not self.paper and (norm or bias))
+        norms = 2 * norm if self.paper else 0
+        return counts + OperationCounts(elementwise=(norms + relu) * out.elements)
 
-    def separable(self, out: _Map, channels_in: int, relu: bool) -> OperationCount:
+    def separable(self, out: _Map, channels_in: int, relu: bool) -> OperationCounts:
         """Depthwise 3 x 3 without norm, then pointwise with norm; both at `out`'s size."""
         depthwise = self.convolution(9, _Map(channels_in, out.height, out.width))
         return depthwise + self.convolution(channels_in, out, norm=True, relu=relu)
 
-    def relu(self, at: _Map) -> OperationCount:
-        return OperationCount(other=at.elements)
+    def relu(self, at: _Map) -> OperationCounts:
+        return OperationCounts(elementwise=at.elements)
 
-    def sum(self, at: _Map) -> OperationCount:
-        return NOTHING if self.paper else OperationCount(additions=at.elements)
+    def sum(self, at: _Map) -> OperationCounts:
+        return NOTHING if self.paper else OperationCounts(elementwise=at.elements)
 
-    def scale(self, at: _Map) -> OperationCount:
-        return NOTHING if self.paper else OperationCount(multiply_adds=at.elements)
+    def scale(self, at: _Map) -> OperationCounts:
+        return NOTHING if self.paper else OperationCounts(elementwise=at.elements)
 
-    def bilinear(self, out: _Map) -> OperationCount:
-        return NOTHING if self.paper else OperationCount(multiply_adds=4 * out.elements)
+    def bilinear(self, out: _Map) -> OperationCounts:
+        return NOTHING if self.paper else OperationCounts(multiply_adds=4 * out.elements)
 
 
 @dataclass(frozen=True)
@@ -123,13 +98,13 @@ class CostTable:
     space: RoutingSpace
     size: tuple[int, int]
     counting: Counting
-    stem: OperationCount
-    head: OperationCount
-    cells: Mapping[Node, OperationCount]
-    gates: Mapping[Node, OperationCount]
-    paths: Mapping[Path, OperationCount]
+    stem: OperationCounts
+    head: OperationCounts
+    cells: Mapping[Node, OperationCounts]
+    gates: Mapping[Node, OperationCounts]
+    paths: Mapping[Path, OperationCounts]
 
-    def of_route(self, route: Route) -> OperationCount:
+    def of_route(self, route: Route) -> OperationCounts:
         """Operations of one image whose open paths are `route`'s. Raises UsageError for another space's."""
         if route.space != self.space:
             raise UsageError(f"the cost table is of {self.space}, the route of {route.space}")
@@ -186,7 +161,7 @@ def cost_table(
     return CostTable(space, size, counting, stem, head, cells, gates, paths)
 
 
-def _cell_cost(counter: _Counter, space: RoutingSpace, node: Node, at: _Map) -> OperationCount:
+def _cell_cost(counter: _Counter, space: RoutingSpace, node: Node, at: _Map) -> OperationCounts:
     """The separable convolution, the identity's addition, and the sum of what arrives."""
     branch = counter.separable(at, at.channels, relu=True) + counter.separable(at, at.channels, relu=False)
     total = branch + counter.sum(at)
@@ -195,7 +170,7 @@ def _cell_cost(counter: _Counter, space: RoutingSpace, node: Node, at: _Map) -> 
     return total
 
 
-def _path_cost(counter: _Counter, at: _Map, kind: str, gate: Gate) -> OperationCount:
+def _path_cost(counter: _Counter, at: _Map, kind: str, gate: Gate) -> OperationCounts:
     """From the cell's output on: ReLU, then transition, interpolation and the gate's product."""
     total = counter.relu(at)
     arrives = at
@@ -211,22 +186,19 @@ def _path_cost(counter: _Counter, at: _Map, kind: str, gate: Gate) -> OperationC
     return total if gate == "none" else total + counter.scale(arrives)
 
 
-def _gate_cost(counter: _Counter, gate: Gate, at: _Map, paths: int) -> OperationCount:
+def _gate_cost(counter: _Counter, gate: Gate, at: _Map, paths: int) -> OperationCounts:
     if gate == "none":
         return NOTHING
-    shrink = GATE_SHRINK[gate]
-    seen = _Map(at.channels, at.height // shrink, at.width // shrink)
-    hidden = _Map(at.channels // 2, seen.height, seen.width)
-    answer = _Map(paths, 1, 1)
-    total = counter.convolution(seen.channels, hidden, norm=True, relu=True)
-    total += counter.convolution(hidden.channels, answer, bias=True)
-    if counter.paper:
-        return total + OperationCount(other=hidden.elements)
-    shrinking = OperationCount(multiply_adds=seen.elements, additions=3 * seen.elements) if shrink > 1 else NOTHING
-    return total + shrinking + OperationCount(additions=hidden.elements, other=2 * paths)
+    if not counter.paper:
+        return routing_gate_counts(at.shape, at.channels // 2, paths, GATE_SHRINK[gate])
+    height, width = at.height // GATE_SHRINK[gate], at.width // GATE_SHRINK[gate]
+    hidden = _Map(at.channels // 2, height, width)
+    pooling = OperationCounts(elementwise=hidden.elements)
+    first = counter.convolution(at.channels, hidden, norm=True, relu=True)
+    return first + pooling + counter.convolution(hidden.channels, _Map(paths, 1, 1))
 
 
-def _stem_cost(counter: _Counter, width: int, size: tuple[int, int]) -> OperationCount:
+def _stem_cost(counter: _Counter, width: int, size: tuple[int, int]) -> OperationCounts:
     if counter.paper:
         halves, quarters = [side // 2 for side in size], [side // 4 for side in size]
     else:  # the first convolution is not padded
@@ -237,7 +209,7 @@ def _stem_cost(counter: _Counter, width: int, size: tuple[int, int]) -> Operatio
     return total + counter.separable(half, width, relu=True) + counter.separable(quarter, width, relu=True)
 
 
-def _head_cost(counter: _Counter, maps: list[_Map], size: tuple[int, int], classes: int) -> OperationCount:
+def _head_cost(counter: _Counter, maps: list[_Map], size: tuple[int, int], classes: int) -> OperationCounts:
     total = NOTHING
     for scale in reversed(range(SCALES)):
         at = maps[scale]

@@ -38,7 +38,9 @@ def node_model(
             if k not in constants
         ],
         [
-            helper.make_tensor_value_info(v.name, onnx.TensorProto.BOOL if v.type == "bool" else 1, [None] * len(v.shape))
+            helper.make_tensor_value_info(
+                v.name, onnx.TensorProto.BOOL if v.type == "bool" else 1, [None] * len(v.shape)
+            )
             for v in described.outputs
         ],
         [numpy_helper.from_array(inputs[k], k) for k in constants],

@@ -72,7 +72,9 @@ def exact_sum(inputs: dict[str, np.ndarray], case: Case) -> np.ndarray:
     pad = case.padding
     x = np.pad(inputs["X"].astype(np.float64), ((0, 0), (0, 0), (pad, pad), (pad, pad)))
     w = inputs["W"].astype(np.float64)
-    windows = np.lib.stride_tricks.sliding_window_view(x, case.kernel, axis=(2, 3))[:, :, :: case.stride, :: case.stride]
+    windows = np.lib.stride_tricks.sliding_window_view(x, case.kernel, axis=(2, 3))[
+        :, :, :: case.stride, :: case.stride
+    ]
     return np.stack([np.abs(windows - filter[None, :, None, None]).sum((1, 4, 5)) for filter in w], axis=1)
 
 

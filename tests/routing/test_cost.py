@@ -9,7 +9,8 @@ from torch import nn
 
 from models.errors import UsageError
 from models.networks.dynamic_routing.network import DynamicRouting
-from models.routing.cost import Gate, OperationCount, cost_table
+from models.operators.counts import OperationCounts, routing_gate_counts
+from models.routing.cost import Gate, cost_table
 from models.routing.route import Route
 from models.routing.space import INIT, Node, Path, RoutingSpace
 
@@ -133,9 +134,14 @@ def test_own_counting_has_the_convolutions_that_run(size: tuple[int, int], seed:
     assert counted - 4 * (enlarged + 7 * size[0] * size[1]) == executed_convolutions(network, size, route)
 
 
-def test_columns_add_up() -> None:
-    total = OperationCount(1, 2, 3) + OperationCount(10, 20, 30)
-    assert total == OperationCount(11, 22, 33) and total.total == 66
+def test_a_gate_costs_what_its_operator_does() -> None:
+    """By hand, for X 1 x 4 x 8 x 12, two hidden channels and three paths."""
+    normal = routing_gate_counts((1, 4, 8, 12), 2, 3, 1)
+    assert normal == OperationCounts(96 * 2 * 4 + 3 * 2, 0, 96 * 2 * 3 + 3 * 3, 3)
+    small = routing_gate_counts((1, 4, 9, 15), 2, 3, 4)
+    assert small == OperationCounts(6 * 2 * 4 + 3 * 2, 0, 6 * 4 * 4 + 6 * 2 * 3 + 3 * 3, 3)
+    costs = cost_table(RoutingSpace(4, 4), (32, 64), 5, "normal")
+    assert costs.gates[INIT] == routing_gate_counts((1, 4, 8, 16), 2, 2, 1)
 
 
 def test_sizes_and_routes_that_do_not_fit_are_refused() -> None:

@@ -1,0 +1,78 @@
+"""`adroit check`"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploy.cli.options import AsJson, DataPath, EntryPath, Operators, Provider, Threads
+from deploy.cli.text import progress, table
+from deploy.runtimes.choices import OperatorForm, RuntimeName
+from models import files
+from models.errors import ParityError
+
+if TYPE_CHECKING:
+    from deploy.entry import Entry
+    from deploy.parity.check import ParityReport
+
+
+def check(
+    entry: EntryPath,
+    data: DataPath,
+    images: Annotated[int | None, typer.Option(min=1, help="Use the first so many images only.")] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Compare every layer, and name the first wrong one.")
+    ] = False,
+    operators: Operators = OperatorForm.native,
+    threads: Threads = None,
+    provider: Provider = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a deployment with the float64 PyTorch network. Exit code 3 where it leaves the tolerance."""
+    from deploy.entry import Entry
+    from deploy.parity.check import check_entry
+    from deploy.runtimes.open import RuntimeOptions
+    from models.data.images import read_images
+
+    read = Entry.read(entry)
+    image_set = read_images(data, read.info.labels).first(images)
+    options = RuntimeOptions(RuntimeName.onnxruntime, operators, threads, provider or ("CPUExecutionProvider",))
+    report = check_entry(read, image_set, options, layers, progress("checking"))
+    verdict = {"passed": report.passed, "used": report.output.used, "images": report.images, **report.facts}
+    dataclasses.replace(read.info, parity=verdict).write(entry)
+    print(files.json_text(report.to_json()) if as_json else describe(read, report))
+    if not report.passed:
+        raise ParityError(
+            f"{entry} is not what its PyTorch network computes",
+            facts=_where(report),
+            hint=None if report.layers else "`--layers` names the first layer that is wrong",
+        )
+
+
+def describe(entry: Entry, report: ParityReport) -> str:
+    """The report as text."""
+    output, count = report.output, report.images
+    lines = [
+        f"{entry.info.name} on {report.facts['runtime']} ({report.facts['operators']}), {count} images",
+        f"{entry.info.outputs[0].name}: {output.used:.3f} of the limit used, worst error {output.error:.3g}"
+        f" (limit {output.limit:.3g}) at {list(output.worst)}",
+        f"same class as PyTorch: {report.argmax_equal} of {count} images",
+    ]
+    if report.top1:
+        ours, theirs = report.top1
+        lines.append(f"top-1 accuracy: {ours:.2%}, PyTorch {theirs:.2%}")
+    if report.layers:
+        rows = [("node", "output of", "limit used", "worst error")]
+        rows += [(r.node, r.module, f"{r.comparison.used:.3f}", f"{r.comparison.error:.3g}") for r in report.layers]
+        lines += ["", table(rows)]
+    return "\n".join([*lines, "", "PASSED" if report.passed else "FAILED"])
+
+
+def _where(report: ParityReport) -> dict[str, object]:
+    layer = report.first_wrong_layer
+    facts: dict[str, object] = {"limit used": f"{report.output.used:.3g}", "worst at": list(report.output.worst)}
+    if layer:
+        facts |= {"first wrong layer": f"ONNX node {layer.node}, module {layer.module}"}
+    return facts

@@ -1,0 +1,20 @@
+"""`adroit doctor`"""
+
+from __future__ import annotations
+
+from deploy.cli.options import AsJson
+from models import files
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Tell what is installed and usable here, and how to get what is not."""
+    from deploy.doctor import examine
+
+    findings = examine()
+    if as_json:
+        print(files.json_text([f.to_json() for f in findings]), end="")
+        return
+    for f in findings:
+        print(f"{'ok     ' if f.usable else 'missing'}  {f.name:<17} {f.detail}")
+        if f.remedy and not f.usable:
+            print(f"{'':<26} -> {f.remedy}")

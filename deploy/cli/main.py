@@ -1,0 +1,55 @@
+"""`adroit`: the commands, and how errors leave the program."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import typer
+
+from deploy.cli.check import check
+from deploy.cli.doctor import doctor
+from deploy.cli.export import export
+from deploy.cli.import_ import import_
+from deploy.cli.profile import profile
+from deploy.cli.run import run
+from deploy.cli.train import train
+from models.errors import AdroitError, OutOfResource
+
+app = typer.Typer(
+    name="adroit",
+    help="From checkpoint to trusted deployment, for networks with operators that no exporter knows.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command()(train)
+app.command("import")(import_)
+app.command()(export)
+app.command()(check)
+app.command()(run)
+app.command()(profile)
+app.command()(doctor)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs a command and exits: 0 fine, 1 our bug, 2 usage, 3 parity, 5 environment, 6 model, 7 resource."""
+    code: int
+    try:
+        app(arguments)  # exits by itself where nothing goes wrong, and for wrong usage
+        code = 0
+    except AdroitError as error:
+        code = _tell(error)
+    except MemoryError:
+        code = _tell(OutOfResource("out of memory", hint="use a smaller --batch or fewer --images"))
+    except Exception:
+        traceback.print_exc()
+        print("\nerror: this is a bug in adroit; please report it with the lines above", file=sys.stderr)
+        code = 1
+    sys.exit(code)
+
+
+def _tell(error: AdroitError) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return error.exit_code

@@ -1,0 +1,26 @@
+"""Options that several commands share, with one text each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploy.runtimes.choices import OperatorForm
+
+EntryPath = Annotated[Path, typer.Argument(metavar="ENTRY", help="A deployment: REPOSITORY/NAME.")]
+DataPath = Annotated[
+    str,
+    typer.Option(
+        metavar="DATA",
+        help="A folder of images (flat, or one folder per class), one image, or an .npz with images and"
+        " labels (FILE.npz:PART reads PART_images).",
+    ),
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads within one run; the runtime decides if not given.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Provider = Annotated[
+    list[str] | None, typer.Option(help="ONNX Runtime execution provider; repeat in order of preference.")
+]
+Operators = Annotated[OperatorForm, typer.Option(help="Native kernels, or the portable bodies (slow, any machine).")]

@@ -1,0 +1,125 @@
+"""`adroit profile`"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploy.cli.options import AsJson, Provider, Threads
+from deploy.cli.text import table
+from deploy.runtimes.choices import OperatorForm, RuntimeName
+from models import files
+
+if TYPE_CHECKING:
+    from deploy.entry import Entry
+    from deploy.profile.profile import Candidate, ProfileReport
+
+
+def profile(
+    entries: Annotated[list[Path], typer.Argument(metavar="ENTRY...", help="Deployments to measure side by side.")],
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Images to measure with; noise if not given.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 1,
+    size: Annotated[
+        tuple[int, int] | None, typer.Option(metavar="HEIGHT WIDTH", help="Size of the noise in pixels.")
+    ] = None,
+    runtime: Annotated[list[RuntimeName] | None, typer.Option(help="Repeat to compare runtimes.")] = None,
+    operators: Annotated[list[OperatorForm] | None, typer.Option(help="Repeat to compare native and portable.")] = None,
+    threads: Threads = None,
+    provider: Provider = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time to spend on each deployment.")] = 5.0,
+    layers: Annotated[bool, typer.Option("--layers", help="Print every layer.")] = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report with plots.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count operations and measure latency of deployments, side by side in one run."""
+    from deploy.entry import Entry
+    from deploy.profile.profile import profile as measure
+    from deploy.report.html import write_html
+    from models.data.images import read_images
+
+    read = [Entry.read(path) for path in entries]
+    candidates = _candidates(
+        read,
+        runtime or [RuntimeName.onnxruntime],
+        operators or [OperatorForm.native],
+        threads,
+        provider or ["CPUExecutionProvider"],
+    )
+    images = read_images(data) if data else None
+    print(f"measuring {len(candidates)} deployments, about {seconds:g} s each", file=sys.stderr)
+    report = measure(candidates, images, batch, size, seconds)
+    values = report.to_json()
+    if html:
+        write_html(html, "profile", title="adroit profile", **values)
+        print(f"report: {html}", file=sys.stderr)
+    print(files.json_text(values) if as_json else describe(report, layers), end="" if as_json else "\n")
+
+
+def _candidates(
+    entries: list[Entry],
+    runtimes: list[RuntimeName],
+    operators: list[OperatorForm],
+    threads: int | None,
+    providers: list[str],
+) -> list[Candidate]:
+    from deploy.profile.profile import Candidate
+    from deploy.runtimes.open import RuntimeOptions
+
+    found = []
+    for entry in entries:
+        for runtime in runtimes:
+            # Forms of operators exist for ONNX Runtime only, and where the model has custom ones.
+            forms = operators if runtime == RuntimeName.onnxruntime and entry.info.operators else operators[:1]
+            for form in forms:
+                title = f"{entry.info.name} {runtime}" + (f" {form}" if len(forms) > 1 else "")
+                found.append(Candidate(title, entry, RuntimeOptions(runtime, form, threads, providers)))
+    return found
+
+
+def describe(report: ProfileReport, layers: bool) -> str:
+    """The report as text."""
+    from deploy.profile.counts import total_counts
+    from deploy.report.html import readable_count
+    from models.operators.counts import COLUMNS
+
+    rows: list[tuple[str, ...]] = [
+        (
+            "deployment",
+            "median ms",
+            "p90",
+            "p99",
+            "runs",
+            "multiply-adds",
+            "abs. differences",
+            "elementwise",
+            "transcend.",
+        )
+    ]
+    for c in report.candidates:
+        t, o = c.latency, total_counts(c.layers)
+        counted = [str(getattr(o, column)) for column in COLUMNS]
+        rows.append((c.title, f"{t.median:.4g}", f"{t.p90:.4g}", f"{t.p99:.4g}", str(t.runs), *counted))
+    parts = [", ".join(f"{k} {v}" for k, v in report.machine.items()), table(rows)]
+    if layers:
+        for c in report.candidates:
+            detail = [("node", "operator", "output", "multiply-adds", "abs. differences", "elementwise", "ms")]
+            for layer in c.layers:
+                n, spent = layer.counts, c.nodes.get(layer.node)
+                detail.append(
+                    (
+                        layer.node,
+                        layer.operator,
+                        "x".join(map(str, layer.shape)),
+                        readable_count(n.multiply_adds),
+                        readable_count(n.absolute_differences),
+                        readable_count(n.elementwise),
+                        f"{spent:.3f}" if spent else "",
+                    )
+                )
+            parts.append(f"{c.title}\n{table(detail)}")
+    return "\n\n".join(parts)

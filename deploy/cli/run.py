@@ -1,0 +1,90 @@
+"""`adroit run`"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deploy.cli.options import AsJson, DataPath, EntryPath, Operators, Provider, Threads
+from deploy.cli.text import progress
+from deploy.runtimes.choices import OperatorForm, RuntimeName
+from models import files
+from models.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def run(
+    entry: EntryPath,
+    data: DataPath,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.npz", help="Where the outputs go.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=0, help="Print so many most likely labels of each image.")] = 0,
+    runtime: Annotated[RuntimeName, typer.Option(help="What runs the network.")] = RuntimeName.onnxruntime,
+    operators: Operators = OperatorForm.native,
+    threads: Threads = None,
+    provider: Provider = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 16,
+    as_json: AsJson = False,
+) -> None:
+    """Run a deployment on images; write its outputs as named arrays, print the likeliest labels."""
+    if output is None and not top and not as_json:
+        raise UsageError("nothing to do with the outputs", hint="give --output FILE.npz, --top N, or --json with --top")
+    from deploy.entry import Entry
+    from deploy.runtimes.open import RuntimeOptions, open_runtime
+    from models.data.images import read_images
+
+    read = Entry.read(entry)
+    images = read_images(data, read.info.labels)
+    options = RuntimeOptions(runtime, operators, threads, provider or ("CPUExecutionProvider",))
+    show = progress("running")
+    outputs: dict[str, list[NDArray[Any]]] = {}
+    with open_runtime(read, options) as opened:
+        for where, x in images.batches(read.info.preprocessing, batch):
+            for name, value in opened.run({read.info.inputs[0].name: x}).items():
+                outputs.setdefault(name, []).append(value)
+            show(where.stop, len(images))
+    if output is not None:
+        _save(output, outputs, images.names)
+    if top:
+        likeliest = _likeliest(outputs[read.info.outputs[0].name], read.info.labels, top)
+        rows = list(zip(images.names, likeliest, strict=True))
+        if as_json:
+            print(files.json_text({name: dict(labels) for name, labels in rows}), end="")
+        else:
+            for name, labels in rows:
+                print(f"{name}: " + ", ".join(f"{label} {share:.1%}" for label, share in labels))
+
+
+def _save(path: Path, outputs: dict[str, list[NDArray[Any]]], names: Sequence[str]) -> None:
+    import numpy as np
+
+    buffer = io.BytesIO()
+    try:
+        joined = {name: np.concatenate(values) for name, values in outputs.items()}
+    except ValueError as error:
+        raise UsageError(
+            "the images give outputs of different sizes, which one array cannot hold",
+            hint="run images of one size together, or use --top",
+        ) from error
+    np.savez(buffer, allow_pickle=False, names=np.array(names), **joined)
+    files.write_bytes(path, buffer.getvalue())
+
+
+def _likeliest(logits: list[NDArray[Any]], labels: Sequence[str], count: int) -> list[list[tuple[str, float]]]:
+    import numpy as np
+
+    values = np.concatenate(logits).astype(np.float64)
+    shares = np.exp(values - values.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    best = np.argsort(-shares, axis=1, kind="stable")[:, :count]
+    return [
+        [(labels[i] if labels else str(i), float(row[i])) for i in order]
+        for row, order in zip(shares, best, strict=True)
+    ]

@@ -1,0 +1,126 @@
+"""`adroit doctor`: what is installed, loaded and usable here. It reports; it never fails itself."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from models.errors import AdroitError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked for: whether it is usable, what was found, and how to get it where it is not."""
+
+    name: str
+    usable: bool
+    detail: str
+    remedy: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine() -> list[Finding]:
+    """Everything adroit can use, in the order in which a deployment needs it."""
+    checks: list[tuple[str, Callable[[], Finding]]] = [
+        ("python", lambda: Finding("python", True, f"{platform.python_version()} at {sys.executable}")),
+        *((name, lambda name=name: _package(name)) for name in ("torch", "onnx", "onnxscript", "numpy", "safetensors")),
+        ("onnxruntime", _onnxruntime),
+        ("native operators", _native_operators),
+        ("portable bodies", _portable_bodies),
+        ("scikit-learn", lambda: _package("scikit-learn", "sklearn", "pip install 'adroit-deploy[train]'")),
+        ("NVIDIA GPU", _gpu),
+        ("CUDA compiler", _cuda_compiler),
+        ("TensorRT", lambda: _tensorrt("tensorrt", "the builder; comes with NVIDIA's TensorRT packages")),
+        ("TensorRT lean", lambda: _tensorrt("tensorrt_lean_bindings", "pip install tensorrt-lean-cu13-bindings")),
+        ("TensorRT RTX", lambda: _tensorrt("tensorrt_rtx", "pip install tensorrt-rtx")),
+    ]
+    return [_guarded(name, check) for name, check in checks]
+
+
+def _guarded(name: str, check: Callable[[], Finding]) -> Finding:
+    """Whatever a broken installation throws becomes a finding."""
+    try:
+        return check()
+    except AdroitError as error:
+        return Finding(name, False, error.message, error.hint or "")
+    except Exception as error:  # a damaged package may raise anything
+        return Finding(name, False, f"{type(error).__name__}: {error}")
+
+
+def _package(distribution: str, module: str | None = None, remedy: str = "pip install adroit-deploy") -> Finding:
+    try:
+        version = importlib.metadata.version(distribution)
+        importlib.import_module(module or distribution)
+    except ImportError as error:
+        return Finding(distribution, False, f"not usable: {error}", remedy)
+    return Finding(distribution, True, version)
+
+
+def _onnxruntime() -> Finding:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        return Finding("onnxruntime", False, f"not usable: {error}", "pip install 'adroit-deploy[cpu]' (or [gpu])")
+    return Finding(
+        "onnxruntime", True, f"{onnxruntime.__version__}; {', '.join(onnxruntime.get_available_providers())}"
+    )
+
+
+def _native_operators() -> Finding:
+    from deploy.runtimes.native import instruction_set, native_library
+
+    library = native_library()
+    import onnxruntime
+
+    # Loading it for real: a library of another ONNX Runtime fails here and not in a deployment.
+    onnxruntime.SessionOptions().register_custom_ops_library(str(library))
+    return Finding("native operators", True, f"{instruction_set(library)} kernels, {library}")
+
+
+def _portable_bodies() -> Finding:
+    from deploy.operators import operators, portable_body
+
+    names = [portable_body(name).name for name in operators()]
+    return Finding("portable bodies", True, ", ".join(names))
+
+
+def _gpu() -> Finding:
+    remedy = "needs an NVIDIA GPU and its driver"
+    if not shutil.which("nvidia-smi"):
+        return Finding("NVIDIA GPU", False, "nvidia-smi is not there", remedy)
+    query = ["nvidia-smi", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+    found = answer.returncode == 0 and bool(answer.stdout.strip())
+    return Finding(
+        "NVIDIA GPU",
+        found,
+        (answer.stdout if found else answer.stderr or answer.stdout).strip(),
+        "" if found else remedy,
+    )
+
+
+def _cuda_compiler() -> Finding:
+    path = shutil.which("nvcc")
+    if not path:
+        return Finding("CUDA compiler", False, "nvcc is not on PATH", "needed only to build the CUDA kernels")
+    answer = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=False)
+    release = next((line.strip() for line in answer.stdout.splitlines() if "release" in line), "version unknown")
+    return Finding("CUDA compiler", answer.returncode == 0, f"{release}, {path}")
+
+
+def _tensorrt(module: str, remedy: str) -> Finding:
+    names = {"tensorrt": "TensorRT", "tensorrt_lean_bindings": "TensorRT lean", "tensorrt_rtx": "TensorRT RTX"}
+    try:
+        version = importlib.import_module(module).__version__
+    except (ImportError, OSError) as error:
+        return Finding(names[module], False, str(error).split("\n")[0], remedy)
+    return Finding(names[module], True, version)

@@ -1,0 +1,145 @@
+"""A deployment on disk: an entry of a model repository, readable by Triton Inference Server too.
+
+    <repository>/<name>/config.pbtxt        Triton's configuration
+    <repository>/<name>/1/model.onnx        the model
+    <repository>/<name>/adroit.json         provenance, preprocessing, labels, parity verdict (EntryInfo)
+    <repository>/<name>/reference/          the checkpoint that it was made from: what parity is checked against
+
+Nothing executable is loaded from inside it. `reference/` may be deleted where a deployment is only
+run; Triton passes over folders whose names are no version numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deploy.operators import DOMAIN
+from deploy.runtimes.base import TensorSpec
+from models import files
+from models.data.preprocessing import Preprocessing
+from models.errors import UnsupportedModel, UsageError
+
+if TYPE_CHECKING:
+    import onnx
+
+FORMAT = 1
+INFO, MODEL, REFERENCE = "adroit.json", "1/model.onnx", "reference"
+
+
+def check_name(name: str) -> str:
+    """Returns `name`; raises UsageError for one that a repository cannot hold."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise UsageError(f"{name!r} is not a name for a deployment", hint="use 1 to 64 letters, digits, '_' and '-'")
+    return name
+
+
+@dataclass(frozen=True)
+class EntryInfo:
+    """What adroit.json holds.
+
+    Attributes:
+        form: "operators" (adroit's, with bodies) or "portable" (standard ones only).
+        inputs, outputs: the model's; the first input is the image.
+        input_size: (height, width) in pixels of a typical input.
+        operators: custom operators by name: their version and how many nodes the model has.
+        checkpoint: sha256 of reference/model.safetensors, and its source.
+        model: file and sha256.
+        tools: versions that exported it.
+        parity: the last verdict of `adroit check`, or None.
+    """
+
+    format: int
+    name: str
+    architecture: str
+    form: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    input_size: tuple[int, int]
+    preprocessing: Preprocessing
+    labels: tuple[str, ...]
+    operators: Mapping[str, Mapping[str, int]]
+    checkpoint: Mapping[str, Any]
+    model: Mapping[str, str]
+    tools: Mapping[str, str]
+    parity: Mapping[str, Any] | None = None
+
+    def write(self, folder: Path) -> None:
+        files.write_json(folder / INFO, dataclasses.asdict(self))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry that was read; `path` is its folder."""
+
+    path: Path
+    info: EntryInfo
+
+    @classmethod
+    def read(cls, path: Path) -> Entry:
+        """Raises UsageError where `path` is not an entry of this format."""
+        if not (path / INFO).is_file():
+            raise UsageError(
+                f"{path} is not a deployment: it has no {INFO}",
+                hint="give REPOSITORY/NAME, as `adroit export` printed it",
+            )
+        values = files.read_json(path / INFO, "the deployment's description")
+        if values.get("format") != FORMAT:
+            raise UsageError(f"{path / INFO} has format {values.get('format')!r}, this adroit reads {FORMAT}")
+        try:
+            values["preprocessing"] = Preprocessing.from_json(values["preprocessing"])
+            values["labels"] = tuple(values["labels"])
+            values["input_size"] = tuple(values["input_size"])
+            for key in ("inputs", "outputs"):
+                values[key] = tuple(TensorSpec(v["name"], v["dtype"], tuple(v["shape"])) for v in values[key])
+            return cls(path, EntryInfo(**values))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UsageError(f"{path / INFO} is not a deployment's description", facts={"at": error}) from error
+
+    @property
+    def model_file(self) -> Path:
+        return self.path / MODEL
+
+    @property
+    def reference(self) -> Path:
+        """The checkpoint folder; raises UsageError where it was deleted."""
+        folder = self.path / REFERENCE
+        if not folder.is_dir():
+            raise UsageError(
+                f"{self.path} has no {REFERENCE}/, so there is no PyTorch network to compare with or run",
+                hint="export it again from its checkpoint",
+            )
+        return folder
+
+    def load_model(self) -> onnx.ModelProto:
+        """The ONNX model, after checking that it is the one that was exported.
+
+        Raises:
+            UsageError: a missing or unreadable file.
+            UnsupportedModel: a model without the operators that adroit.json tells of, or changed since.
+        """
+        import onnx
+        from google.protobuf.message import DecodeError
+
+        try:
+            model = onnx.load_model(self.model_file, load_external_data=False)
+        except (OSError, DecodeError) as error:
+            raise UsageError(f"cannot read {self.model_file}", facts={"reason": error}) from error
+        for name, expected in self.info.operators.items():
+            found = sum(n.op_type == name and n.domain == DOMAIN for n in model.graph.node)
+            if found != expected["nodes"]:
+                raise UnsupportedModel(
+                    f"{self.model_file} is not the model that adroit exported",
+                    facts={"operator": f"{DOMAIN}::{name}", "nodes": found, "expected": expected["nodes"]},
+                    hint="export it again with `adroit export`",
+                )
+        if files.sha256(self.model_file) != self.info.model["sha256"]:
+            raise UnsupportedModel(
+                f"{self.model_file} was changed after its export: its sha256 is not that of {INFO}",
+                hint="export it again with `adroit export`",
+            )
+        return model

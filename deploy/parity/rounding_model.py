@@ -1,0 +1,198 @@
+"""The tolerance of a whole network: how far correct float32 arithmetic may move each of its tensors.
+
+The float64 network is run again with a random error in the result of every operation, drawn
+uniformly within that operation's own limit (tolerance.py). How far a tensor moves, as a root mean
+square over a few such runs, measures how the network amplifies rounding; a correct implementation's
+error stays below a few times that. The same holds for every tensor in between, which is what the
+search for the first wrong layer needs.
+
+Source: the principle is stochastic arithmetic (CESTAC; Vignes, Mathematics and Computers in
+Simulation 35, 1993), with the per-operation limits of tolerance.py in place of single round-offs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from deploy.parity.tolerance import SAFETY, UNIT_ROUNDOFF
+from models.operators import adder_conv2d as _  # noqa: F401  (registers the operator)
+
+SAMPLES = 4
+
+# An operation's rule: its arguments and result to (A, K): the magnitude of what was summed, and of how many terms.
+Rule = Callable[[Sequence[Any], Tensor], tuple[Tensor, int]]
+
+
+def _convolution(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
+    x, weight, bias, *rest = arguments
+    magnitude = torch.ops.aten.convolution(x.abs(), weight.abs(), None if bias is None else bias.abs(), *rest)
+    return magnitude, weight[0].numel()
+
+
+def _adder_conv2d(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
+    # A sum of terms of one sign: no cancellation, so A is the result itself.
+    return result.abs(), arguments[1][0].numel()
+
+
+def _addmm(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
+    bias, a, b = arguments
+    return torch.addmm(bias.abs(), a.abs(), b.abs()), b.shape[0]
+
+
+def _batch_norm(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
+    x, gamma, beta, mean, variance = arguments[:5]
+    epsilon = arguments[-1]
+    column = (-1, *[1] * (x.dim() - 2))
+    factor = (gamma.abs() / torch.sqrt(variance + epsilon)).view(column)
+    return (x.abs() + mean.abs().view(column)) * factor + beta.abs().view(column), 2
+
+
+def _mean(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
+    magnitude = torch.ops.aten.mean(arguments[0].abs(), *arguments[1:])
+    return magnitude, max(1, arguments[0].numel() // result.numel())
+
+
+def _sum_of_two(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
+    a, b = (torch.as_tensor(v, dtype=result.dtype).abs() for v in arguments[:2])
+    return a + b, 2
+
+
+def _one_operation(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
+    return result.abs(), 1
+
+
+_ATEN = torch.ops.aten
+RULES: Mapping[Any, Rule] = {
+    torch.ops.adroit.adder_conv2d: _adder_conv2d,
+    _ATEN.convolution: _convolution,
+    _ATEN.addmm: _addmm,
+    _ATEN.native_batch_norm: _batch_norm,
+    _ATEN._native_batch_norm_legit_no_training: _batch_norm,
+    _ATEN.mean: _mean,
+    _ATEN._adaptive_avg_pool2d: lambda arguments, result: (
+        _ATEN._adaptive_avg_pool2d(arguments[0].abs(), arguments[1]),
+        arguments[0].numel() // result.numel(),
+    ),
+    _ATEN.avg_pool2d: lambda arguments, result: (
+        _ATEN.avg_pool2d(arguments[0].abs(), *arguments[1:]),
+        math.prod(arguments[1]),
+    ),
+    _ATEN.add: _sum_of_two,
+    _ATEN.sub: _sum_of_two,
+}
+# Operations that choose or move values and round nothing.
+EXACT = frozenset(
+    getattr(_ATEN, name)
+    for name in (
+        "relu",
+        "max_pool2d_with_indices",
+        "clone",
+        "_to_copy",
+        "detach",
+        "view",
+        "_unsafe_view",
+        "alias",
+        "expand",
+        "permute",
+        "transpose",
+        "t",
+        "slice",
+        "select",
+        "squeeze",
+        "unsqueeze",
+        "cat",
+        "copy_",
+        "reflection_pad2d",
+        "constant_pad_nd",
+        "split",
+        "clamp",
+        "clamp_min",
+        "neg",
+        "abs",
+        "zeros_like",
+        "ones_like",
+        "where",
+        "as_strided",
+    )
+)
+
+
+class _Perturbed(TorchDispatchMode):
+    """Adds a random error within each operation's limit to its (first) float64 result."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._generator = generator
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        operation = func.overloadpacket
+        first = result[0] if isinstance(result, tuple) else result
+        if operation in EXACT or not isinstance(first, Tensor) or first.dtype != torch.float64:
+            return result
+        moved = self._moved(RULES.get(operation, _one_operation), args, first)
+        return (moved, *result[1:]) if isinstance(result, tuple) else moved
+
+    def _moved(self, rule: Rule, args: Sequence[Any], result: Tensor) -> Tensor:
+        magnitude, terms = rule(args, result)
+        unit = UNIT_ROUNDOFF["float32"]
+        limit = unit * result.abs() + SAFETY * math.sqrt(terms) * unit * magnitude
+        error = torch.rand(result.shape, generator=self._generator, dtype=result.dtype).mul_(2).sub_(1)
+        return result + error * limit
+
+
+def run_with_limits(
+    network: nn.Module, x: Tensor, modules: Sequence[str], seed: int = 0
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The outputs of `modules` (paths; "" is the network) in float64 and the limit of each element.
+
+    Args:
+        network: in float64 and evaluation mode.
+        x: its input, float64.
+        modules: whose outputs are wanted; each must run once and return a tensor.
+
+    Returns:
+        References and limits by module path, shaped as the outputs. A limit is float32's round-off
+        of the value plus SAFETY times how far it moved; the movement is taken per image, and per
+        element where that is larger, since a few samples say little about one element.
+    """
+    references = _outputs(network, x, modules)
+    squares = {path: torch.zeros_like(value) for path, value in references.items()}
+    for sample in range(SAMPLES):
+        with _Perturbed(torch.Generator().manual_seed(seed + sample)):
+            moved = _outputs(network, x, modules)
+        for path, value in moved.items():
+            squares[path] += (value - references[path]) ** 2 / SAMPLES
+    limits = {}
+    for path, square in squares.items():
+        spread = torch.maximum(square, square.mean(dim=tuple(range(1, square.dim())), keepdim=True)).sqrt()
+        limits[path] = UNIT_ROUNDOFF["float32"] * references[path].abs() + SAFETY * spread
+    return references, limits
+
+
+def _outputs(network: nn.Module, x: Tensor, modules: Sequence[str]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+
+    def keep(path: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor):
+                found[path] = output
+
+        return hook
+
+    handles = [network.get_submodule(path).register_forward_hook(keep(path)) for path in modules]
+    try:
+        with torch.no_grad():
+            network(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found

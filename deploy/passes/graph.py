@@ -1,0 +1,52 @@
+"""What the passes ask of a graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from deploy.operators import DOMAIN
+
+# Where a node's module path is kept once the exporter's own metadata is gone.
+MODULE_KEY = "adroit.module"
+
+
+def is_operator(node: ir.Node | None, *names: str) -> bool:
+    """Whether `node` is one of adroit's operators `names`."""
+    return node is not None and node.domain == DOMAIN and node.op_type in names
+
+
+def constant(value: ir.Value | None) -> NDArray[np.generic] | None:
+    """The value's array where it is an initializer or a Constant node's output, else None."""
+    tensor = None if value is None else ir.convenience.get_const_tensor(value)
+    return None if tensor is None else tensor.numpy()
+
+
+def sole_consumer(value: ir.Value) -> ir.Node | None:
+    """The only node that reads `value`, where there is just one and it is not a graph output."""
+    uses = list(value.uses())
+    return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
+
+
+def replace_node(old: ir.Node, new: ir.Node) -> None:
+    """Puts `new` (one output) in the place of `old` (one output kept) and moves the old value's users to it."""
+    graph = old.graph
+    assert graph is not None
+    before, after = old.outputs[0], new.outputs[0]
+    after.shape, after.type, after.name = before.shape, before.type, before.name
+    graph.insert_before(old, new)
+    before.replace_all_uses_with(after, replace_graph_outputs=True)
+    graph.remove(old, safe=True)
+
+
+def add_initializer(graph: ir.Graph, name: str, array: NDArray[np.generic]) -> ir.Value:
+    """Registers a new constant of the graph under `name`."""
+    value = ir.Value(
+        name=name,
+        const_value=ir.tensor(array, name=name),
+        shape=ir.Shape(array.shape),
+        type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
+    )
+    graph.register_initializer(value)
+    return value

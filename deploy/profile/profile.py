@@ -1,0 +1,122 @@
+"""`adroit profile`: operations and latency of one or several deployments, side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deploy.entry import Entry
+from deploy.profile.counts import LayerCounts, count_entry, total_counts
+from deploy.profile.nodes import node_milliseconds
+from deploy.profile.timing import Latency, machine_facts, measure_latency
+from deploy.runtimes.open import RuntimeOptions, open_runtime
+from models.data.images import ImageSet
+from models.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One deployment in one runtime; `title` tells it from the others."""
+
+    title: str
+    entry: Entry
+    options: RuntimeOptions
+
+
+@dataclass(frozen=True)
+class Profiled:
+    """What was found of a candidate: facts of the runtime, latency of a batch, layers, time per node."""
+
+    title: str
+    facts: Mapping[str, Any]
+    input_shape: tuple[int, ...]
+    latency: Latency
+    layers: Sequence[LayerCounts]
+    nodes: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "title": self.title,
+            "facts": dict(self.facts),
+            "input_shape": list(self.input_shape),
+            "latency_milliseconds": dataclasses.asdict(self.latency),
+            "operations": dataclasses.asdict(total_counts(self.layers)),
+            "layers": [
+                {
+                    "node": layer.node,
+                    "operator": layer.operator,
+                    "shape": list(layer.shape),
+                    **dataclasses.asdict(layer.counts),
+                    "milliseconds": self.nodes.get(layer.node),
+                }
+                for layer in self.layers
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class ProfileReport:
+    """All candidates of one run on one machine."""
+
+    machine: Mapping[str, Any]
+    candidates: Sequence[Profiled]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"machine": dict(self.machine), "candidates": [c.to_json() for c in self.candidates]}
+
+
+def profile(
+    candidates: Sequence[Candidate], images: ImageSet | None, batch: int, size: tuple[int, int] | None, seconds: float
+) -> ProfileReport:
+    """Measures the candidates in turns within one process.
+
+    Args:
+        images: the first `batch` of them are the input; noise if None (an operator's time here does
+            not depend on values).
+        size: height and width of the noise; the entry's own if None.
+        seconds: to spend on each candidate.
+
+    Raises:
+        UsageError: too few images, or as Runtime.run. EnvironmentFault, UnsupportedModel: as open_runtime.
+    """
+    machine = machine_facts()
+    feeds = [_feeds(c.entry, images, batch, size) for c in candidates]
+    runtimes = [open_runtime(c.entry, c.options) for c in candidates]
+    try:
+        calls = [lambda r=r, f=f: r.run(f) for r, f in zip(runtimes, feeds, strict=True)]
+        latencies = measure_latency(calls, seconds)
+        found = []
+        for candidate, runtime, fed, latency in zip(candidates, runtimes, feeds, latencies, strict=True):
+            shape = fed[candidate.entry.info.inputs[0].name].shape
+            is_onnx = candidate.options.runtime == "onnxruntime"
+            found.append(
+                Profiled(
+                    candidate.title,
+                    runtime.facts,
+                    shape,
+                    latency,
+                    count_entry(candidate.entry, shape[0], (shape[2], shape[3])),
+                    node_milliseconds(candidate.entry, candidate.options, fed) if is_onnx else {},
+                )
+            )
+    finally:
+        for runtime in runtimes:
+            runtime.close()
+    return ProfileReport(machine, found)
+
+
+def _feeds(entry: Entry, images: ImageSet | None, batch: int, size: tuple[int, int] | None) -> dict[str, Any]:
+    info = entry.info
+    if images is None:
+        shape = (batch, len(info.preprocessing.mean), *(size or info.input_size))
+        x = np.random.default_rng(0).standard_normal(shape, np.float32)
+    else:
+        _, x = next(images.batches(info.preprocessing, batch))
+        if len(x) < batch:
+            raise UsageError(f"a batch of {batch} needs as many images of one size, there are {len(x)}")
+    info.inputs[0].check(x)
+    return {info.inputs[0].name: x}

@@ -1,0 +1,103 @@
+"""Measuring latency: warm up until stable, interleave, report the spread."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+STABLE_RUNS, STABLE_SPREAD, LONGEST_WARM_UP = 50, 0.02, 10.0
+LEAST_RUNS, BOOTSTRAPS = 200, 1000
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Wall time of one run, from ready input to ready output, in milliseconds.
+
+    Attributes:
+        median, p90, p99: over all runs.
+        low, high: 95 % bootstrap interval of the median.
+        runs: how many were measured.
+        stable: whether the spread of the last warm-up runs fell below 2 %.
+    """
+
+    median: float
+    p90: float
+    p99: float
+    low: float
+    high: float
+    runs: int
+    stable: bool
+
+
+def measure_latency(calls: Sequence[Callable[[], object]], seconds: float) -> list[Latency]:
+    """Measures several calls side by side, each at least LEAST_RUNS times or for `seconds`.
+
+    The calls take turns, so that whatever else the machine does meets all of them alike. Slow calls
+    (more than a second) stop at `seconds` with fewer runs.
+    """
+    stable = [_warm_up(call, seconds) for call in calls]
+    samples: list[list[float]] = [[] for _ in calls]
+    spent = [0.0] * len(calls)
+
+    def unfinished(index: int) -> bool:
+        enough = spent[index] >= seconds or len(samples[index]) >= LEAST_RUNS
+        return len(samples[index]) < 3 or not enough
+
+    while any(unfinished(i) for i in range(len(calls))):
+        for index, call in enumerate(calls):
+            if unfinished(index):
+                start = time.perf_counter()
+                call()
+                duration = time.perf_counter() - start
+                samples[index].append(duration)
+                spent[index] += duration
+    return [_summary(np.array(s) * 1e3, ok) for s, ok in zip(samples, stable, strict=True)]
+
+
+def _warm_up(call: Callable[[], object], seconds: float) -> bool:
+    """Runs until the last STABLE_RUNS vary by less than STABLE_SPREAD, or the time is up."""
+    durations: list[float] = []
+    end = time.perf_counter() + min(LONGEST_WARM_UP, seconds)
+    while True:
+        start = time.perf_counter()
+        call()
+        now = time.perf_counter()
+        durations.append(now - start)
+        last = durations[-STABLE_RUNS:]
+        if len(last) == STABLE_RUNS and np.std(last) < STABLE_SPREAD * np.mean(last):
+            return True
+        if now > end:
+            return False
+
+
+def _summary(samples: NDArray[np.float64], stable: bool) -> Latency:
+    draws = np.random.default_rng(0).choice(samples, (BOOTSTRAPS, len(samples)))
+    low, high = np.percentile(np.median(draws, axis=1), [2.5, 97.5])
+    median, p90, p99 = np.percentile(samples, [50, 90, 99])
+    return Latency(float(median), float(p90), float(p99), float(low), float(high), len(samples), stable)
+
+
+def machine_facts() -> dict[str, Any]:
+    """What a measurement must be read with: CPU, cores, load of the machine."""
+    model = platform.processor() or platform.machine()
+    cpu_info = Path("/proc/cpuinfo")
+    if cpu_info.exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in cpu_info.read_text().splitlines() if line.startswith("model name")
+        ]
+        model = names[0] if names else model
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }

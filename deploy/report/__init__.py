@@ -1,0 +1,1 @@
+"""Reports: one self-contained HTML file each, which works offline and on a telephone."""

@@ -1,0 +1,36 @@
+"""Rendering a report's template."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from models import files
+
+
+def write_html(path: Path, template: str, **values: Any) -> None:
+    """Renders deploy/report/templates/<template>.html to `path`, whole or not at all.
+
+    Raises:
+        UsageError: `path` cannot be written.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("deploy.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["count"] = readable_count
+    files.write_bytes(path, environment.get_template(f"{template}.html").render(**values).encode())
+
+
+def readable_count(value: float) -> str:
+    """12345678 as 12.35 M: four digits at most."""
+    for unit in ("", "k", "M", "G", "T"):
+        if abs(value) < 1000 or unit == "T":
+            return f"{value:.4g} {unit}".strip()
+        value /= 1000
+    raise AssertionError

@@ -1,0 +1,128 @@
+"""ONNX Runtime, with adroit's native operators or the portable bodies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.entry import Entry
+from deploy.runtimes.base import Runtime, Tensors, TensorSpec
+from deploy.runtimes.native import instruction_set, native_library
+from models.errors import EnvironmentFault, UnsupportedModel, UsageError
+
+if TYPE_CHECKING:
+    import onnx
+
+    from deploy.runtimes.open import RuntimeOptions
+
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(uint8)": "uint8",
+    "tensor(bool)": "bool",
+    "tensor(int64)": "int64",
+    "tensor(double)": "float64",
+}
+
+
+class OnnxRuntime(Runtime):
+    """A session on a model in memory.
+
+    Args:
+        model: the model.
+        options: threads, providers, native or portable operators.
+        custom: whether the model has operators of ours (a portable one needs no library).
+        profile_prefix: where ONNX Runtime writes its per-node profile, or None.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(
+        self, model: onnx.ModelProto, options: RuntimeOptions, custom: bool, profile_prefix: str | None = None
+    ) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise EnvironmentFault(
+                "ONNX Runtime is not installed", hint="pip install 'adroit-deploy[cpu]', or [gpu] for NVIDIA GPUs"
+            ) from error
+        _check_providers(options, onnxruntime.get_available_providers())
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 4  # its errors reach us as exceptions
+        if options.threads is not None:
+            settings.intra_op_num_threads = options.threads
+        if profile_prefix is not None:
+            settings.enable_profiling, settings.profile_file_prefix = True, profile_prefix
+        self._facts: dict[str, Any] = {
+            "runtime": f"onnxruntime {onnxruntime.__version__}",
+            "operators": "standard only",
+            "threads": options.threads,
+            "providers": list(options.providers),
+        }
+        if custom and options.operators == "native":
+            library = native_library()
+            self._facts["operators"] = f"native, {instruction_set(library)}"
+            _register(settings, str(library))
+        elif custom:
+            self._facts["operators"] = "portable bodies"
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                model.SerializeToString(), settings, providers=list(options.providers)
+            )
+        except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+            raise UnsupportedModel("ONNX Runtime cannot load the model", facts={"reason": _reason(error)}) from error
+        self.inputs = tuple(_spec(v) for v in self._session.get_inputs())
+        self.outputs = tuple(_spec(v) for v in self._session.get_outputs())
+
+    @classmethod
+    def of_entry(cls, entry: Entry, options: RuntimeOptions) -> OnnxRuntime:
+        """The entry's model, checked to be the exported one."""
+        return cls(entry.load_model(), options, bool(entry.info.operators))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return dict(self._facts)
+
+    def _run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
+        try:
+            values = self._session.run(None, dict(feeds))
+        except Exception as error:  # as above
+            raise UsageError("ONNX Runtime cannot run this input", facts={"reason": _reason(error)}) from error
+        return {spec.name: np.asarray(value) for spec, value in zip(self.outputs, values, strict=True)}
+
+    def end_profiling(self) -> str:
+        """Closes the profile and returns its file's path."""
+        path: str = self._session.end_profiling()
+        return path
+
+    def close(self) -> None:
+        self._session = None
+
+
+def _check_providers(options: RuntimeOptions, available: list[str]) -> None:
+    missing = [p for p in options.providers if p not in available]
+    if missing:
+        raise EnvironmentFault(
+            f"ONNX Runtime has no {', '.join(missing)} here",
+            facts={"available": ", ".join(available)},
+            hint="for NVIDIA GPUs: pip uninstall onnxruntime; pip install onnxruntime-gpu",
+        )
+
+
+def _register(settings: Any, library: str) -> None:
+    try:
+        settings.register_custom_ops_library(library)
+    except Exception as error:
+        raise EnvironmentFault(
+            f"cannot load the native operators {library}", facts={"reason": _reason(error)}
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]
+
+
+def _spec(value: Any) -> TensorSpec:
+    return TensorSpec(value.name, _DTYPES[value.type], tuple(d if d is not None else "?" for d in value.shape))

@@ -1,0 +1,44 @@
+"""Opening a deployment in the runtime that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deploy.entry import Entry
+from deploy.runtimes.base import Runtime
+from deploy.runtimes.choices import OperatorForm, RuntimeName
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """How to run a deployment.
+
+    Attributes:
+        runtime: which runtime.
+        operators: native kernels, or the portable bodies (much slower, any machine).
+        threads: inside one run; None leaves it to the runtime.
+        providers: ONNX Runtime's execution providers in the order of preference.
+    """
+
+    runtime: RuntimeName = RuntimeName.onnxruntime
+    operators: OperatorForm = OperatorForm.native
+    threads: int | None = None
+    providers: Sequence[str] = ("CPUExecutionProvider",)
+
+
+def open_runtime(entry: Entry, options: RuntimeOptions) -> Runtime:
+    """Loads `entry`.
+
+    Raises:
+        UsageError: an unreadable entry.
+        EnvironmentFault: the runtime, a provider or the native library is not there.
+        UnsupportedModel: the model is not the exported one.
+    """
+    if options.runtime == RuntimeName.torch:
+        from deploy.runtimes.torch_runtime import TorchRuntime
+
+        return TorchRuntime(entry, options.threads)
+    from deploy.runtimes.onnxruntime_runtime import OnnxRuntime
+
+    return OnnxRuntime.of_entry(entry, options)
