@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from models.data.preprocessing import CIFAR10, IMAGENET, Preprocessing
+from models.data.preprocessing import CIFAR10, IMAGENET, ROUTED, Preprocessing
 from models.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class Architecture:
         input_size: height and width in pixels that it is made for.
         any_size: whether other heights and widths work too.
         preprocessing: how images become its input, unless a checkpoint says otherwise.
+        task: what its logits mean: [N,classes] of an image, or [N,classes,H,W] of its pixels.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Architecture:
     any_size: bool
     preprocessing: Preprocessing
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    task: Literal["classification", "segmentation"] = "classification"
 
 
 def _cifar_resnet(blocks_per_stage: int) -> Callable[..., nn.Module]:
@@ -65,6 +67,18 @@ def _lenet5_bn(classes: int, kind: str) -> nn.Module:
     return LeNet5BN(classes, kind)
 
 
+def _dynamic_routing(depth: int, width: int, classes: int, gate: Any, drop_path: float) -> nn.Module:
+    from models.networks.dynamic_routing.network import DynamicRouting
+
+    return DynamicRouting(depth, width, classes, gate, drop_path)
+
+
+def _routed(name: str, depth: int, width: int, classes: int, gate: str, size: tuple[int, int]) -> Architecture:
+    defaults = {"depth": depth, "width": width, "classes": classes, "gate": gate, "drop_path": 0.0}
+    return Architecture(name, _dynamic_routing, size, True, ROUTED, defaults, "segmentation")
+
+
+_CITYSCAPES_SIZE = (1024, 2048)
 _GREY_32 = Preprocessing(channels="gray", resize=(32, 32), mean=(0.5,), deviation=(0.5,))
 _TEN: Mapping[str, Any] = {"classes": 10, "kind": "adder"}
 _THOUSAND: Mapping[str, Any] = {"classes": 1000, "kind": "adder"}
@@ -78,6 +92,14 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         Architecture("adder-resnet50", _imagenet_resnet(50), (224, 224), True, IMAGENET, _THOUSAND),
         Architecture("adder-vgg-small", _vgg_small, (32, 32), False, CIFAR10, _TEN),
         Architecture("adder-lenet5-bn", _lenet5_bn, (32, 32), False, _GREY_32, _TEN),
+        # A, B and C are one network, trained with different budgets (models/losses/routing_budget.py).
+        _routed("dynamic-a", 16, 64, 19, "small", _CITYSCAPES_SIZE),
+        _routed("dynamic-b", 16, 64, 19, "small", _CITYSCAPES_SIZE),
+        _routed("dynamic-c", 16, 64, 19, "small", _CITYSCAPES_SIZE),
+        _routed("dynamic-raw-16", 16, 64, 19, "normal", _CITYSCAPES_SIZE),
+        _routed("dynamic-raw-33", 33, 64, 19, "normal", _CITYSCAPES_SIZE),
+        # For CPUs: CamVid's 360 x 480 pixels, padded.
+        _routed("dynamic-small", 4, 16, 11, "small", (384, 480)),
     )
 }
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from models import files
 from models.architectures import architecture_named, build_network
 from models.checkpoint import CheckpointConfig, fit_weights, save_checkpoint
+from models.data.segmentation import CITYSCAPES_CLASSES
 from models.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,11 +46,21 @@ def _adder_key(network: nn.Module, name: str) -> str:
     return f"{module}.adder" if isinstance(network.get_submodule(module), AdderConv2d) and tensor == "weight" else name
 
 
+def _same_key(network: nn.Module, name: str) -> str:
+    return name
+
+
 LAYOUTS: Mapping[str, OfficialLayout] = {
     "adder-resnet20": OfficialLayout(_adder_key, CIFAR10_LABELS),
     "adder-resnet32": OfficialLayout(_adder_key),
     "adder-resnet18": OfficialLayout(_adder_key),
     "adder-resnet50": OfficialLayout(_adder_key),
+    "dynamic-a": OfficialLayout(_same_key, CITYSCAPES_CLASSES),
+    "dynamic-b": OfficialLayout(_same_key, CITYSCAPES_CLASSES),
+    "dynamic-c": OfficialLayout(_same_key, CITYSCAPES_CLASSES),
+    "dynamic-raw-16": OfficialLayout(_same_key, CITYSCAPES_CLASSES),
+    "dynamic-raw-33": OfficialLayout(_same_key, CITYSCAPES_CLASSES),
+    "dynamic-small": OfficialLayout(_same_key),
 }
 
 

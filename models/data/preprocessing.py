@@ -24,6 +24,8 @@ class Preprocessing:
         crop: None, or (height, width) cut from the centre.
         divisor: pixel values 0 to 255 are divided by it (255 or 1).
         mean, deviation: subtracted, then divided by, per channel.
+        pad_multiple: zeros are then added at the bottom and right until both sides are multiples of it;
+            `unpadded` cuts them off an output of the input's size.
     """
 
     channels: Literal["rgb", "bgr", "gray"] = "rgb"
@@ -32,6 +34,7 @@ class Preprocessing:
     divisor: float = 255.0
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     deviation: tuple[float, ...] = (1.0, 1.0, 1.0)
+    pad_multiple: int = 1
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -49,14 +52,25 @@ class Preprocessing:
             raise UsageError(f"preprocessing: channels is rgb, bgr or gray, not {made.channels!r}")
         if len(made.mean) != count or len(made.deviation) != count or 0 in made.deviation or made.divisor == 0:
             raise UsageError(f"preprocessing: mean and deviation need {count} values, and no divisor may be 0")
+        if not isinstance(made.pad_multiple, int) or made.pad_multiple < 1:
+            raise UsageError(f"preprocessing: pad_multiple is a whole number of at least 1, not {made.pad_multiple!r}")
         return made
 
     @property
     def size(self) -> tuple[int, int] | None:
         """The input's height and width where the steps fix them, whatever the image."""
         if self.crop:
-            return self.crop
-        return self.resize if isinstance(self.resize, tuple) else None
+            return self.padded_size(self.crop)
+        return self.padded_size(self.resize) if isinstance(self.resize, tuple) else None
+
+    def padded_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The input's size for an image that has `size` after resize and crop."""
+        height, width = (-(-side // self.pad_multiple) * self.pad_multiple for side in size)
+        return height, width
+
+    def unpadded(self, output: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+        """An output [...,H,W] of the padded input's size, cut back to the image's `size` (after resize and crop)."""
+        return output[..., : size[0], : size[1]]
 
     def geometry(self, image: Image) -> Image:
         """Resize and crop only: [H,W,3] uint8 in and out."""
@@ -67,7 +81,7 @@ class Preprocessing:
         return image
 
     def values(self, images: Image) -> NDArray[np.float32]:
-        """[N,H,W,3] uint8 to [N,C,H,W] float32: channel order, division, mean and deviation."""
+        """[N,H,W,3] uint8 to [N,C,H,W] float32: channel order, division, mean and deviation, padding."""
         x: NDArray[np.float32] = images.astype(np.float32)
         if self.channels == "gray":
             x = (x @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
@@ -75,7 +89,10 @@ class Preprocessing:
             x = x[..., ::-1]
         mean, deviation = (np.array(v, np.float32) for v in (self.mean, self.deviation))
         x = (x / np.float32(self.divisor) - mean) / deviation
-        return np.ascontiguousarray(x.transpose(0, 3, 1, 2), dtype=np.float32)
+        planes: NDArray[np.float32] = np.ascontiguousarray(x.transpose(0, 3, 1, 2), dtype=np.float32)
+        size = (planes.shape[2], planes.shape[3])
+        more = [(0, padded - side) for padded, side in zip(self.padded_size(size), size, strict=True)]
+        return planes if self.pad_multiple == 1 else np.pad(planes, [(0, 0), (0, 0), *more])
 
 
 def _resized(image: Image, size: tuple[int, int] | int) -> Image:
@@ -100,3 +117,5 @@ def _centre_crop(image: Image, size: tuple[int, int]) -> Image:
 
 CIFAR10 = Preprocessing(mean=(0.4914, 0.4822, 0.4465), deviation=(0.2023, 0.1994, 0.2010))
 IMAGENET = Preprocessing(resize=256, crop=(224, 224), mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225))
+# Dynamic Routing's: mean of BGR pixels, no division, sides that the deepest map divides.
+ROUTED = Preprocessing(channels="bgr", divisor=1.0, mean=(103.530, 116.280, 123.675), pad_multiple=32)

@@ -53,3 +53,15 @@ def convolution_counts(weight: Sequence[int], output: Sequence[int], bias: bool)
     """Convolution, W [M,C/groups,kH,kW] and Y [N,M,Ho,Wo], or matrix product, W [M,K] and Y [N,M]."""
     elements = prod(output)
     return OperationCounts(multiply_adds=elements * prod(weight[1:]), elementwise=elements * int(bias))
+
+
+def routing_gate_counts(x: Sequence[int], hidden: int, paths: int, shrink: int) -> OperationCounts:
+    """RoutingGate: X [N,C,H,W], W1 [hidden,C], W2 [paths,hidden]; shrink 1 or 4."""
+    batch, channels = x[:2]
+    positions = prod(side // shrink for side in x[2:])
+    shrinking = 4 * channels * positions if shrink > 1 else 0
+    counts = convolution_counts((hidden, channels), (batch, hidden, positions), bias=True)
+    counts += convolution_counts((paths, hidden), (batch, paths), bias=True)
+    # ReLU and the mean's sum of every hidden element; ReLU and the comparison of every path.
+    elementwise = batch * (shrinking + 2 * hidden * positions + 2 * paths)
+    return counts + OperationCounts(elementwise=elementwise, transcendental=batch * paths)

@@ -1,0 +1,60 @@
+"""Mean intersection over union."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import UsageError
+
+
+class ConfusionMatrix:
+    """Counts pixels by true and predicted class over any number of images.
+
+    Args:
+        classes: how many there are.
+        ignored: the label of pixels that count for nothing; None if all count.
+
+    Attributes:
+        counts: [classes,classes] int64; rows are true classes, columns predicted ones.
+    """
+
+    def __init__(self, classes: int, ignored: int | None = None) -> None:
+        self.counts: NDArray[np.int64] = np.zeros((classes, classes), np.int64)
+        self.ignored = ignored
+
+    def add(self, predicted: NDArray[np.integer], labels: NDArray[np.integer]) -> None:
+        """Adds maps of one shape.
+
+        Raises:
+            UsageError: shapes that differ, or values that are no class.
+        """
+        if predicted.shape != labels.shape:
+            raise UsageError(f"predicted classes have shape {list(predicted.shape)}, labels {list(labels.shape)}")
+        counted = np.ones(labels.shape, bool) if self.ignored is None else labels != self.ignored
+        classes = len(self.counts)
+        true, found = labels[counted].astype(np.int64), predicted[counted].astype(np.int64)
+        for name, values in (("labels", true), ("predicted classes", found)):
+            if values.size and (values.min() < 0 or values.max() >= classes):
+                raise UsageError(f"{name} hold {values.min()} to {values.max()}, and there are {classes} classes")
+        self.counts += np.bincount(true * classes + found, minlength=classes**2).reshape(classes, classes)
+
+    @property
+    def intersection_over_union(self) -> NDArray[np.float64]:
+        """[classes]: pixels that are and are called a class / pixels that are or are called it; NaN where none."""
+        both = self.counts.diagonal().astype(np.float64)
+        either = self.counts.sum(0) + self.counts.sum(1) - self.counts.diagonal()
+        shares: NDArray[np.float64] = np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
+        return shares
+
+    @property
+    def mean_intersection_over_union(self) -> float:
+        """Over the classes that occur, in labels or predictions; NaN if nothing was counted."""
+        shares = self.intersection_over_union
+        return float(shares[~np.isnan(shares)].mean()) if (~np.isnan(shares)).any() else float("nan")
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Share of the counted pixels that are called their class; NaN if nothing was counted."""
+        total = int(self.counts.sum())
+        return float(self.counts.diagonal().sum() / total) if total else float("nan")

@@ -1,0 +1,68 @@
+"""What stem, cells and head are made of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ConvNorm(nn.Conv2d):
+    """Convolution without bias, batch norm (`norm`), then ReLU if asked; [N,C,H,W] in and out."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: int = 0,
+        relu: bool = True,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.activation = nn.ReLU() if relu else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.activation(self.norm(super().forward(x)))
+        return result
+
+
+def separable(channels: int, stride: int = 1, relu: bool = True) -> list[nn.Module]:
+    """A depthwise 3 x 3 convolution, with neither norm nor ReLU, and a pointwise one with norm."""
+    depthwise = nn.Conv2d(channels, channels, 3, stride, 1, groups=channels, bias=False)
+    return [depthwise, ConvNorm(channels, channels, 1, relu=relu)]
+
+
+def upsample(factor: int) -> nn.Upsample:
+    """Bilinear, align_corners False, as all interpolation of the network."""
+    return nn.Upsample(scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+class DropPath(nn.Module):
+    """Drops a branch for a sample with probability `rate` while training, and scales what stays.
+
+    `rate` is set by the schedule (DynamicRouting.set_progress); it is 0 at first.
+    """
+
+    def __init__(self, most: float) -> None:
+        super().__init__()
+        self.most, self.rate = most, 0.0
+
+    def set_progress(self, progress: float) -> None:
+        """progress: share of the training that is done, 0 to 1."""
+        self.rate = self.most * progress
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0.0:
+            return x
+        kept = torch.rand(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device) >= self.rate
+        return x * kept / (1.0 - self.rate)
+
+
+class Stem(nn.Module):
+    """[N,3,H,W] to [N,width,H/4,W/4]. The first convolution has no padding: H/2 - 1 by W/2 - 1 after it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.stem_1 = ConvNorm(3, width, 3, 2)
+        self.stem_2 = nn.Sequential(*separable(width))
+        self.stem_3 = nn.Sequential(*separable(width, stride=2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.stem_3(self.stem_2(self.stem_1(x)))
+        return result

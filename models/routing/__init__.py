@@ -1,0 +1,1 @@
+"""The routing space, its routes and their cost. Imports no torch: deployments use it without."""

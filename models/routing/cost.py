@@ -1,0 +1,224 @@
+"""What a route costs: operations of every node and path, by two countings.
+
+`paper` follows the official code (arXiv 2003.10401): one multiply-add is 1, batch norm 2 and ReLU 1
+an element, the gates' pooling 1 an input element; bilinear interpolation, additions, the gates'
+multiplications, the init node's cell and gate and the last layer's ReLUs are not counted; sizes are
+those of a padded stem. (Its head is counted on the true rectangle, as the paper's totals were; the
+published code counts it on a square.)
+
+`own` counts what a deployment executes: batch norms are folded into a bias, sizes are the true ones,
+interpolation, additions, gates and the init node are there, and only reached nodes run their gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from models.errors import UsageError
+from models.operators.counts import OperationCounts, convolution_counts, routing_gate_counts
+from models.operators.shapes import convolved_size
+from models.routing.route import Route
+from models.routing.space import INIT, SCALES, Node, Path, RoutingSpace
+
+Counting = Literal["paper", "own"]
+Gate = Literal["normal", "small", "none"]
+GATE_SHRINK: Mapping[str, int] = {"normal": 1, "small": 4}
+SIZE_MULTIPLE = 32
+
+
+NOTHING = OperationCounts()
+
+
+@dataclass(frozen=True)
+class _Map:
+    """A feature map of one image: channels x height x width."""
+
+    channels: int
+    height: int
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return (1, self.channels, self.height, self.width)
+
+    @property
+    def elements(self) -> int:
+        return self.channels * self.height * self.width
+
+
+@dataclass(frozen=True)
+class _Counter:
+    """The elementary counts under one counting."""
+
+    paper: bool
+
+    def convolution(
+        self, taps: int, out: _Map, norm: bool = False, relu: bool = False, bias: bool = False
+    ) -> OperationCounts:
+        """`taps`: products of one output element. A norm, folded, is a bias in our own counting."""
+        counts = convolution_counts((out.channels, taps), out.shape, bias=not self.paper and (norm or bias))
+        norms = 2 * norm if self.paper else 0
+        return counts + OperationCounts(elementwise=(norms + relu) * out.elements)
+
+    def separable(self, out: _Map, channels_in: int, relu: bool) -> OperationCounts:
+        """Depthwise 3 x 3 without norm, then pointwise with norm; both at `out`'s size."""
+        depthwise = self.convolution(9, _Map(channels_in, out.height, out.width))
+        return depthwise + self.convolution(channels_in, out, norm=True, relu=relu)
+
+    def relu(self, at: _Map) -> OperationCounts:
+        return OperationCounts(elementwise=at.elements)
+
+    def sum(self, at: _Map) -> OperationCounts:
+        return NOTHING if self.paper else OperationCounts(elementwise=at.elements)
+
+    def scale(self, at: _Map) -> OperationCounts:
+        return NOTHING if self.paper else OperationCounts(elementwise=at.elements)
+
+    def bilinear(self, out: _Map) -> OperationCounts:
+        return NOTHING if self.paper else OperationCounts(multiply_adds=4 * out.elements)
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """Operations of one image of `size`, by part of the network.
+
+    Attributes:
+        space: the routing space. size: the input's (height, width) in pixels. counting: which rules.
+        stem, head: what every route pays.
+        cells, gates: by node; a cell is paid where the node is open, a gate where it is live (in
+            `paper` counting always).
+        paths: by path; paid where it is open.
+    """
+
+    space: RoutingSpace
+    size: tuple[int, int]
+    counting: Counting
+    stem: OperationCounts
+    head: OperationCounts
+    cells: Mapping[Node, OperationCounts]
+    gates: Mapping[Node, OperationCounts]
+    paths: Mapping[Path, OperationCounts]
+
+    def of_route(self, route: Route) -> OperationCounts:
+        """Operations of one image whose open paths are `route`'s. Raises UsageError for another space's."""
+        if route.space != self.space:
+            raise UsageError(f"the cost table is of {self.space}, the route of {route.space}")
+        total = self.stem + self.head
+        for node in self.space.nodes:
+            if self.counting == "paper" or route.is_live(node):
+                total += self.gates[node]
+            if route.is_open(node):
+                total += self.cells[node]
+                for kind in route.open_kinds(node):
+                    total += self.paths[Path(node, kind)]
+        return total
+
+    @property
+    def cell_totals(self) -> NDArray[np.float64]:
+        """[nodes], in the order of `space.nodes`."""
+        return np.array([self.cells[node].total for node in self.space.nodes], np.float64)
+
+    @property
+    def path_totals(self) -> NDArray[np.float64]:
+        """[paths], in the order of `space.paths`."""
+        return np.array([self.paths[path].total for path in self.space.paths], np.float64)
+
+    def expected(self, gates: ArrayLike) -> NDArray[np.float64]:
+        """The cost that the budget loss steers, [N] of gates [N,paths]: cells and paths only.
+
+        A node costs its largest gate times its cell, and each path its gate times its own cost. With
+        gates of 0 and 1 that is `of_route` without stem, head and gates.
+        """
+        values = np.asarray(gates, np.float64)
+        largest = np.stack([values[:, self.space.gates(node)].max(1) for node in self.space.nodes], axis=1)
+        return np.asarray(largest @ self.cell_totals + values @ self.path_totals)
+
+
+def cost_table(
+    space: RoutingSpace, size: tuple[int, int], classes: int, gate: Gate, counting: Counting = "own"
+) -> CostTable:
+    """The cost of every part for an input of `size` pixels (height, width).
+
+    Raises:
+        UsageError: a size that is no multiple of 32.
+    """
+    if min(size) < SIZE_MULTIPLE or any(side % SIZE_MULTIPLE for side in size):
+        raise UsageError(f"a routed network takes multiples of {SIZE_MULTIPLE} pixels, not {size[0]} x {size[1]}")
+    counter = _Counter(counting == "paper")
+    maps = [_Map(space.channels(i), size[0] >> (2 + i), size[1] >> (2 + i)) for i in range(SCALES)]
+    cells = {node: _cell_cost(counter, space, node, maps[node.scale]) for node in space.nodes}
+    gates = {node: _gate_cost(counter, gate, maps[node.scale], len(space.kinds(node))) for node in space.nodes}
+    paths = {path: _path_cost(counter, maps[path.node.scale], path.kind, gate) for path in space.paths}
+    if counter.paper:
+        cells[INIT] = gates[INIT] = NOTHING
+        paths.update({path: NOTHING for path in space.paths if path.node.layer == space.depth - 1})
+    stem, head = _stem_cost(counter, space.width, size), _head_cost(counter, maps, size, classes)
+    return CostTable(space, size, counting, stem, head, cells, gates, paths)
+
+
+def _cell_cost(counter: _Counter, space: RoutingSpace, node: Node, at: _Map) -> OperationCounts:
+    """The separable convolution, the identity's addition, and the sum of what arrives."""
+    branch = counter.separable(at, at.channels, relu=True) + counter.separable(at, at.channels, relu=False)
+    total = branch + counter.sum(at)
+    for _ in space.arriving(node)[1:]:
+        total += counter.sum(at)
+    return total
+
+
+def _path_cost(counter: _Counter, at: _Map, kind: str, gate: Gate) -> OperationCounts:
+    """From the cell's output on: ReLU, then transition, interpolation and the gate's product."""
+    total = counter.relu(at)
+    arrives = at
+    if kind == "up":
+        shrunk = _Map(at.channels // 2, at.height, at.width)
+        arrives = _Map(shrunk.channels, 2 * at.height, 2 * at.width)
+        total += counter.convolution(at.channels, shrunk, norm=True, relu=True) + counter.bilinear(arrives)
+    elif kind == "down":
+        # Paper counting rounds an odd side down, the convolution itself up.
+        halves = [side // 2 if counter.paper else (side + 1) // 2 for side in (at.height, at.width)]
+        arrives = _Map(2 * at.channels, *halves)
+        total += counter.convolution(at.channels, arrives, norm=True, relu=True)
+    return total if gate == "none" else total + counter.scale(arrives)
+
+
+def _gate_cost(counter: _Counter, gate: Gate, at: _Map, paths: int) -> OperationCounts:
+    if gate == "none":
+        return NOTHING
+    if not counter.paper:
+        return routing_gate_counts(at.shape, at.channels // 2, paths, GATE_SHRINK[gate])
+    height, width = at.height // GATE_SHRINK[gate], at.width // GATE_SHRINK[gate]
+    hidden = _Map(at.channels // 2, height, width)
+    pooling = OperationCounts(elementwise=hidden.elements)
+    first = counter.convolution(at.channels, hidden, norm=True, relu=True)
+    return first + pooling + counter.convolution(hidden.channels, _Map(paths, 1, 1))
+
+
+def _stem_cost(counter: _Counter, width: int, size: tuple[int, int]) -> OperationCounts:
+    if counter.paper:
+        halves, quarters = [side // 2 for side in size], [side // 4 for side in size]
+    else:  # the first convolution is not padded
+        halves = [convolved_size(side, 3, 2, 0, 0) for side in size]
+        quarters = [convolved_size(side, 3, 2, 1, 1) for side in halves]
+    half, quarter = _Map(width, *halves), _Map(width, *quarters)
+    total = counter.convolution(27, half, norm=True, relu=True)
+    return total + counter.separable(half, width, relu=True) + counter.separable(quarter, width, relu=True)
+
+
+def _head_cost(counter: _Counter, maps: list[_Map], size: tuple[int, int], classes: int) -> OperationCounts:
+    total = NOTHING
+    for scale in reversed(range(SCALES)):
+        at = maps[scale]
+        out = _Map(maps[max(scale - 1, 0)].channels, at.height, at.width)
+        if scale < SCALES - 1:
+            total += counter.sum(at)
+        total += counter.convolution(at.channels, out, norm=True, relu=True)
+        if scale > 0:
+            total += counter.bilinear(_Map(out.channels, 2 * at.height, 2 * at.width))
+    scores = _Map(classes, maps[0].height, maps[0].width)
+    total += counter.convolution(9 * maps[0].channels, scores, bias=True)
+    return total + counter.bilinear(_Map(classes, *size))

@@ -1,0 +1,103 @@
+#include "kernels/cpu/routing_gate.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/cpu/instruction_set.h"
+#include "kernels/cpu/routing_gate_tile.h"
+
+namespace adroit::cpu {
+namespace {
+
+// Parts that an image's positions are split into at most. A part is one task and one partial sum, so
+// the split depends on the shape alone: the order of additions is the same for any thread count.
+constexpr int64_t kMaxParts = 64;
+
+RoutingGateVariant variant() {
+#if defined(__x86_64__)
+    switch (instruction_set()) {
+        case InstructionSet::avx512: return avx512::routing_gate_variant();
+        case InstructionSet::avx2: return avx2::routing_gate_variant();
+        case InstructionSet::generic: break;
+    }
+#endif
+    return generic::routing_gate_variant();
+}
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+struct Partition {
+    int64_t part_positions, parts, groups;
+};
+
+Partition partition(const RoutingGateShape& shape, int64_t tile_positions) {
+    const int64_t tiles = divide_up(shape.positions(), tile_positions);
+    const int64_t part_positions = divide_up(tiles, kMaxParts) * tile_positions;
+    return {part_positions, divide_up(shape.positions(), part_positions), divide_up(shape.hidden, kHiddenPerTile)};
+}
+
+// Sums of the hidden map's positions, part by part: [image][part][hidden].
+std::vector<float> partial_sums(const RoutingGateShape& shape, const float* x, const PackedGateWeights& w1,
+                                const float* b1, const Partition& split, const RoutingGateVariant& kernel,
+                                const ParallelFor& parallel_for) {
+    std::vector<float> sums(shape.batch * split.parts * shape.hidden, 0.0f);
+    parallel_for(shape.batch * split.parts * split.groups, [&](int64_t index) {
+        const int64_t group = index % split.groups, part = index / split.groups % split.parts;
+        RoutingGateTile tile;
+        tile.image = index / split.groups / split.parts;
+        tile.first_hidden = group * kHiddenPerTile;
+        tile.hidden = std::min(kHiddenPerTile, shape.hidden - tile.first_hidden);
+        float* totals = sums.data() + (tile.image * split.parts + part) * shape.hidden + tile.first_hidden;
+        const int64_t end = std::min(shape.positions(), (part + 1) * split.part_positions);
+        for (int64_t first = part * split.part_positions; first < end; first += kernel.max_tile_positions) {
+            tile.first_position = first;
+            tile.positions = std::min(kernel.max_tile_positions, end - first);
+            kernel.add_tile(shape, x, w1.values.data(), b1, tile, totals);
+        }
+    });
+    return sums;
+}
+
+// The second layer of one sample, from its partial sums [part][hidden].
+void finish_sample(const RoutingGateShape& shape, const float* sums, int64_t parts,
+                   const RoutingGateParameters& parameters, float threshold, float* gates, bool* open) {
+    std::vector<float> mean(shape.hidden);
+    for (int64_t h = 0; h < shape.hidden; ++h) {
+        double total = 0.0;
+        for (int64_t part = 0; part < parts; ++part) total += sums[part * shape.hidden + h];
+        mean[h] = static_cast<float>(total / shape.positions());
+    }
+    for (int64_t p = 0; p < shape.paths; ++p) {
+        float logit = parameters.b2[p];
+        for (int64_t h = 0; h < shape.hidden; ++h) logit += parameters.w2[p * shape.hidden + h] * mean[h];
+        const float value = std::tanh(logit);
+        // A comparison that is false for NaN: a gate that is not a number is closed.
+        const bool above = value > std::max(threshold, 0.0f);
+        gates[p] = above ? value : 0.0f;
+        open[p] = open[p] || above;
+    }
+}
+
+}  // namespace
+
+PackedGateWeights pack_gate_weights(const float* w1, int64_t hidden, int64_t channels) {
+    const int64_t block = variant().hidden_block;
+    PackedGateWeights packed{std::vector<float>(divide_up(hidden, block) * block * channels)};
+    for (int64_t h = 0; h < hidden; ++h)
+        for (int64_t c = 0; c < channels; ++c)
+            packed.values[(h / block) * block * channels + c * block + h % block] = w1[h * channels + c];
+    return packed;
+}
+
+void routing_gate(const RoutingGateShape& shape, const float* x, const PackedGateWeights& w1,
+                  const RoutingGateParameters& parameters, float* gates, bool* open, const ParallelFor& parallel_for) {
+    const RoutingGateVariant kernel = variant();
+    const Partition split = partition(shape, kernel.max_tile_positions);
+    const std::vector<float> sums = partial_sums(shape, x, w1, parameters.b1, split, kernel, parallel_for);
+    std::fill_n(open, shape.paths, false);
+    for (int64_t n = 0; n < shape.batch; ++n)
+        finish_sample(shape, sums.data() + n * split.parts * shape.hidden, split.parts, parameters,
+                      parameters.threshold[parameters.threshold_per_sample ? n : 0], gates + n * shape.paths, open);
+}
+
+}  // namespace adroit::cpu

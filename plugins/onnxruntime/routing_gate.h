@@ -1,0 +1,69 @@
+// RoutingGate (plugins/operators.toml) for ONNX Runtime on the CPU.
+#pragma once
+
+#include "kernels/cpu/routing_gate.h"
+#include "onnxruntime/adapter.h"
+
+namespace adroit::onnxruntime {
+
+class RoutingGate {
+public:
+    static constexpr const char* name = "RoutingGate";
+    static constexpr size_t inputs = 6, outputs = 2;
+    static ONNXTensorElementDataType output_type(size_t index) {
+        return index == 0 ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT : ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL;
+    }
+
+    explicit RoutingGate(const Ort::ConstKernelInfo& info) : shrink_(int_attribute(info, "shrink", 1, 4)) {
+        if (shrink_ != 1 && shrink_ != 4)
+            throw InvalidInput("attribute shrink is " + std::to_string(shrink_) + ", expected 1 or 4");
+        int constant = 0;
+        const Ort::ConstValue weights = info.GetTensorConstantInput(1, &constant);
+        if (!constant) return;  // W1 is computed in the graph: packed at every call
+        const auto shape = weights.GetTensorTypeAndShapeInfo().GetShape();
+        if (shape.size() == 2) packed_ = cpu::pack_gate_weights(weights.GetTensorData<float>(), shape[0], shape[1]);
+        has_packed_ = shape.size() == 2;
+    }
+
+    void compute(const Ort::KernelContext& context) const {
+        const FloatInput x = float_input(context, 0, "X", 4), w1 = float_input(context, 1, "W1", 2);
+        const FloatInput b1 = float_input(context, 2, "b1", 1), w2 = float_input(context, 3, "W2", 2);
+        const FloatInput b2 = float_input(context, 4, "b2", 1), threshold = float_input(context, 5, "threshold", 1);
+        const cpu::RoutingGateShape shape = checked_shape(x, w1, w2);
+        require_shape(b1, "b1", {shape.hidden});
+        require_shape(b2, "b2", {shape.paths});
+        if (threshold.shape[0] != 1) require_shape(threshold, "threshold", {shape.batch});
+        const cpu::RoutingGateParameters parameters{b1.data, w2.data, b2.data, threshold.data, threshold.shape[0] != 1};
+        float* gates = context.GetOutput(0, {shape.batch, shape.paths}).GetTensorMutableData<float>();
+        bool* open = context.GetOutput(1, {shape.paths}).GetTensorMutableData<bool>();
+        const auto run = [&](const cpu::PackedGateWeights& weights) {
+            cpu::routing_gate(shape, x.data, weights, parameters, gates, open, session_threads(context));
+        };
+        run(has_packed_ ? packed_ : cpu::pack_gate_weights(w1.data, shape.hidden, shape.channels));
+    }
+
+private:
+    cpu::RoutingGateShape checked_shape(const FloatInput& x, const FloatInput& w1, const FloatInput& w2) const {
+        for (const FloatInput* input : {&x, &w1, &w2})
+            for (int64_t size : input->shape)
+                if (size < 1)
+                    throw InvalidInput("empty input: X is " + shape_text(x.shape) + ", W1 is " + shape_text(w1.shape) +
+                                       ", W2 is " + shape_text(w2.shape));
+        if (x.shape[1] != w1.shape[1])
+            throw InvalidInput("X has " + std::to_string(x.shape[1]) + " channels, W1 expects " +
+                               std::to_string(w1.shape[1]));
+        if (w1.shape[0] != w2.shape[1])
+            throw InvalidInput("W1 gives " + std::to_string(w1.shape[0]) + " hidden channels, W2 expects " +
+                               std::to_string(w2.shape[1]));
+        if (x.shape[2] < shrink_ || x.shape[3] < shrink_)
+            throw InvalidInput("X (" + shape_text(x.shape) + ") is smaller than the shrink of " +
+                               std::to_string(shrink_) + "; a small gate needs at least 4 x 4 pixels");
+        return {x.shape[0], x.shape[1], x.shape[2], x.shape[3], w1.shape[0], w2.shape[0], shrink_};
+    }
+
+    int64_t shrink_;
+    bool has_packed_ = false;
+    cpu::PackedGateWeights packed_;
+};
+
+}  // namespace adroit::onnxruntime
