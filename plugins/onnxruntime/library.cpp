@@ -3,19 +3,23 @@
 
 #include "kernels/cpu/instruction_set.h"
 #include "onnxruntime/adapter.h"
+#include "onnxruntime/adaptive_filter.h"
 #include "onnxruntime/adder_conv2d.h"
 
 namespace {
 
+using adroit::onnxruntime::AdaptiveFilter;
 using adroit::onnxruntime::AdderConv2d;
 using adroit::onnxruntime::CpuOperator;
 
 // Operators and domain outlive every session: ONNX Runtime keeps pointers to them.
 Ort::CustomOpDomain& domain() {
+    static const CpuOperator<AdaptiveFilter> adaptive_filter;
     static const CpuOperator<AdderConv2d<false>> adder_conv2d;
     static const CpuOperator<AdderConv2d<true>> adder_conv2d_add;
     static Ort::CustomOpDomain domain = [] {
         Ort::CustomOpDomain created("adroit");
+        created.Add(&adaptive_filter);
         created.Add(&adder_conv2d);
         created.Add(&adder_conv2d_add);
         return created;
