@@ -10,8 +10,9 @@ Three forms, softmax included in each, same inputs, results compared before anyt
 
 The forms take turns in every round, so that load on the machine meets all of them. A turn is one run
 that is not counted, which brings the inputs back into the caches where the layer before would have
-left them, and three that are; each figure is a median. The bars (native at least 10 times faster than unfold, 5 times faster than slices) hold
-for C 64 to 256 at 56 x 56; the map of 64 x 112 x 112 is the first filter of a ResNet.
+left them, and three that are; each figure is a median. The bars (native at least 10 times faster
+than unfold, 5 times faster than slices) hold for C 64 to 256 at 56 x 56; the map of 64 x 112 x 112
+is the first filter of a ResNet.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from models.data.preprocessing import CIFAR10, IMAGENET, Preprocessing
 from models.errors import UsageError
@@ -25,6 +25,7 @@ class Architecture:
         input_size: height and width in pixels that it is made for.
         any_size: whether other heights and widths work too.
         preprocessing: how images become its input, unless a checkpoint says otherwise.
+        task: what the logits are of: an image [N,classes] or its pixels [N,classes,H,W].
     """
 
     name: str
@@ -33,6 +34,7 @@ class Architecture:
     any_size: bool
     preprocessing: Preprocessing
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    task: Literal["classification", "segmentation"] = "classification"
 
 
 def _cifar_resnet(blocks_per_stage: int) -> Callable[..., nn.Module]:
@@ -65,7 +67,54 @@ def _lenet5_bn(classes: int, kind: str) -> nn.Module:
     return LeNet5BN(classes, kind)
 
 
+def _anti_aliased_resnet(depth: int) -> Callable[..., nn.Module]:
+    def build(
+        classes: int, filter: str, filter_size: int, groups: int, joint_softmax: bool, pool_only: bool
+    ) -> nn.Module:
+        from models.anti_aliasing import filter_choice
+        from models.networks.anti_aliased_resnet import anti_aliased_resnet
+
+        return anti_aliased_resnet(depth, classes, filter_choice(filter, filter_size, groups, joint_softmax), pool_only)
+
+    return build
+
+
+def _anti_aliased_cifar_resnet(blocks_per_stage: int) -> Callable[..., nn.Module]:
+    def build(
+        classes: int, filter: str, filter_size: int, groups: int, joint_softmax: bool, width: int
+    ) -> nn.Module:
+        from models.anti_aliasing import filter_choice
+        from models.networks.anti_aliased_resnet import anti_aliased_cifar_resnet
+
+        choice = filter_choice(filter, filter_size, groups, joint_softmax)
+        return anti_aliased_cifar_resnet(blocks_per_stage, width, classes, choice)
+
+    return build
+
+
+def _anti_aliased_deeplab(depth: int) -> Callable[..., nn.Module]:
+    def build(
+        classes: int, filter: str, filter_size: int, groups: int, joint_softmax: bool, output_stride: int
+    ) -> nn.Module:
+        from models.anti_aliasing import filter_choice
+        from models.networks.deeplabv3plus import DeepLabV3Plus
+
+        choice = filter_choice(filter, filter_size, groups, joint_softmax)
+        return DeepLabV3Plus(depth, classes, choice, output_stride)
+
+    return build
+
+
+def _filter(groups: int, classes: int, **others: Any) -> Mapping[str, Any]:
+    """Defaults of an anti-aliased network; filter is adaptive, binomial or none."""
+    return {
+        "classes": classes, "filter": "adaptive", "filter_size": 3, "groups": groups, "joint_softmax": True, **others
+    }
+
+
 _GREY_32 = Preprocessing(channels="gray", resize=(32, 32), mean=(0.5,), deviation=(0.5,))
+# ImageNet's statistics at the image's own size.
+_VOC = Preprocessing(mean=IMAGENET.mean, deviation=IMAGENET.deviation)
 _TEN: Mapping[str, Any] = {"classes": 10, "kind": "adder"}
 _THOUSAND: Mapping[str, Any] = {"classes": 1000, "kind": "adder"}
 
@@ -78,6 +127,20 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         Architecture("adder-resnet50", _imagenet_resnet(50), (224, 224), True, IMAGENET, _THOUSAND),
         Architecture("adder-vgg-small", _vgg_small, (32, 32), False, CIFAR10, _TEN),
         Architecture("adder-lenet5-bn", _lenet5_bn, (32, 32), False, _GREY_32, _TEN),
+        *(
+            Architecture(
+                f"aa-resnet{depth}", _anti_aliased_resnet(depth), (224, 224), True, IMAGENET,
+                _filter(groups, 1000, pool_only=True),
+            )
+            for depth, groups in ((18, 2), (34, 2), (50, 8), (101, 8))
+        ),
+        Architecture(
+            "aa-deeplabv3plus-resnet101", _anti_aliased_deeplab(101), (513, 513), True, _VOC,
+            _filter(2, 21, output_stride=16), "segmentation",
+        ),
+        Architecture(
+            "aa-cifar-resnet20", _anti_aliased_cifar_resnet(3), (32, 32), True, CIFAR10, _filter(2, 10, width=16)
+        ),
     )
 }
 

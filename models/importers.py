@@ -43,11 +43,20 @@ def _adder_key(network: nn.Module, name: str) -> str:
     return f"{module}.adder" if isinstance(network.get_submodule(module), AdderConv2d) and tensor == "weight" else name
 
 
+def _same_key(network: nn.Module, name: str) -> str:
+    return name
+
+
 LAYOUTS: Mapping[str, OfficialLayout] = {
     "adder-resnet20": OfficialLayout(_adder_key, CIFAR10_LABELS),
     "adder-resnet32": OfficialLayout(_adder_key),
     "adder-resnet18": OfficialLayout(_adder_key),
     "adder-resnet50": OfficialLayout(_adder_key),
+    "aa-resnet18": OfficialLayout(_same_key),
+    "aa-resnet34": OfficialLayout(_same_key),
+    "aa-resnet50": OfficialLayout(_same_key),
+    "aa-resnet101": OfficialLayout(_same_key),
+    "aa-deeplabv3plus-resnet101": OfficialLayout(_same_key),
 }
 
 

@@ -1,0 +1,1 @@
+"""Measures of a network that any runtime can be put through."""
