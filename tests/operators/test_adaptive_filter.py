@@ -69,6 +69,8 @@ CASES = [
     Case("tall and narrow", (1, 2, 700, 3), groups=2),
     Case("several tiles", (1, 16, 56, 56), groups=8),
     Case("several tiles, stride 2", (2, 16, 56, 56), stride=2, groups=8),
+    Case("joint softmax of too many channels to hold", (1, 16, 30, 31), 5, 1, 16),
+    Case("joint softmax of too many channels to hold, stride 2", (2, 18, 33, 260), 7, 2, 9),
     Case("steep softmax", (1, 8, 12, 12), groups=4, spread=40.0),
     Case("flat softmax", (1, 8, 12, 12), groups=4, spread=0.0),
     Case("steep softmax per group, stride 2", (1, 8, 12, 12), 5, 2, 4, joint=False, spread=40.0),
@@ -234,7 +236,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("x", "logits", "attributes", "message"), [r[1:] for r in REFUSED], ids=[r[0] for r in REFUSED])
+@pytest.mark.parametrize(
+    ("x", "logits", "attributes", "message"), [r[1:] for r in REFUSED], ids=[r[0] for r in REFUSED]
+)
 @pytest.mark.parametrize("where", ["torch", "native"])
 def test_what_does_not_fit_is_refused(
     x: tuple[int, ...], logits: tuple[int, ...], attributes: tuple[int, int, int, int], message: str, where: str

@@ -3,7 +3,9 @@
 // the weighted sum runs with pixels along the vector. The panel holds the columns of each stride
 // phase apart, so that every tap is a plain load at every stride and at the borders.
 //
-// A joint softmax knows its sum only after the last group, so its division comes at the end, on Y.
+// The weighted sums are divided by the softmax's sum, not each weight. A joint softmax of so many
+// channels that their exponentials do not fit the buffer knows its sum only after the last group:
+// then the division is a pass of its own over Y.
 #include "kernels/cpu/adaptive_filter_tile.h"
 
 #include <algorithm>
@@ -16,9 +18,11 @@ namespace {
 
 constexpr int64_t kLanes = Vector::kLanes;
 constexpr int kChannels = 8;  // sums that run side by side
-// Pixels of a tap's weights; the lanes past the tile's pixels are read by the last vector.
-constexpr int64_t kTapFloats = kMaxTilePixels + kLanes;
+// Pixels of one tap's weights at most; the lanes past the tile's pixels are read by the last vector.
+constexpr int64_t kMaxTapFloats = kMaxTilePixels + kLanes;
 constexpr int64_t kMaxTaps = kMaxFilterSize * kMaxFilterSize;
+// Exponentials that a tile holds: of one group at least, of 8 groups of 3 x 3 with room to spare.
+constexpr int64_t kWeightFloats = 96 * kMaxTapFloats;
 
 int64_t round_up(int64_t value) { return (value + kLanes - 1) / kLanes * kLanes; }
 
@@ -27,6 +31,7 @@ int64_t round_up(int64_t value) { return (value + kLanes - 1) / kLanes * kLanes;
 struct Runs {
     int64_t count, length, buffer_step, plane_first, plane_step;
     int64_t buffer_row_step;  // between the tile's rows
+    int64_t buffer_floats;    // of all pixels and a vector more
 
     Runs(const AdaptiveFilterShape& s, const AdaptiveFilterTile& tile) {
         const bool whole_rows = tile.columns == s.out_width();
@@ -36,6 +41,7 @@ struct Runs {
         buffer_row_step = whole_rows ? tile.columns : buffer_step;
         plane_first = tile.first_row * s.out_width() + tile.first_column;
         plane_step = s.out_width();
+        buffer_floats = count * buffer_step + kLanes;
     }
 };
 
@@ -74,15 +80,15 @@ void find_maxima(const Runs& runs, const float* logits, int64_t plane, int64_t c
     });
 }
 
-// weights[tap][pixel] = e^(logit - maximum), added to sums[pixel].
-void exponentials(const Runs& runs, const float* logits, int64_t plane, int64_t taps, const float* maxima,
+// weights[channel][pixel] = e^(logit - maximum), added to sums[pixel].
+void exponentials(const Runs& runs, const float* logits, int64_t plane, int64_t channels, const float* maxima,
                   float* weights, float* sums) {
     for_each_piece(runs, kLanes, [&](int64_t at, int64_t in_plane, int64_t pixels) {
         const Vector largest = Vector::load(maxima + at);
         Vector sum = Vector::load(sums + at);
-        for (int64_t t = 0; t < taps; ++t) {
-            const Vector weight = exponential_of_negative(load_pixels(logits + t * plane + in_plane, pixels) - largest);
-            weight.store(weights + t * kTapFloats + at);
+        for (int64_t c = 0; c < channels; ++c) {
+            const Vector weight = exponential_of_negative(load_pixels(logits + c * plane + in_plane, pixels) - largest);
+            weight.store(weights + c * runs.buffer_floats + at);
             sum = sum + weight;
         }
         sum.store(sums + at);
@@ -90,14 +96,8 @@ void exponentials(const Runs& runs, const float* logits, int64_t plane, int64_t 
 }
 
 // Turns sums into factors that normalise.
-void invert(float* sums) {
-    for (int64_t i = 0; i < kTapFloats; ++i) sums[i] = 1.0f / sums[i];
-}
-
-void scale_weights(const float* factors, int64_t taps, float* weights) {
-    for (int64_t t = 0; t < taps; ++t, weights += kTapFloats)
-        for (int64_t i = 0; i < kTapFloats; i += kLanes)
-            (Vector::load(weights + i) * Vector::load(factors + i)).store(weights + i);
+void invert(const Runs& runs, const float* sums, float* factors) {
+    for (int64_t i = 0; i < runs.buffer_floats; ++i) factors[i] = 1.0f / sums[i];
 }
 
 void scale_output(const Runs& runs, const float* factors, int64_t plane, int64_t channels, float* y) {
@@ -187,33 +187,42 @@ struct Panel {
     int64_t channel_step;  // between channels
 };
 
+// Weights of one group, [tap][pixel], and what each pixel's sums are multiplied by.
+struct Weights {
+    const float* values;
+    const float* factors;
+    int64_t tap_step, row_step, taps;
+};
+
 // y = weighted sums of `Channels` channels for the tile's pixels.
 template <int Channels>
-void filter_channels(const AdaptiveFilterTile& tile, const Panel& panel, const float* weights, int64_t weights_row_step,
-                     int64_t taps, float* y, int64_t plane, int64_t out_width) {
+void filter_channels(const AdaptiveFilterTile& tile, const Panel& panel, const Weights& weights, float* y, int64_t plane,
+                     int64_t out_width) {
     for (int64_t r = 0; r < tile.rows; ++r)
         for (int64_t column = 0; column < tile.columns; column += kLanes) {
+            const int64_t at = r * weights.row_step + column;
             const float* x = panel.values + r * panel.row_step + column;
-            const float* w = weights + r * weights_row_step + column;
+            const float* w = weights.values + at;
             Vector sum[Channels];
             for (auto& value : sum) value = Vector::broadcast(0.0f);
-            for (int64_t t = 0; t < taps; ++t, w += kTapFloats) {
+            for (int64_t t = 0; t < weights.taps; ++t, w += weights.tap_step) {
                 const Vector weight = Vector::load(w);
                 const float* tap = x + panel.offsets[t];
                 for (int c = 0; c < Channels; ++c)
                     sum[c] = multiply_add(weight, Vector::load(tap + c * panel.channel_step), sum[c]);
             }
+            const Vector factor = Vector::load(weights.factors + at);
             const int64_t pixels = std::min(kLanes, tile.columns - column);
-            for (int c = 0; c < Channels; ++c) store_pixels(sum[c], y + c * plane + r * out_width + column, pixels);
+            for (int c = 0; c < Channels; ++c)
+                store_pixels(sum[c] * factor, y + c * plane + r * out_width + column, pixels);
         }
 }
 
-using FilterChannels = void (*)(const AdaptiveFilterTile&, const Panel&, const float*, int64_t, int64_t, float*, int64_t,
-                                int64_t);
+using FilterChannels = void (*)(const AdaptiveFilterTile&, const Panel&, const Weights&, float*, int64_t, int64_t);
 
 // All channels of one group, in blocks of kChannels, the rest in blocks of 4, 2 and 1.
 void filter_group(const AdaptiveFilterShape& s, const AdaptiveFilterTile& tile, const float* x, const Panel& panel,
-                  const float* weights, const Runs& runs, float* y) {
+                  const Weights& weights, float* y) {
     const int64_t in_plane = s.height * s.width, out_plane = s.out_height() * s.out_width();
 
     for (int64_t left = s.channels / s.groups; left > 0;) {
@@ -223,7 +232,7 @@ void filter_group(const AdaptiveFilterShape& s, const AdaptiveFilterTile& tile, 
                                       : block == 4       ? filter_channels<4>
                                       : block == 2       ? filter_channels<2>
                                                          : filter_channels<1>;
-        filter(tile, panel, weights, runs.buffer_row_step, s.taps(), y + runs.plane_first, out_plane, s.out_width());
+        filter(tile, panel, weights, y, out_plane, s.out_width());
         left -= block;
         x += block * in_plane;
         y += block * out_plane;
@@ -232,43 +241,47 @@ void filter_group(const AdaptiveFilterShape& s, const AdaptiveFilterTile& tile, 
 
 void run_tile(const AdaptiveFilterShape& s, const float* x, const float* logits, float* y,
               const AdaptiveFilterTile& tile) {
-    alignas(64) float weights[kMaxTaps * kTapFloats], maxima[kTapFloats], sums[kTapFloats];
+    alignas(64) float weights[kWeightFloats], maxima[kMaxTapFloats], sums[kMaxTapFloats], factors[kMaxTapFloats];
     // The last tap of the last vector reads past its channel.
     alignas(64) float values[kChannels * kMaxPanelFloats + kLanes];
     int64_t offsets[kMaxTaps];
     tap_offsets(s, tile, offsets);
     const int64_t row_floats = panel_row_floats(s, tile.columns, kLanes);
     const Panel panel{PanelColumns(s, tile), values, offsets, s.stride * row_floats, panel_rows(s, tile.rows) * row_floats};
+
     const Runs runs(s, tile);
-    const int64_t taps = s.taps(), group_channels = s.channels / s.groups;
+    const int64_t taps = s.taps(), group_channels = s.channels / s.groups, group_floats = taps * runs.buffer_floats;
     const int64_t in_plane = s.height * s.width, out_plane = s.out_height() * s.out_width();
     const bool joint = s.joint_softmax && s.groups > 1;
+    // Groups whose exponentials are held at once: all of a joint softmax if they fit, else one.
+    const int64_t held = joint && s.groups * group_floats <= kWeightFloats ? s.groups : 1;
+    const bool sum_comes_late = joint && held < s.groups;
     x += tile.image * s.channels * in_plane;
-    y += tile.image * s.channels * out_plane;
+    y += tile.image * s.channels * out_plane + runs.plane_first;
     logits += tile.image * s.groups * taps * out_plane;
     // Lanes past the tile's pixels are read by the vector loops: give them a defined value once.
-    std::fill_n(weights, taps * kTapFloats, 0.0f);
+    for (int64_t c = 1; c <= held * taps; ++c) std::fill_n(weights + c * runs.buffer_floats - kLanes, kLanes, 0.0f);
     std::fill_n(values, kChannels * panel.channel_step + kLanes, 0.0f);
-    std::fill_n(sums, kTapFloats, 0.0f);
+    std::fill_n(sums, runs.buffer_floats, 0.0f);
+    std::fill_n(factors, runs.buffer_floats, 1.0f);
 
     if (joint) find_maxima(runs, logits, out_plane, s.groups * taps, maxima);
-    for (int64_t group = 0; group < s.groups; ++group) {
-        const float* group_logits = logits + group * taps * out_plane;
+    for (int64_t first = 0; first < s.groups; first += held) {
+        const float* held_logits = logits + first * taps * out_plane;
         if (!joint) {
-            find_maxima(runs, group_logits, out_plane, taps, maxima);
-            std::fill_n(sums, kTapFloats, 0.0f);
+            find_maxima(runs, held_logits, out_plane, taps, maxima);
+            std::fill_n(sums, runs.buffer_floats, 0.0f);
         }
-        exponentials(runs, group_logits, out_plane, taps, maxima, weights, sums);
-        if (!joint) {
-            invert(sums);
-            scale_weights(sums, taps, weights);
-        }
-        filter_group(s, tile, x + group * group_channels * in_plane, panel, weights, runs,
-                     y + group * group_channels * out_plane);
+        exponentials(runs, held_logits, out_plane, held * taps, maxima, weights, sums);
+        if (!sum_comes_late) invert(runs, sums, factors);
+        for (int64_t group = first; group < first + held; ++group)
+            filter_group(s, tile, x + group * group_channels * in_plane, panel,
+                         {weights + (group - first) * group_floats, factors, runs.buffer_floats, runs.buffer_row_step, taps},
+                         y + group * group_channels * out_plane);
     }
-    if (joint) {
-        invert(sums);
-        scale_output(runs, sums, out_plane, s.channels, y);
+    if (sum_comes_late) {
+        invert(runs, sums, factors);
+        scale_output(runs, factors, out_plane, s.channels, y - runs.plane_first);
     }
 }
 

@@ -20,7 +20,7 @@ struct AdaptiveFilterVariant {
 // Limits of a tile, so that its buffers have a fixed size and stay in the nearer caches: a kernel
 // that allocates could fail on a thread of the runtime, where no exception may pass.
 constexpr int64_t kMaxTileColumns = 128;
-constexpr int64_t kMaxTilePixels = 512;
+constexpr int64_t kMaxTilePixels = 256;
 constexpr int64_t kMaxPanelFloats = 2304;  // of one channel
 
 // Floats of one row of the panel of X: for each of `stride` phases the columns of that phase, in whole
