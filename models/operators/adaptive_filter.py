@@ -161,11 +161,12 @@ def _backward(
                 window.addcmul_(g, weights[:, group, tap, None])
             grad_x[:, channels] = _fold_reflection(grad_padded, kernel_size)
     if need_logits:
-        normalised = (1, 2) if joint_softmax else (2,)
-        # In place, a plane at a time where it matters: no third tensor of this size.
-        mean = torch.zeros_like(weights.sum(normalised, keepdim=True))
+        # A group at a time and in place: no third tensor of this size.
+        blocks = 1 if joint_softmax else groups
+        mean = weights.new_zeros(weights.shape[0], blocks, 1, *weights.shape[3:])
         for group in range(groups):
-            mean[:, 0 if joint_softmax else group] += (weights[:, group] * grad_weights[:, group]).sum(1, keepdim=True)
+            products = weights[:, group] * grad_weights[:, group]
+            mean[:, group % blocks] += products.sum(1, keepdim=True)
         grad_weights.sub_(mean).mul_(weights)
     return grad_x, grad_weights.view_as(logits)
 

@@ -109,7 +109,7 @@ def test_crops_that_leave_the_image_are_refused(crop: tuple[int, int], max_offse
 
 def test_no_images_and_single_crops_are_refused() -> None:
     with pytest.raises(UsageError, match="no images"):
-        shift_consistency(lambda x: x, lambda: [], (4, 4), 2)
+        shift_consistency(lambda x: x, list, (4, 4), 2)
     with pytest.raises(UsageError, match="at least 2 crops"):
         shift_consistency(lambda x: x, batches(ramp()), (4, 4), 2, crops=1)
 
@@ -136,4 +136,4 @@ def test_crops_that_may_not_overlap_are_refused() -> None:
     with pytest.raises(UsageError, match="may not overlap"):
         overlap_agreement(by_pixel, lambda: [ramp()], (4, 4), 8)
     with pytest.raises(UsageError, match="no images"):
-        overlap_agreement(by_pixel, lambda: [], (9, 9), 8)
+        overlap_agreement(by_pixel, list, (9, 9), 8)

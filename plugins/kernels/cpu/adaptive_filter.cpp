@@ -11,9 +11,12 @@ namespace {
 AdaptiveFilterVariant variant() {
 #if defined(__x86_64__)
     switch (instruction_set()) {
-        case InstructionSet::avx512: return avx512::adaptive_filter_variant();
-        case InstructionSet::avx2: return avx2::adaptive_filter_variant();
-        case InstructionSet::generic: break;
+        case InstructionSet::avx512:
+            return avx512::adaptive_filter_variant();
+        case InstructionSet::avx2:
+            return avx2::adaptive_filter_variant();
+        case InstructionSet::generic:
+            break;
     }
 #endif
     return generic::adaptive_filter_variant();

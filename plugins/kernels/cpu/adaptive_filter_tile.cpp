@@ -54,7 +54,9 @@ void for_each_piece(const Runs& runs, int64_t step, const Body& body) {
                  std::min(step, runs.length - i));
 }
 
-Vector load_pixels(const float* p, int64_t pixels) { return pixels == kLanes ? Vector::load(p) : load_first(p, pixels); }
+Vector load_pixels(const float* p, int64_t pixels) {
+    return pixels == kLanes ? Vector::load(p) : load_first(p, pixels);
+}
 
 void store_pixels(Vector v, float* p, int64_t pixels) { pixels == kLanes ? v.store(p) : store_first(v, p, pixels); }
 
@@ -120,7 +122,9 @@ struct PanelColumns {
     int64_t begin, end;  // i in [begin, end) lies inside the image in every phase
     int64_t room;        // floats of a phase
     // The others, at most a radius and a stride on each side: from column `source` of the image.
-    struct Single { int64_t source, target; } singles[2 * (kMaxFilterSize / 2 + 2)];
+    struct Single {
+        int64_t source, target;
+    } singles[2 * (kMaxFilterSize / 2 + 2)];
     int single_count = 0;
 
     PanelColumns(const AdaptiveFilterShape& s, const AdaptiveFilterTile& tile) {
@@ -196,8 +200,8 @@ struct Weights {
 
 // y = weighted sums of `Channels` channels for the tile's pixels.
 template <int Channels>
-void filter_channels(const AdaptiveFilterTile& tile, const Panel& panel, const Weights& weights, float* y, int64_t plane,
-                     int64_t out_width) {
+void filter_channels(const AdaptiveFilterTile& tile, const Panel& panel, const Weights& weights, float* y,
+                     int64_t plane, int64_t out_width) {
     for (int64_t r = 0; r < tile.rows; ++r)
         for (int64_t column = 0; column < tile.columns; column += kLanes) {
             const int64_t at = r * weights.row_step + column;
@@ -247,7 +251,8 @@ void run_tile(const AdaptiveFilterShape& s, const float* x, const float* logits,
     int64_t offsets[kMaxTaps];
     tap_offsets(s, tile, offsets);
     const int64_t row_floats = panel_row_floats(s, tile.columns, kLanes);
-    const Panel panel{PanelColumns(s, tile), values, offsets, s.stride * row_floats, panel_rows(s, tile.rows) * row_floats};
+    const Panel panel{PanelColumns(s, tile), values, offsets, s.stride * row_floats,
+                      panel_rows(s, tile.rows) * row_floats};
 
     const Runs runs(s, tile);
     const int64_t taps = s.taps(), group_channels = s.channels / s.groups, group_floats = taps * runs.buffer_floats;
@@ -275,9 +280,10 @@ void run_tile(const AdaptiveFilterShape& s, const float* x, const float* logits,
         exponentials(runs, held_logits, out_plane, held * taps, maxima, weights, sums);
         if (!sum_comes_late) invert(runs, sums, factors);
         for (int64_t group = first; group < first + held; ++group)
-            filter_group(s, tile, x + group * group_channels * in_plane, panel,
-                         {weights + (group - first) * group_floats, factors, runs.buffer_floats, runs.buffer_row_step, taps},
-                         y + group * group_channels * out_plane);
+            filter_group(
+                s, tile, x + group * group_channels * in_plane, panel,
+                {weights + (group - first) * group_floats, factors, runs.buffer_floats, runs.buffer_row_step, taps},
+                y + group * group_channels * out_plane);
     }
     if (sum_comes_late) {
         invert(runs, sums, factors);

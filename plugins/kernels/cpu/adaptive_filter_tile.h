@@ -33,8 +33,14 @@ inline int64_t panel_row_floats(const AdaptiveFilterShape& s, int64_t columns, i
 }
 inline int64_t panel_rows(const AdaptiveFilterShape& s, int64_t rows) { return (rows - 1) * s.stride + s.kernel_size; }
 
-namespace generic { AdaptiveFilterVariant adaptive_filter_variant(); }
-namespace avx2 { AdaptiveFilterVariant adaptive_filter_variant(); }
-namespace avx512 { AdaptiveFilterVariant adaptive_filter_variant(); }
+namespace generic {
+AdaptiveFilterVariant adaptive_filter_variant();
+}
+namespace avx2 {
+AdaptiveFilterVariant adaptive_filter_variant();
+}
+namespace avx512 {
+AdaptiveFilterVariant adaptive_filter_variant();
+}
 
 }  // namespace adroit::cpu

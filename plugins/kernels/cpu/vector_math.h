@@ -76,12 +76,8 @@ inline void store_first(Vector v, float* p, int64_t count) {
     for (int64_t i = 0; i < count; ++i) p[i] = lanes[i];
 }
 
-inline Vector even_lanes(Vector a, Vector b) {
-    return {__builtin_shuffle(a.value, b.value, Vector::Bits{0, 2, 4, 6})};
-}
-inline Vector odd_lanes(Vector a, Vector b) {
-    return {__builtin_shuffle(a.value, b.value, Vector::Bits{1, 3, 5, 7})};
-}
+inline Vector even_lanes(Vector a, Vector b) { return {__builtin_shuffle(a.value, b.value, Vector::Bits{0, 2, 4, 6})}; }
+inline Vector odd_lanes(Vector a, Vector b) { return {__builtin_shuffle(a.value, b.value, Vector::Bits{1, 3, 5, 7})}; }
 
 inline Vector scale_by_power(Vector x, Vector /*n*/, Vector n_plus_magic) {
     // Unsigned, so that the lanes of NaN, whose bits mean nothing here, wrap rather than overflow.
