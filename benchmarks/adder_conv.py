@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class Layer:
 
 def _stages(network: str, widths: list[int], size: int, blocks: int) -> list[Layer]:
     layers = [Layer(network, widths[0], size, widths[0], 3, 1, 2 * blocks)]
-    for before, width in zip(widths, widths[1:], strict=False):
+    for before, width in pairwise(widths):
         layers += [
             Layer(network, before, size, width, 3, 2, 1),
             Layer(network, before, size, width, 1, 2, 1),

@@ -29,13 +29,17 @@ class Value:
 
 @dataclass(frozen=True)
 class Attribute:
-    """An attribute: "int" or "ints" (then of `length` values), each within [minimum, maximum]."""
+    """An attribute: "int" or "ints" (then of `length` values), each within [minimum, maximum].
+
+    Where `values` is not empty, only those are allowed.
+    """
 
     name: str
     type: Literal["int", "ints"]
     minimum: int
     maximum: int
     length: int = 1
+    values: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,10 @@ def _operator(name: str, entry: Mapping[str, Any]) -> Operator:
     def values(key: str) -> tuple[Value, ...]:
         return tuple(Value(v["name"], tuple(v["shape"]), v.get("type")) for v in entry[key])
 
-    attributes = {key: Attribute(key, **value) for key, value in entry.get("attributes", {}).items()}
+    attributes = {
+        key: Attribute(key, **{**value, "values": tuple(value.get("values", ()))})
+        for key, value in entry.get("attributes", {}).items()
+    }
     return Operator(
         name,
         entry["version"],

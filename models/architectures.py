@@ -79,7 +79,59 @@ def _routed(name: str, depth: int, width: int, classes: int, gate: str, size: tu
 
 
 _CITYSCAPES_SIZE = (1024, 2048)
+
+
+def _anti_aliased_resnet(depth: int) -> Callable[..., nn.Module]:
+    def build(
+        classes: int, filter: str, filter_size: int, groups: int, joint_softmax: bool, pool_only: bool
+    ) -> nn.Module:
+        from models.anti_aliasing import filter_choice
+        from models.networks.anti_aliased_resnet import anti_aliased_resnet
+
+        return anti_aliased_resnet(depth, classes, filter_choice(filter, filter_size, groups, joint_softmax), pool_only)
+
+    return build
+
+
+def _anti_aliased_cifar_resnet(blocks_per_stage: int) -> Callable[..., nn.Module]:
+    def build(classes: int, filter: str, filter_size: int, groups: int, joint_softmax: bool, width: int) -> nn.Module:
+        from models.anti_aliasing import filter_choice
+        from models.networks.anti_aliased_resnet import anti_aliased_cifar_resnet
+
+        choice = filter_choice(filter, filter_size, groups, joint_softmax)
+        return anti_aliased_cifar_resnet(blocks_per_stage, width, classes, choice)
+
+    return build
+
+
+def _anti_aliased_deeplab(depth: int) -> Callable[..., nn.Module]:
+    def build(
+        classes: int, filter: str, filter_size: int, groups: int, joint_softmax: bool, output_stride: int
+    ) -> nn.Module:
+        from models.anti_aliasing import filter_choice
+        from models.networks.deeplabv3plus import DeepLabV3Plus
+
+        choice = filter_choice(filter, filter_size, groups, joint_softmax)
+        return DeepLabV3Plus(depth, classes, choice, output_stride)
+
+    return build
+
+
+def _filter(groups: int, classes: int, **others: Any) -> Mapping[str, Any]:
+    """Defaults of an anti-aliased network; filter is adaptive, binomial or none."""
+    return {
+        "classes": classes,
+        "filter": "adaptive",
+        "filter_size": 3,
+        "groups": groups,
+        "joint_softmax": True,
+        **others,
+    }
+
+
 _GREY_32 = Preprocessing(channels="gray", resize=(32, 32), mean=(0.5,), deviation=(0.5,))
+# ImageNet's statistics at the image's own size.
+_VOC = Preprocessing(mean=IMAGENET.mean, deviation=IMAGENET.deviation)
 _TEN: Mapping[str, Any] = {"classes": 10, "kind": "adder"}
 _THOUSAND: Mapping[str, Any] = {"classes": 1000, "kind": "adder"}
 
@@ -100,6 +152,29 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         _routed("dynamic-raw-33", 33, 64, 19, "normal", _CITYSCAPES_SIZE),
         # For CPUs: CamVid's 360 x 480 pixels, padded.
         _routed("dynamic-small", 4, 16, 11, "small", (384, 480)),
+        *(
+            Architecture(
+                f"aa-resnet{depth}",
+                _anti_aliased_resnet(depth),
+                (224, 224),
+                True,
+                IMAGENET,
+                _filter(groups, 1000, pool_only=True),
+            )
+            for depth, groups in ((18, 2), (34, 2), (50, 8), (101, 8))
+        ),
+        Architecture(
+            "aa-deeplabv3plus-resnet101",
+            _anti_aliased_deeplab(101),
+            (513, 513),
+            True,
+            _VOC,
+            _filter(2, 21, output_stride=16),
+            "segmentation",
+        ),
+        Architecture(
+            "aa-cifar-resnet20", _anti_aliased_cifar_resnet(3), (32, 32), True, CIFAR10, _filter(2, 10, width=16)
+        ),
     )
 }
 

@@ -61,6 +61,11 @@ LAYOUTS: Mapping[str, OfficialLayout] = {
     "dynamic-raw-16": OfficialLayout(_same_key, CITYSCAPES_CLASSES),
     "dynamic-raw-33": OfficialLayout(_same_key, CITYSCAPES_CLASSES),
     "dynamic-small": OfficialLayout(_same_key),
+    "aa-resnet18": OfficialLayout(_same_key),
+    "aa-resnet34": OfficialLayout(_same_key),
+    "aa-resnet50": OfficialLayout(_same_key),
+    "aa-resnet101": OfficialLayout(_same_key),
+    "aa-deeplabv3plus-resnet101": OfficialLayout(_same_key),
 }
 
 

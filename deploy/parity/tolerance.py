@@ -84,3 +84,27 @@ def compare(value: NDArray[np.floating], reference: Array, limit: Array) -> Comp
         float((share > 0.5).mean()),
         int(share.size),
     )
+
+
+# Relative error of one exponential, in units of round-off: what a fast vector form may lose.
+EXPONENTIAL_ROUNDOFFS = 4.0
+
+
+def softmax_limit(logits: Array, axis: int | tuple[int, ...], accumulator: str = "float32") -> Array:
+    """How far a weight of softmax(logits) may be off, element by element.
+
+    The difference to the largest logit is rounded once, which the exponential turns into a relative
+    error of that difference's size; then come the exponential's own error and the sum's. Weights
+    too small for a normal number may be lost altogether.
+
+    Args:
+        logits: float64, as already rounded. axis: over which the weights sum to 1.
+        accumulator: a key of UNIT_ROUNDOFF; the type that the softmax is computed in.
+    """
+    shifted = logits - logits.max(axis, keepdims=True)
+    exponentials = np.exp(shifted)
+    total = exponentials.sum(axis, keepdims=True)
+    terms = exponentials.size / total.size
+    roundoffs = np.abs(np.maximum(shifted, -1e3)) + EXPONENTIAL_ROUNDOFFS + SAFETY * np.sqrt(terms)
+    smallest_normal = float(np.finfo(accumulator).smallest_normal)
+    return np.asarray(UNIT_ROUNDOFF[accumulator] * roundoffs * exponentials / total + smallest_normal)

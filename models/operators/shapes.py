@@ -13,3 +13,8 @@ def convolved_size(size: Size, kernel: int, stride: int, pad_begin: int, pad_end
     Works on plain integers and on torch's symbolic ones.
     """
     return (size + pad_begin + pad_end - kernel) // stride + 1  # type: ignore[return-value]
+
+
+def kept_size(size: Size, stride: int) -> Size:
+    """Positions along one dimension whose index is a multiple of the stride: ceil(size / stride)."""
+    return (size + stride - 1) // stride  # type: ignore[return-value]

@@ -105,9 +105,12 @@ class Route:
 
     def normalised(self) -> Route:
         """The same computation with the paths of unreached nodes closed."""
-        return Route(self.space, tuple(
-            is_open and self.is_open(path.node) for path, is_open in zip(self.space.paths, self.open, strict=True)
-        ))
+        return Route(
+            self.space,
+            tuple(
+                is_open and self.is_open(path.node) for path, is_open in zip(self.space.paths, self.open, strict=True)
+            ),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Depth, width and, for each node that has any, the open paths."""

@@ -25,7 +25,7 @@ class Node:
 
     @property
     def name(self) -> str:
-        """"init", or "layer.scale" as in the official parameter names."""
+        """ "init", or "layer.scale" as in the official parameter names."""
         return "init" if self.layer < 0 else f"{self.layer}.{self.scale}"
 
 

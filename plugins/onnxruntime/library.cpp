@@ -3,22 +3,26 @@
 
 #include "kernels/cpu/instruction_set.h"
 #include "onnxruntime/adapter.h"
+#include "onnxruntime/adaptive_filter.h"
 #include "onnxruntime/adder_conv2d.h"
 #include "onnxruntime/routing_gate.h"
 
 namespace {
 
+using adroit::onnxruntime::AdaptiveFilter;
 using adroit::onnxruntime::AdderConv2d;
 using adroit::onnxruntime::CpuOperator;
 using adroit::onnxruntime::RoutingGate;
 
 // Operators and domain outlive every session: ONNX Runtime keeps pointers to them.
 Ort::CustomOpDomain& domain() {
+    static const CpuOperator<AdaptiveFilter> adaptive_filter;
     static const CpuOperator<AdderConv2d<false>> adder_conv2d;
     static const CpuOperator<AdderConv2d<true>> adder_conv2d_add;
     static const CpuOperator<RoutingGate> routing_gate;
     static Ort::CustomOpDomain domain = [] {
         Ort::CustomOpDomain created("adroit");
+        created.Add(&adaptive_filter);
         created.Add(&adder_conv2d);
         created.Add(&adder_conv2d_add);
         created.Add(&routing_gate);

@@ -105,7 +105,7 @@ def official_inference(state: Weights, x: Tensor, depth: int, small: bool) -> tu
             inputs.append(from_above + kept + from_below)
     width = stem.shape[1]
     features = [
-        keep if isinstance(keep, Tensor)
-        else stem.new_zeros(1, width << i, stem.shape[2] >> i, stem.shape[3] >> i) for i, keep in enumerate(keeps)
+        keep if isinstance(keep, Tensor) else stem.new_zeros(1, width << i, stem.shape[2] >> i, stem.shape[3] >> i)
+        for i, keep in enumerate(keeps)
     ]
     return _head(head, features), gates

@@ -239,7 +239,9 @@ def test_every_instruction_set_is_within_the_limit(forced: str) -> None:
     environment = {**os.environ, "ADROIT_INSTRUCTION_SET": forced}
     asked = subprocess.run(
         [sys.executable, "-c", "from tests.operators import test_routing_gate as t; t.run_table()"],
-        env=environment, capture_output=True, text=True,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     if "this CPU lacks it" in asked.stderr or "library is missing" in asked.stderr:
         pytest.skip(asked.stderr.strip().splitlines()[-1])

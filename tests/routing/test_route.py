@@ -32,7 +32,8 @@ def test_with_nothing_open_only_stride_4_is_live() -> None:
     assert [node for node in SPACE.nodes if route.is_live(node)] == [INIT, *(Node(layer, 0) for layer in range(4))]
     assert not any(route.is_open(node) for node in SPACE.nodes)
     assert [path for path in SPACE.paths if route.carries(path)] == [
-        Path(INIT, "keep"), *(Path(Node(layer, 0), "keep") for layer in range(4))
+        Path(INIT, "keep"),
+        *(Path(Node(layer, 0), "keep") for layer in range(4)),
     ]
 
 

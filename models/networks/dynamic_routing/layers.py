@@ -10,7 +10,12 @@ class ConvNorm(nn.Conv2d):
     """Convolution without bias, batch norm (`norm`), then ReLU if asked; [N,C,H,W] in and out."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: int = 0,
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
         relu: bool = True,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=False)

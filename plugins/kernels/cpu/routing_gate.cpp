@@ -16,9 +16,12 @@ constexpr int64_t kMaxParts = 64;
 RoutingGateVariant variant() {
 #if defined(__x86_64__)
     switch (instruction_set()) {
-        case InstructionSet::avx512: return avx512::routing_gate_variant();
-        case InstructionSet::avx2: return avx2::routing_gate_variant();
-        case InstructionSet::generic: break;
+        case InstructionSet::avx512:
+            return avx512::routing_gate_variant();
+        case InstructionSet::avx2:
+            return avx2::routing_gate_variant();
+        case InstructionSet::generic:
+            break;
     }
 #endif
     return generic::routing_gate_variant();

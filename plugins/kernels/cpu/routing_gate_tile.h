@@ -22,8 +22,14 @@ struct RoutingGateVariant {
 // Hidden channels that a tile handles at most: its sums then stay in the first-level cache.
 constexpr int64_t kHiddenPerTile = 128;
 
-namespace generic { RoutingGateVariant routing_gate_variant(); }
-namespace avx2 { RoutingGateVariant routing_gate_variant(); }
-namespace avx512 { RoutingGateVariant routing_gate_variant(); }
+namespace generic {
+RoutingGateVariant routing_gate_variant();
+}
+namespace avx2 {
+RoutingGateVariant routing_gate_variant();
+}
+namespace avx512 {
+RoutingGateVariant routing_gate_variant();
+}
 
 }  // namespace adroit::cpu

@@ -1,0 +1,62 @@
+#include "kernels/cpu/adaptive_filter.h"
+
+#include <algorithm>
+
+#include "kernels/cpu/adaptive_filter_tile.h"
+#include "kernels/cpu/instruction_set.h"
+
+namespace adroit::cpu {
+namespace {
+
+AdaptiveFilterVariant variant() {
+#if defined(__x86_64__)
+    switch (instruction_set()) {
+        case InstructionSet::avx512:
+            return avx512::adaptive_filter_variant();
+        case InstructionSet::avx2:
+            return avx2::adaptive_filter_variant();
+        case InstructionSet::generic:
+            break;
+    }
+#endif
+    return generic::adaptive_filter_variant();
+}
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Whole rows where they are short; else columns in equal shares of whole vectors.
+int64_t tile_columns_for(int64_t out_width, int64_t lanes) {
+    if (out_width <= kMaxTileColumns) return out_width;
+    const int64_t vectors = divide_up(out_width, lanes);
+    return divide_up(vectors, divide_up(vectors, kMaxTileColumns / lanes)) * lanes;
+}
+
+// As many rows as the tile's buffers hold, in equal shares: rows that share a tile share what the
+// panel copies of X.
+int64_t tile_rows_for(const AdaptiveFilterShape& shape, int64_t columns, int64_t lanes) {
+    const int64_t by_panel = kMaxPanelFloats / panel_row_floats(shape, columns, lanes) - shape.kernel_size;
+    const int64_t most = std::min(kMaxTilePixels / (divide_up(columns, lanes) * lanes), by_panel / shape.stride + 1);
+    return divide_up(shape.out_height(), divide_up(shape.out_height(), std::max(int64_t{1}, most)));
+}
+
+}  // namespace
+
+void adaptive_filter(const AdaptiveFilterShape& shape, const float* x, const float* logits, float* y,
+                     const ParallelFor& parallel_for) {
+    const AdaptiveFilterVariant kernel = variant();
+    const int64_t columns = tile_columns_for(shape.out_width(), kernel.lanes);
+    const int64_t rows = tile_rows_for(shape, columns, kernel.lanes);
+    const int64_t across = divide_up(shape.out_width(), columns), down = divide_up(shape.out_height(), rows);
+
+    parallel_for(shape.batch * down * across, [&](int64_t index) {
+        AdaptiveFilterTile tile;
+        tile.image = index / across / down;
+        tile.first_row = index / across % down * rows;
+        tile.rows = std::min(rows, shape.out_height() - tile.first_row);
+        tile.first_column = index % across * columns;
+        tile.columns = std::min(columns, shape.out_width() - tile.first_column);
+        kernel.run_tile(shape, x, logits, y, tile);
+    });
+}
+
+}  // namespace adroit::cpu

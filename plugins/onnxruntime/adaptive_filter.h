@@ -1,0 +1,52 @@
+// AdaptiveFilter (plugins/operators.toml) for ONNX Runtime on the CPU.
+#pragma once
+
+#include <algorithm>
+
+#include "kernels/cpu/adaptive_filter.h"
+#include "onnxruntime/adapter.h"
+
+namespace adroit::onnxruntime {
+
+class AdaptiveFilter {
+public:
+    static constexpr const char* name = "AdaptiveFilter";
+    static constexpr size_t inputs = 2, outputs = 1;
+    static ONNXTensorElementDataType output_type(size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
+
+    explicit AdaptiveFilter(const Ort::ConstKernelInfo& info)
+        : kernel_size_(int_attribute(info, "kernel_size", 3, cpu::kMaxFilterSize)),
+          stride_(int_attribute(info, "stride", 1, 2)),
+          groups_(int_attribute(info, "groups", 1, 65536)),
+          joint_softmax_(int_attribute(info, "joint_softmax", 0, 1) == 1) {
+        if (kernel_size_ % 2 == 0)
+            throw InvalidInput("attribute kernel_size is " + std::to_string(kernel_size_) + ", expected 3, 5 or 7");
+    }
+
+    void compute(const Ort::KernelContext& context) const {
+        const FloatInput x = float_input(context, 0, "X", 4), logits = float_input(context, 1, "logits", 4);
+        const cpu::AdaptiveFilterShape shape = checked_shape(x);
+        const std::vector<int64_t> out{shape.batch, shape.channels, shape.out_height(), shape.out_width()};
+        require_shape(logits, "logits", {shape.batch, shape.groups * shape.taps(), out[2], out[3]});
+        float* y = context.GetOutput(0, out).template GetTensorMutableData<float>();
+        cpu::adaptive_filter(shape, x.data, logits.data, y, session_threads(context));
+    }
+
+private:
+    cpu::AdaptiveFilterShape checked_shape(const FloatInput& x) const {
+        for (int64_t size : x.shape)
+            if (size < 1) throw InvalidInput("empty input: X is " + shape_text(x.shape));
+        if (x.shape[1] % groups_ != 0)
+            throw InvalidInput("X has " + std::to_string(x.shape[1]) + " channels, which " + std::to_string(groups_) +
+                               " groups do not divide");
+        if (std::min(x.shape[2], x.shape[3]) <= kernel_size_ / 2)
+            throw InvalidInput("X (" + shape_text(x.shape) + ") is too small to reflect by " +
+                               std::to_string(kernel_size_ / 2) + " pixels");
+        return {x.shape[0], x.shape[1], x.shape[2], x.shape[3], kernel_size_, stride_, groups_, joint_softmax_};
+    }
+
+    int64_t kernel_size_, stride_, groups_;
+    bool joint_softmax_;
+};
+
+}  // namespace adroit::onnxruntime
