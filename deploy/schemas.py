@@ -71,10 +71,22 @@ def _adder_conv2d(inputs: list[Dimensions], attributes: Mapping[str, list[int]])
     return [[x[0], w[0], _size(x[2], w[2], stride_h, top, bottom), _size(x[3], w[3], stride_w, left, right)]]
 
 
+def _adaptive_filter(inputs: list[Dimensions], attributes: Mapping[str, list[int]]) -> list[Dimensions]:
+    x, logits = inputs
+    return [[x[0], x[1], logits[2], logits[3]]]
+
+
+def _routing_gate(inputs: list[Dimensions], attributes: Mapping[str, list[int]]) -> list[Dimensions]:
+    x, w2 = inputs[0], inputs[3]
+    return [[x[0], w2[0]], [w2[0]]]
+
+
 # Operator to a function from input dimensions and attributes (always lists) to output dimensions.
 SHAPES: Mapping[str, Callable[[list[Dimensions], Mapping[str, list[int]]], list[Dimensions]]] = {
     "AdderConv2d": _adder_conv2d,
     "AdderConv2dAdd": _adder_conv2d,
+    "AdaptiveFilter": _adaptive_filter,
+    "RoutingGate": _routing_gate,
 }
 
 

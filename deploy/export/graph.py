@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import onnx
@@ -15,16 +10,15 @@ import torch
 from torch import nn
 
 from deploy import __version__
-from deploy.export.translations import translations
+from deploy.export.trace import trace
+from deploy.operators import DOMAIN
 from deploy.passes.fold_batch_norm import fold_batch_norm
 from deploy.passes.fuse_relu import fuse_relu
 from deploy.passes.fuse_residual import fuse_residual
-from deploy.passes.name_nodes import keep_module_paths, name_values
+from deploy.passes.name_nodes import name_values
 from deploy.passes.stamp_operators import stamp_operators
 from deploy.schemas import register_schemas
-from models.errors import UnsupportedModel
 
-OPSET = 18
 INPUT, OUTPUT = "image", "logits"
 
 
@@ -39,18 +33,30 @@ def export_graph(network: nn.Module, channels: int, size: tuple[int, int], any_s
     Raises:
         UnsupportedModel: PyTorch's exporter cannot trace the network.
     """
-    model = _trace(network, torch.zeros(2, channels, *size), any_size)
-    graph = model.graph
-    keep_module_paths(graph)
+    free: dict[int, Any] = {0: torch.export.Dim("batch")}
+    if any_size:
+        free |= {2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
+    example = torch.zeros(2, channels, *size)
+    model = trace(network, example, [INPUT], [OUTPUT], {"x": free})
+    fuse(model.graph)
+    return finish(model)
+
+
+def fuse(graph: ir.Graph) -> None:
+    """Everything that adroit's operators and convolutions can take in."""
     fold_batch_norm(graph)
     fuse_residual(graph)
     fuse_relu(graph)
+
+
+def finish(model: ir.Model) -> onnx.ModelProto:
+    """Names, stamps, bodies; nothing of the machine stays in the file. The result is checked."""
     ir.passes.common.RemoveUnusedNodesPass()(model)
-    name_values(graph)
+    name_values(model.graph)
     stamp_operators(model)
     model.producer_name, model.producer_version = "adroit", __version__
     model.metadata_props.clear()
-    graph.metadata_props.clear()
+    model.graph.metadata_props.clear()
     proto = ir.serde.serialize_model(model)
     register_schemas()
     onnx.checker.check_model(proto, full_check=True)
@@ -63,10 +69,7 @@ def inline_bodies(model: onnx.ModelProto) -> onnx.ModelProto:
 
     plain = onnx.ModelProto()
     plain.CopyFrom(model)
-    for node in plain.graph.node:
-        for name in ("plugin_namespace", "plugin_version"):
-            for attribute in [a for a in node.attribute if a.name == name]:
-                node.attribute.remove(attribute)
+    _remove_stamps(plain.graph)
     inlined = onnx.inliner.inline_local_functions(plain)
     kept = [o for o in inlined.opset_import if o.domain == ""]
     del inlined.opset_import[:]
@@ -75,38 +78,12 @@ def inline_bodies(model: onnx.ModelProto) -> onnx.ModelProto:
     return inlined
 
 
-def _trace(network: nn.Module, example: torch.Tensor, any_size: bool) -> ir.Model:
-    sizes: dict[int, Any] = {0: torch.export.Dim("batch")}
-    if any_size:
-        sizes |= {2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
-    try:
-        with _quiet(), torch.no_grad():
-            program = torch.onnx.export(
-                network.requires_grad_(False),
-                (example,),
-                dynamo=True,
-                opset_version=OPSET,
-                verbose=False,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes=(sizes,),
-                custom_translation_table=translations(),
-            )
-    except torch.onnx.errors.OnnxExporterError as error:
-        reason = str(error.__cause__ or error).strip().split("\n")[0]
-        raise UnsupportedModel("PyTorch cannot export this network", facts={"reason": reason}) from error
-    assert program is not None
-    return program.model
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter prints and logs about what it lacks that no network here needs."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)
+def _remove_stamps(graph: onnx.GraphProto) -> None:
+    """In branches too."""
+    for node in graph.node:
+        if node.domain == DOMAIN:
+            for stamp in [a for a in node.attribute if a.name in ("plugin_namespace", "plugin_version")]:
+                node.attribute.remove(stamp)
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                _remove_stamps(attribute.g)

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-import models.operators.adder_conv2d  # noqa: F401  (registers torch.ops.adroit.adder_conv2d)
+# These imports register torch.ops.adroit.*.
+import models.operators.adaptive_filter
+import models.operators.adder_conv2d
+import models.operators.routing_gate  # noqa: F401
 from deploy.operators import DOMAIN
 from deploy.schemas import schema_of
 
@@ -33,6 +36,20 @@ def _adder_conv2d(x: Any, weight: Any, stride: int, padding: int) -> Any:
     return _node("AdderConv2d")(x, weight, one, zero, strides=[stride] * 2, pads=[padding] * 4, activation=0)
 
 
+def _adaptive_filter(x: Any, logits: Any, kernel_size: int, stride: int, groups: int, joint_softmax: bool) -> Any:
+    return _node("AdaptiveFilter")(
+        x, logits, kernel_size=kernel_size, stride=stride, groups=groups, joint_softmax=int(joint_softmax)
+    )
+
+
+def _routing_gate(x: Any, w1: Any, b1: Any, w2: Any, b2: Any, threshold: Any, shrink: int) -> Any:
+    return _node("RoutingGate")(x, w1, b1, w2, b2, threshold, shrink=shrink)
+
+
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """The exporter's table: torch operator to a function that makes the node."""
-    return {torch.ops.adroit.adder_conv2d.default: _adder_conv2d}
+    return {
+        torch.ops.adroit.adder_conv2d.default: _adder_conv2d,
+        torch.ops.adroit.adaptive_filter.default: _adaptive_filter,
+        torch.ops.adroit.routing_gate.default: _routing_gate,
+    }

@@ -42,10 +42,13 @@ def name_values(graph: ir.Graph) -> int:
     Run it after the fusing passes: a fused node keeps its first module's name (where the weights
     are), and its output the last module's (whose result it is).
     """
-    last = {node.metadata_props.get(MODULE_KEY, ""): node for node in graph}
+    nodes = list(graph.all_nodes())
+    last = {node.metadata_props.get(MODULE_KEY, ""): node for node in nodes}
+    # A module whose result leaves a branch: the node outside names it.
+    last |= {node.metadata_props.get(MODULE_KEY, ""): node for node in graph}
     outputs = {value for value in graph.outputs}
     used: Counter[str] = Counter(v.name or "" for v in (*graph.inputs, *graph.initializers.values(), *outputs))
-    for node in graph:
+    for node in nodes:
         module = node.metadata_props.get(MODULE_KEY, "")
         node.name = _unique(node.name if module and node.name else node.op_type, used, "node:")
         for value in node.outputs:

@@ -1,0 +1,107 @@
+"""Exporting a routed network in one of its forms of execution.
+
+    masked   computes every path and multiplies by its gate: the oracle
+    if       computes what the gates open (deploy/passes/branch_on_gates.py)
+    static   one route baked in: its paths are the only ones in the graph
+
+All three have the inputs `image` and `gate_threshold` (one value, or one a sample; 0 is the trained
+network) and the outputs `logits` and `gates` [N,paths] in the order of RoutingSpace.paths, 0 where
+closed. Networks without gates have neither, and the static form only.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import onnx
+import onnx_ir as ir
+import torch
+
+from deploy.export.graph import INPUT, OUTPUT, finish, fuse
+from deploy.export.trace import trace
+from deploy.passes.branch_on_gates import branch_on_gates
+from deploy.passes.graph import constant
+from models.errors import UnsupportedModel, UsageError
+from models.networks.dynamic_routing.network import DynamicRouting
+from models.routing.cost import GATE_SHRINK, SIZE_MULTIPLE
+from models.routing.route import Route
+
+RoutingForm = Literal["masked", "if", "static"]
+THRESHOLD, GATES = "gate_threshold", "gates"
+
+
+def export_routed_graph(network: DynamicRouting, form: RoutingForm, route: Route | None = None) -> onnx.ModelProto:
+    """Traces `network` (evaluation mode, float32).
+
+    Args:
+        route: the paths that may be open; for "static" only. All of them if None.
+
+    Raises:
+        UsageError: a form that does not fit the network, or a route without the static form.
+        UnsupportedModel: PyTorch's exporter cannot trace the network.
+    """
+    gated = network.gate != "none"
+    if not gated and form != "static":
+        raise UsageError(f"a network without gates has no {form} form", hint="export it with --routing static")
+    if route is not None and form != "static":
+        raise UsageError(f"the {form} form takes every route", hint="bake one in with --routing static")
+    # Sizes are free in the result, but symbols make tracing many times slower: trace small, then free them.
+    side = SIZE_MULTIPLE * GATE_SHRINK.get(network.gate, 1)
+    example = torch.zeros(2, 3, side, side)
+    batch = {0: torch.export.Dim("batch")}
+    inputs, outputs = ([INPUT, THRESHOLD], [OUTPUT, GATES]) if gated else ([INPUT], [OUTPUT])
+    sizes: dict[str, object] = {"x": batch}
+    arguments: dict[str, object] = {}
+    if gated:
+        sizes |= {THRESHOLD: {0: torch.export.Dim("thresholds")}, "with_gates": None}
+        arguments = {THRESHOLD: torch.zeros(2), "with_gates": True}
+    if route is not None:
+        network = _Along(network, route)  # type: ignore[assignment]
+    model = trace(network, example, inputs, outputs, sizes, arguments)
+    _free_sizes(model.graph, side)
+    fuse(model.graph)
+    if form == "if":
+        space = network.space
+        branch_on_gates(model.graph, space)
+    return finish(model)
+
+
+class _Along(torch.nn.Module):
+    """The network held to a route: tracing takes tensors only."""
+
+    def __init__(self, network: DynamicRouting, route: Route) -> None:
+        super().__init__()
+        self.network, self.route = network, route
+
+    def forward(
+        self, x: torch.Tensor, gate_threshold: torch.Tensor | None = None, with_gates: bool = False
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        result: torch.Tensor | tuple[torch.Tensor, torch.Tensor] = self.network(
+            x, gate_threshold, self.route, with_gates
+        )
+        return result
+
+
+def _free_sizes(graph: ir.Graph, side: int) -> None:
+    """Makes height and width free: no node may hold a size, and the noted shapes lose theirs.
+
+    Raises:
+        UnsupportedModel: a node whose result has a size of the traced image whatever the input.
+    """
+    told = {value.name: value.shape for value in graph.outputs}
+    for node in graph:
+        fixed = node.op_type in ("Reshape", "Expand", "ConstantOfShape", "Tile") or (
+            node.op_type == "Resize" and len(node.inputs) > 3
+        )
+        shapes = [a for v in node.inputs if (a := constant(v)) is not None]
+        if fixed and any(a.dtype.kind == "i" and a.size >= 4 for a in shapes):
+            raise UnsupportedModel(
+                f"{node.op_type} of {node.name} holds a size, so the model would take {side} pixels only"
+            )
+        for value in node.outputs:
+            value.shape = None
+    for value in graph.outputs:
+        value.shape = told[value.name]
+    for value in (*graph.inputs, *graph.outputs):
+        if value.name in (INPUT, OUTPUT) and value.shape is not None:
+            value.shape = ir.Shape(["batch", value.shape[1], "height", "width"])

@@ -1,0 +1,101 @@
+"""Tracing a PyTorch network to ONNX nodes: PyTorch's exporter, and of its optimiser what networks here need.
+
+The exporter's own optimiser tries some seventy patterns on every node, which takes minutes for a
+routed network; folding constants and sharing common nodes is all that matters here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from onnx_ir.passes import common
+from torch import nn
+
+from deploy.export.translations import translations
+from deploy.passes.name_nodes import keep_module_paths
+from models.errors import UnsupportedModel
+
+OPSET = 18
+# Constants of up to so many elements are computed at export: shapes, and the gates' folded weights.
+FOLDED_ELEMENTS = 1 << 20
+
+
+def trace(
+    network: nn.Module,
+    example: torch.Tensor,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    sizes: Mapping[str, Any],
+    arguments: Mapping[str, Any] | None = None,
+) -> ir.Model:
+    """Traces `network(example, **arguments)`; every node carries its module's path.
+
+    Args:
+        network: in evaluation mode.
+        inputs, outputs: names in the model.
+        sizes: which dimensions are free, by parameter name of `network.forward` (torch.export's form).
+
+    Raises:
+        UnsupportedModel: PyTorch's exporter cannot trace the network.
+    """
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                network.requires_grad_(False),
+                (example,),
+                kwargs=dict(arguments or {}),
+                dynamo=True,
+                verbose=False,
+                opset_version=OPSET,
+                input_names=inputs,
+                output_names=outputs,
+                dynamic_shapes=dict(sizes),
+                custom_translation_table=translations(),
+                optimize=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).strip().split("\n")[0]
+        raise UnsupportedModel("PyTorch cannot export this network", facts={"reason": reason}) from error
+    assert program is not None
+    model = program.model
+    keep_module_paths(model.graph)
+    _optimise(model)
+    return model
+
+
+def _optimise(model: ir.Model) -> None:
+    from onnxscript.optimizer import fold_constants
+
+    common.InlinePass()(model)
+    fold_constants(model, input_size_limit=FOLDED_ELEMENTS, output_size_limit=FOLDED_ELEMENTS)
+    for step in (
+        common.RemoveUnusedNodesPass(),
+        common.IdentityEliminationPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.RemoveUnusedNodesPass(),
+        common.RemoveUnusedOpsetsPass(),
+        common.NameFixPass(),
+    ):
+        step(model)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints and logs about what it lacks that no network here needs."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)
