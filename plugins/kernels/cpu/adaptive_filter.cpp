@@ -31,12 +31,13 @@ int64_t tile_columns_for(int64_t out_width, int64_t lanes) {
     return divide_up(vectors, divide_up(vectors, kMaxTileColumns / lanes)) * lanes;
 }
 
-// As many rows as the tile's buffers hold, in equal shares: rows that share a tile share what the
-// panel copies of X.
+// As many rows as the tile's buffers hold, in equal shares: rows that share a tile share what they
+// read of X. An even number where possible, since 3 x 3 filters take rows by two.
 int64_t tile_rows_for(const AdaptiveFilterShape& shape, int64_t columns, int64_t lanes) {
     const int64_t by_panel = kMaxPanelFloats / panel_row_floats(shape, columns, lanes) - shape.kernel_size;
     const int64_t most = std::min(kMaxTilePixels / (divide_up(columns, lanes) * lanes), by_panel / shape.stride + 1);
-    return divide_up(shape.out_height(), divide_up(shape.out_height(), std::max(int64_t{1}, most)));
+    if (most < 2) return 1;
+    return divide_up(divide_up(shape.out_height(), divide_up(shape.out_height(), most / 2 * 2)), 2) * 2;
 }
 
 }  // namespace

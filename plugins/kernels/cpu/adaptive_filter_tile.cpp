@@ -1,7 +1,8 @@
 // Compiled once per instruction set (see vector.h). For each group of a tile: exponentials of the
 // k*k logits at every pixel, then for a block of channels a reflect-padded panel of X, over which
 // the weighted sum runs with pixels along the vector. The panel holds the columns of each stride
-// phase apart, so that every tap is a plain load at every stride and at the borders.
+// phase apart, so that every tap is a plain load at every stride and at the borders. Most 3 x 3
+// filters need no panel (adaptive_filter_3x3.h).
 //
 // The weighted sums are divided by the softmax's sum, not each weight. A joint softmax of so many
 // channels that their exponentials do not fit the buffer knows its sum only after the last group:
@@ -11,6 +12,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "kernels/cpu/adaptive_filter_3x3.h"
 #include "kernels/cpu/vector_math.h"
 
 namespace adroit::cpu::ADROIT_INSTRUCTION_SET {
@@ -88,8 +90,12 @@ void exponentials(const Runs& runs, const float* logits, int64_t plane, int64_t 
     for_each_piece(runs, kLanes, [&](int64_t at, int64_t in_plane, int64_t pixels) {
         const Vector largest = Vector::load(maxima + at);
         Vector sum = Vector::load(sums + at);
+        // Where tiles are whole rows, the next tile's logits follow. Asked for once per cache line.
+        const bool new_line = at % 16 == 0;
         for (int64_t c = 0; c < channels; ++c) {
-            const Vector weight = exponential_of_negative(load_pixels(logits + c * plane + in_plane, pixels) - largest);
+            const float* logit = logits + c * plane + in_plane;
+            if (new_line) prefetch(logit + runs.length, 16);
+            const Vector weight = exponential_of_negative(load_pixels(logit, pixels) - largest);
             weight.store(weights + c * runs.buffer_floats + at);
             sum = sum + weight;
         }
@@ -108,11 +114,6 @@ void scale_output(const Runs& runs, const float* factors, int64_t plane, int64_t
             const Vector value = load_pixels(y + in_plane, pixels) * Vector::load(factors + at);
             store_pixels(value, y + in_plane, pixels);
         });
-}
-
-int64_t reflect(int64_t index, int64_t size) {
-    if (index < 0) return -index;
-    return index < size ? index : 2 * (size - 1) - index;
 }
 
 // How the columns of a padded row that the tile's taps meet lie in the image: the same for all rows.
@@ -156,11 +157,6 @@ void copy_row(const float* row, const PanelColumns& columns, float* out) {
     for (int i = 0; i < columns.single_count; ++i) out[columns.singles[i].target] = row[columns.singles[i].source];
 }
 
-// Asks for memory that is read soon. Addresses past the end of X are harmless: nothing is loaded.
-void prefetch(const float* p, int64_t floats) {
-    for (int64_t i = 0; i < floats; i += 16) __builtin_prefetch(p + i);
-}
-
 // The part of `channels` channels' padded planes that the tile's taps meet. X comes in short pieces
 // of many planes, which the processor does not foresee, so the next channels' rows are asked for here.
 void fill_panel(const AdaptiveFilterShape& s, const AdaptiveFilterTile& tile, const PanelColumns& columns,
@@ -189,13 +185,6 @@ struct Panel {
     const int64_t* offsets;
     int64_t row_step;      // between rows of output
     int64_t channel_step;  // between channels
-};
-
-// Weights of one group, [tap][pixel], and what each pixel's sums are multiplied by.
-struct Weights {
-    const float* values;
-    const float* factors;
-    int64_t tap_step, row_step, taps;
 };
 
 // y = weighted sums of `Channels` channels for the tile's pixels.
@@ -227,6 +216,7 @@ using FilterChannels = void (*)(const AdaptiveFilterTile&, const Panel&, const W
 // All channels of one group, in blocks of kChannels, the rest in blocks of 4, 2 and 1.
 void filter_group(const AdaptiveFilterShape& s, const AdaptiveFilterTile& tile, const float* x, const Panel& panel,
                   const Weights& weights, float* y) {
+    if (fits_3x3(s, tile)) return (s.stride == 1 ? filter_3x3<1> : filter_3x3<2>)(s, tile, weights, x, y);
     const int64_t in_plane = s.height * s.width, out_plane = s.out_height() * s.out_width();
 
     for (int64_t left = s.channels / s.groups; left > 0;) {

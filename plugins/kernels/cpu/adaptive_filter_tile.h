@@ -33,6 +33,18 @@ inline int64_t panel_row_floats(const AdaptiveFilterShape& s, int64_t columns, i
 }
 inline int64_t panel_rows(const AdaptiveFilterShape& s, int64_t rows) { return (rows - 1) * s.stride + s.kernel_size; }
 
+// Weights of one group before normalisation, [tap][pixel], and what each pixel's are multiplied by.
+struct Weights {
+    const float* values;
+    const float* factors;
+    int64_t tap_step, row_step, taps;
+};
+
+inline int64_t reflect(int64_t index, int64_t size) {
+    if (index < 0) return -index;
+    return index < size ? index : 2 * (size - 1) - index;
+}
+
 namespace generic {
 AdaptiveFilterVariant adaptive_filter_variant();
 }

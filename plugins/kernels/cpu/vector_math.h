@@ -6,6 +6,11 @@
 
 namespace adroit::cpu::ADROIT_INSTRUCTION_SET {
 
+// Asks for memory that is read soon. Addresses outside of a buffer are harmless: nothing is loaded.
+inline void prefetch(const float* p, int64_t floats) {
+    for (int64_t i = 0; i < floats; i += 16) __builtin_prefetch(p + i);
+}
+
 #if defined(__AVX512F__)
 
 inline Vector multiply_add(Vector a, Vector b, Vector c) { return {_mm512_fmadd_ps(a.value, b.value, c.value)}; }
@@ -26,6 +31,16 @@ inline Vector even_lanes(Vector a, Vector b) {
 inline Vector odd_lanes(Vector a, Vector b) {
     const __m512i lanes = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
     return {_mm512_permutex2var_ps(a.value, lanes, b.value)};
+}
+
+// v moved by a lane, up or down, with the value in all of `entering`'s lanes in the place left free.
+inline Vector enter_first(Vector v, Vector entering) {
+    const __m512i up = _mm512_castps_si512(v.value), in = _mm512_castps_si512(entering.value);
+    return {_mm512_castsi512_ps(_mm512_maskz_alignr_epi32(0xffff, up, in, 15))};
+}
+inline Vector enter_last(Vector v, Vector entering) {
+    const __m512i down = _mm512_castps_si512(v.value), in = _mm512_castps_si512(entering.value);
+    return {_mm512_castsi512_ps(_mm512_maskz_alignr_epi32(0xffff, in, down, 1))};
 }
 
 // x * 2^n for whole n in [-151, 0], rounded once where the result is subnormal.
@@ -51,6 +66,15 @@ inline Vector alternate_lanes(Vector a, Vector b) {
 }
 inline Vector even_lanes(Vector a, Vector b) { return alternate_lanes<0x88>(a, b); }
 inline Vector odd_lanes(Vector a, Vector b) { return alternate_lanes<0xdd>(a, b); }
+
+inline Vector enter_first(Vector v, Vector entering) {
+    const __m256 up = _mm256_permutevar8x32_ps(v.value, _mm256_setr_epi32(7, 0, 1, 2, 3, 4, 5, 6));
+    return {_mm256_blend_ps(up, entering.value, 0x01)};
+}
+inline Vector enter_last(Vector v, Vector entering) {
+    const __m256 down = _mm256_permutevar8x32_ps(v.value, _mm256_setr_epi32(1, 2, 3, 4, 5, 6, 7, 0));
+    return {_mm256_blend_ps(down, entering.value, 0x80)};
+}
 
 // In two steps, since 2^n itself may be too small for a float.
 inline Vector scale_by_power(Vector x, Vector /*n*/, Vector n_plus_magic) {
@@ -78,6 +102,13 @@ inline void store_first(Vector v, float* p, int64_t count) {
 
 inline Vector even_lanes(Vector a, Vector b) { return {__builtin_shuffle(a.value, b.value, Vector::Bits{0, 2, 4, 6})}; }
 inline Vector odd_lanes(Vector a, Vector b) { return {__builtin_shuffle(a.value, b.value, Vector::Bits{1, 3, 5, 7})}; }
+
+inline Vector enter_first(Vector v, Vector entering) {
+    return {__builtin_shuffle(v.value, entering.value, Vector::Bits{4, 0, 1, 2})};
+}
+inline Vector enter_last(Vector v, Vector entering) {
+    return {__builtin_shuffle(v.value, entering.value, Vector::Bits{1, 2, 3, 4})};
+}
 
 inline Vector scale_by_power(Vector x, Vector /*n*/, Vector n_plus_magic) {
     // Unsigned, so that the lanes of NaN, whose bits mean nothing here, wrap rather than overflow.
