@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from deploy.operators import DOMAIN
 from deploy.runtimes.base import TensorSpec
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     import onnx
 
 FORMAT = 1
+# The input by which a routed network is held to a budget.
+THRESHOLD = "gate_threshold"
 INFO, MODEL, REFERENCE = "adroit.json", "1/model.onnx", "reference"
 
 
@@ -43,7 +48,10 @@ class EntryInfo:
     """What adroit.json holds.
 
     Attributes:
+        task: "classification" (logits [N,classes]) or "segmentation" (logits [N,classes,H,W]).
         form: "operators" (adroit's, with bodies) or "portable" (standard ones only).
+        routing: of a routed network: form (masked, if, static), gate, depth, width, and for a static
+            one its route (Route.to_json); else None.
         inputs, outputs: the model's; the first input is the image.
         input_size: (height, width) in pixels of a typical input.
         operators: custom operators by name: their version and how many nodes the model has.
@@ -56,7 +64,9 @@ class EntryInfo:
     format: int
     name: str
     architecture: str
+    task: str
     form: str
+    routing: Mapping[str, Any] | None
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     input_size: tuple[int, int]
@@ -115,6 +125,22 @@ class Entry:
             )
         return folder
 
+    def feeds(self, images: NDArray[np.float32], gate_threshold: float = 0.0) -> dict[str, NDArray[np.float32]]:
+        """The model's inputs for a batch of preprocessed images, [N,C,H,W].
+
+        Args:
+            gate_threshold: of a routed network, for every sample: paths whose gate is not above it are
+                closed. 0 is the network as trained.
+
+        Raises:
+            UsageError: a threshold for a network that has no gates.
+        """
+        names = [spec.name for spec in self.info.inputs]
+        if THRESHOLD not in names and gate_threshold != 0.0:
+            raise UsageError(f"{self.info.name} has no gates, so there is no gate threshold to set")
+        thresholds = {THRESHOLD: np.full(len(images), gate_threshold, np.float32)} if THRESHOLD in names else {}
+        return {names[0]: images, **thresholds}
+
     def load_model(self) -> onnx.ModelProto:
         """The ONNX model, after checking that it is the one that was exported.
 
@@ -130,7 +156,7 @@ class Entry:
         except (OSError, DecodeError) as error:
             raise UsageError(f"cannot read {self.model_file}", facts={"reason": error}) from error
         for name, expected in self.info.operators.items():
-            found = sum(n.op_type == name and n.domain == DOMAIN for n in model.graph.node)
+            found = sum(n.op_type == name and n.domain == DOMAIN for n in all_nodes(model.graph))
             if found != expected["nodes"]:
                 raise UnsupportedModel(
                     f"{self.model_file} is not the model that adroit exported",
@@ -143,3 +169,12 @@ class Entry:
                 hint="export it again with `adroit export`",
             )
         return model
+
+
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Every node, those inside branches too."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from all_nodes(attribute.g)

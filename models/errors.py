@@ -40,6 +40,12 @@ class ParityError(AdroitError):
     exit_code = 3
 
 
+class RouteMismatch(AdroitError):
+    """A routed deployment whose gates open other paths than the network's."""
+
+    exit_code = 4
+
+
 class EnvironmentFault(AdroitError):
     """Something that must be installed or built on this machine is not there."""
 

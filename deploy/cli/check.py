@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.options import AsJson, DataPath, EntryPath, Operators, Provider, Threads
+from deploy.cli.options import AsJson, DataPath, EntryPath, GateThreshold, Operators, Provider, Threads
 from deploy.cli.text import progress, table
 from deploy.runtimes.choices import OperatorForm, RuntimeName
 from models import files
-from models.errors import ParityError
+from models.errors import ParityError, RouteMismatch
 
 if TYPE_CHECKING:
     from deploy.entry import Entry
@@ -25,6 +25,7 @@ def check(
     layers: Annotated[
         bool, typer.Option("--layers", help="Compare every layer, and name the first wrong one.")
     ] = False,
+    gate_threshold: GateThreshold = 0.0,
     operators: Operators = OperatorForm.native,
     threads: Threads = None,
     provider: Provider = None,
@@ -39,10 +40,15 @@ def check(
     read = Entry.read(entry)
     image_set = read_images(data, read.info.labels).first(images)
     options = RuntimeOptions(RuntimeName.onnxruntime, operators, threads, provider or ("CPUExecutionProvider",))
-    report = check_entry(read, image_set, options, layers, progress("checking"))
+    report = check_entry(read, image_set, options, layers, progress("checking"), gate_threshold)
     verdict = {"passed": report.passed, "used": report.output.used, "images": report.images, **report.facts}
     dataclasses.replace(read.info, parity=verdict).write(entry)
     print(files.json_text(report.to_json()) if as_json else describe(read, report))
+    if report.routes and report.routes.different:
+        raise RouteMismatch(
+            f"{entry} takes other paths than its PyTorch network",
+            facts={"gates that differ": report.routes.different, "largest of them": report.routes.largest_gate},
+        )
     if not report.passed:
         raise ParityError(
             f"{entry} is not what its PyTorch network computes",
@@ -54,15 +60,19 @@ def check(
 def describe(entry: Entry, report: ParityReport) -> str:
     """The report as text."""
     output, count = report.output, report.images
+    predictions = "images" if entry.info.task == "classification" else "pixels"
     lines = [
         f"{entry.info.name} on {report.facts['runtime']} ({report.facts['operators']}), {count} images",
         f"{entry.info.outputs[0].name}: {output.used:.3f} of the limit used, worst error {output.error:.3g}"
         f" (limit {output.limit:.3g}) at {list(output.worst)}",
-        f"same class as PyTorch: {report.argmax_equal} of {count} images",
+        f"same class as PyTorch: {report.argmax_equal:.4%} of the {predictions}",
     ]
     if report.top1:
         ours, theirs = report.top1
         lines.append(f"top-1 accuracy: {ours:.2%}, PyTorch {theirs:.2%}")
+    if report.routes:
+        r = report.routes
+        lines.append(f"routes: {r.different} of {r.gates} gates differ; the images took {r.routes} routes")
     if report.layers:
         rows = [("node", "output of", "limit used", "worst error")]
         rows += [(r.node, r.module, f"{r.comparison.used:.3f}", f"{r.comparison.error:.3g}") for r in report.layers]

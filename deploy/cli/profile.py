@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.options import AsJson, Provider, Threads
+from deploy.cli.options import AsJson, GateThreshold, Provider, Threads
 from deploy.cli.text import table
 from deploy.runtimes.choices import OperatorForm, RuntimeName
 from models import files
@@ -29,6 +29,7 @@ def profile(
     ] = None,
     runtime: Annotated[list[RuntimeName] | None, typer.Option(help="Repeat to compare runtimes.")] = None,
     operators: Annotated[list[OperatorForm] | None, typer.Option(help="Repeat to compare native and portable.")] = None,
+    gate_threshold: GateThreshold = 0.0,
     threads: Threads = None,
     provider: Provider = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time to spend on each deployment.")] = 5.0,
@@ -54,7 +55,7 @@ def profile(
     if html:
         files.check_writable(html)
     print(f"measuring {len(candidates)} deployments, about {seconds:g} s each", file=sys.stderr)
-    report = measure(candidates, images, batch, size, seconds)
+    report = measure(candidates, images, batch, size, seconds, gate_threshold)
     values = report.to_json()
     if html:
         write_html(html, "profile", title="adroit profile", **values)
@@ -106,6 +107,9 @@ def describe(report: ProfileReport, layers: bool) -> str:
         t, o = c.latency, total_counts(c.layers)
         counted = [str(getattr(o, column)) for column in COLUMNS]
         rows.append((c.title, f"{t.median:.4g}", f"{t.p90:.4g}", f"{t.p99:.4g}", str(t.runs), *counted))
+    if any(c.skip_efficiency is not None for c in report.candidates):
+        shown = ["" if c.skip_efficiency is None else f"{c.skip_efficiency:.2f}" for c in report.candidates]
+        rows = [(*row, last) for row, last in zip(rows, ["skip efficiency", *shown], strict=True)]
     parts = [", ".join(f"{k} {v}" for k, v in report.machine.items()), table(rows)]
     if layers:
         for c in report.candidates:

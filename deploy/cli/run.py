@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploy.cli.options import AsJson, DataPath, EntryPath, Operators, Provider, Threads
+from deploy.cli.options import AsJson, DataPath, EntryPath, GateThreshold, Operators, Provider, Threads
 from deploy.cli.text import progress
 from deploy.runtimes.choices import OperatorForm, RuntimeName
 from models import files
@@ -30,6 +30,7 @@ def run(
     operators: Operators = OperatorForm.native,
     threads: Threads = None,
     provider: Provider = None,
+    gate_threshold: GateThreshold = 0.0,
     batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 16,
     as_json: AsJson = False,
 ) -> None:
@@ -49,7 +50,7 @@ def run(
     outputs: dict[str, list[NDArray[Any]]] = {}
     with open_runtime(read, options) as opened:
         for where, x in images.batches(read.info.preprocessing, batch):
-            for name, value in opened.run({read.info.inputs[0].name: x}).items():
+            for name, value in opened.run(read.feeds(x, gate_threshold)).items():
                 outputs.setdefault(name, []).append(value)
             show(where.stop, len(images))
     if output is not None:

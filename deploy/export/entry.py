@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import onnx
 
 from deploy import __version__
-from deploy.entry import FORMAT, MODEL, REFERENCE, Entry, EntryInfo, check_name
+from deploy.entry import FORMAT, MODEL, REFERENCE, Entry, EntryInfo, all_nodes, check_name
 from deploy.export.graph import export_graph, inline_bodies
+from deploy.export.routed import RoutingForm, export_routed_graph
 from deploy.export.triton import triton_config
 from deploy.operators import DOMAIN, operators
 from deploy.runtimes.base import TensorSpec
@@ -19,17 +21,36 @@ from models import files
 from models.architectures import architecture_named
 from models.checkpoint import WEIGHTS, load_checkpoint, save_checkpoint
 from models.errors import UsageError
+from models.routing.route import Route
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Form = Literal["operators", "portable"]
 
 
-def export_entry(checkpoint: Path, repository: Path, name: str | None = None, form: Form = "operators") -> Entry:
+@dataclass(frozen=True)
+class Routing:
+    """How a routed network is exported: see deploy/export/routed.py. `route` None is all paths."""
+
+    form: RoutingForm = "if"
+    route: Route | None = None
+
+
+def export_entry(
+    checkpoint: Path,
+    repository: Path,
+    name: str | None = None,
+    form: Form = "operators",
+    routing: Routing | None = None,
+) -> Entry:
     """Exports the checkpoint at `checkpoint` to `repository`/`name`, whole or not at all.
 
     Args:
         name: the entry's name; the architecture's if None.
         form: "operators" writes adroit's operators with their portable bodies, "portable" standard
             ONNX operators only.
+        routing: of a routed network; "if", or "static" where it has no gates, if None.
 
     Raises:
         UsageError: unreadable checkpoint, a name that is none, an unwritable repository.
@@ -44,10 +65,10 @@ def export_entry(checkpoint: Path, repository: Path, name: str | None = None, fo
 
     size = config.preprocessing.size or architecture.input_size
     channels = len(config.preprocessing.mean)
-    model = export_graph(network, channels, size, architecture.any_size)
+    model, told = _graph(network, routing, channels, size, architecture.any_size)
     if form == "portable":
         model = inline_bodies(model)
-    custom = Counter(n.op_type for n in model.graph.node if n.domain == DOMAIN)
+    custom = Counter(n.op_type for n in all_nodes(model.graph) if n.domain == DOMAIN)
     inputs, outputs = (tuple(map(_spec, values)) for values in (model.graph.input, model.graph.output))
 
     with files.atomic_folder(folder) as temporary:
@@ -57,7 +78,9 @@ def export_entry(checkpoint: Path, repository: Path, name: str | None = None, fo
             format=FORMAT,
             name=name,
             architecture=config.architecture,
+            task=architecture.task,
             form=form,
+            routing=told,
             inputs=inputs,
             outputs=outputs,
             input_size=size,
@@ -74,6 +97,27 @@ def export_entry(checkpoint: Path, repository: Path, name: str | None = None, fo
         files.write_bytes(temporary / "config.pbtxt", triton_config(name, inputs, outputs).encode())
         info.write(temporary)
     return Entry.read(folder)
+
+
+def _graph(
+    network: nn.Module, routing: Routing | None, channels: int, size: tuple[int, int], any_size: bool
+) -> tuple[onnx.ModelProto, dict[str, Any] | None]:
+    """The model, and what adroit.json says of its routing."""
+    from models.networks.dynamic_routing.network import DynamicRouting
+
+    if not isinstance(network, DynamicRouting):
+        if routing is not None:
+            raise UsageError("this network has no routing space", hint="leave --routing and --route out")
+        return export_graph(network, channels, size, any_size), None
+    chosen = routing or Routing("static" if network.gate == "none" else "if")
+    told: dict[str, Any] = {
+        "form": chosen.form,
+        "gate": network.gate,
+        "depth": network.space.depth,
+        "width": network.space.width,
+        "route": chosen.route.to_json() if chosen.route else None,
+    }
+    return export_routed_graph(network, chosen.form, chosen.route), told
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:

@@ -94,7 +94,7 @@ def _free_sizes(graph: ir.Graph, side: int) -> None:
             node.op_type == "Resize" and len(node.inputs) > 3
         )
         shapes = [a for v in node.inputs if (a := constant(v)) is not None]
-        if fixed and any(a.dtype.kind == "i" and a.size >= 4 for a in shapes):
+        if fixed and any(a.dtype.kind == "i" and a.size >= 4 and (a[-2:] > 1).any() for a in shapes):
             raise UnsupportedModel(
                 f"{node.op_type} of {node.name} holds a size, so the model would take {side} pixels only"
             )

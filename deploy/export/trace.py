@@ -13,12 +13,14 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 import torch
 from onnx_ir.passes import common
 from torch import nn
 
 from deploy.export.translations import translations
+from deploy.passes.graph import add_initializer
 from deploy.passes.name_nodes import keep_module_paths
 from models.errors import UnsupportedModel
 
@@ -74,6 +76,7 @@ def _optimise(model: ir.Model) -> None:
     from onnxscript.optimizer import fold_constants
 
     common.InlinePass()(model)
+    _settle_reshapes(model.graph)
     fold_constants(model, input_size_limit=FOLDED_ELEMENTS, output_size_limit=FOLDED_ELEMENTS)
     for step in (
         common.RemoveUnusedNodesPass(),
@@ -83,9 +86,19 @@ def _optimise(model: ir.Model) -> None:
         common.CommonSubexpressionEliminationPass(),
         common.RemoveUnusedNodesPass(),
         common.RemoveUnusedOpsetsPass(),
-        common.NameFixPass(),
     ):
         step(model)
+
+
+def _settle_reshapes(graph: ir.Graph) -> None:
+    """A Reshape with one free dimension takes a constant with -1 there, not a shape computed at every run."""
+    for node in graph:
+        shape = node.outputs[0].shape
+        if node.op_type == "Reshape" and shape is not None:
+            dims = [d if isinstance(d, int) else -1 for d in shape]
+            if dims.count(-1) <= 1:
+                name = f"{node.outputs[0].name}.shape"
+                node.replace_input_with(1, add_initializer(graph, name, np.array(dims, np.int64)))
 
 
 @contextlib.contextmanager

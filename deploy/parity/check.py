@@ -14,13 +14,17 @@ from numpy.typing import NDArray
 from deploy.entry import Entry
 from deploy.parity.tolerance import Comparison, compare
 from deploy.passes.graph import MODULE_KEY
+from deploy.runtimes.base import Runtime
 from deploy.runtimes.onnxruntime_runtime import OnnxRuntime
 from deploy.runtimes.open import RuntimeOptions, open_runtime
 from deploy.runtimes.torch_runtime import load_reference
 from models.data.images import ImageSet
 from models.errors import UsageError
+from models.routing.route import Route
 
-BATCH = 32  # images at a time; bounds the memory of the float64 reference
+GATES = "gates"  # the output of a routed network
+# Images at a time; bounds the memory of the float64 reference.
+BATCH = {"classification": 32, "segmentation": 2}
 
 Progress = Callable[[int, int], None]
 
@@ -35,6 +39,23 @@ class LayerParity:
 
 
 @dataclass(frozen=True)
+class RouteAgreement:
+    """Gates of a routed network, open or closed, in the deployment and in the float64 network.
+
+    Attributes:
+        gates: how many were compared, over all images. different: how many differ.
+        largest_gate: of those that differ, the largest value on either side: how far a gate was from
+            its threshold; 0 where none differs.
+        routes: how many different routes the images took.
+    """
+
+    gates: int
+    different: int
+    largest_gate: float
+    routes: int
+
+
+@dataclass(frozen=True)
 class ParityReport:
     """The verdict over all images.
 
@@ -42,16 +63,18 @@ class ParityReport:
         facts: what ran (Runtime.facts).
         images: how many were compared.
         output: the worst comparison of the logits; its index is (image, ...).
-        argmax_equal: images whose largest logit is the same class.
+        argmax_equal: share of the predictions (images, or pixels) of the same class, 0 to 1.
         top1: accuracy of deployment and reference, each 0 to 1, where labels are given.
+        routes: of a routed network.
         layers: in graph order, where asked for.
     """
 
     facts: dict[str, Any]
     images: int
     output: Comparison
-    argmax_equal: int
+    argmax_equal: float
     top1: tuple[float, float] | None
+    routes: RouteAgreement | None = None
     layers: Sequence[LayerParity] = field(default_factory=list)
 
     @property
@@ -67,66 +90,105 @@ class ParityReport:
 
 
 def check_entry(
-    entry: Entry, images: ImageSet, options: RuntimeOptions, layers: bool = False, progress: Progress | None = None
+    entry: Entry,
+    images: ImageSet,
+    options: RuntimeOptions,
+    layers: bool = False,
+    progress: Progress | None = None,
+    gate_threshold: float = 0.0,
 ) -> ParityReport:
     """Runs every image through the deployment and through the float64 network.
 
     Args:
         layers: also compare every intermediate tensor that is a module's output.
         progress: called with images done and images in all.
+        gate_threshold: of a routed network, see Entry.feeds.
 
     Raises:
         UsageError: unreadable images or entry, labels that are no classes.
         EnvironmentFault, UnsupportedModel: as open_runtime.
     """
-    import torch
-
-    from deploy.parity.rounding_model import run_with_limits
-
-    classes = entry.info.outputs[0].shape[1]
-    if (
-        images.labels is not None
-        and isinstance(classes, int)
-        and not 0 <= images.labels.min() <= images.labels.max() < classes
-    ):
-        raise UsageError(
-            f"the labels run from {images.labels.min()} to {images.labels.max()}, the network has {classes} classes"
-        )
-    network = load_reference(entry).double()
+    _check_labels(images, entry.info.outputs[0].shape[1])
+    reference = _Reference(entry, gate_threshold)
     targets = {"": entry.info.outputs[0].name}
     nodes: dict[str, str] = {}
     if layers:
-        model, found = _with_layer_outputs(entry.load_model(), {path for path, _ in network.named_modules() if path})
-        runtime: Any = OnnxRuntime(model, options, bool(entry.info.operators))
-        targets |= {module: module for module in found}
-        nodes = found
+        model, nodes = _with_layer_outputs(entry.load_model(), reference.modules)
+        runtime: Runtime = OnnxRuntime(model, options, bool(entry.info.operators))
+        targets |= {module: module for module in nodes}
     else:
         runtime = open_runtime(entry, options)
 
     worst: dict[str, Comparison] = {}
-    predictions: list[NDArray[np.int64]] = []
-    expected: list[NDArray[np.int64]] = []
+    predictions: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    gates: list[tuple[NDArray[np.floating], NDArray[np.floating]]] = []
     with runtime:
-        for where, x in images.batches(entry.info.preprocessing, BATCH):
-            values = runtime.run({entry.info.inputs[0].name: x})
-            references, limits = run_with_limits(network, torch.from_numpy(x).double(), list(targets), seed=where.start)
+        for where, x in images.batches(entry.info.preprocessing, BATCH[entry.info.task]):
+            values = runtime.run(entry.feeds(x, gate_threshold))
+            references, limits = reference.run(x, list(targets), seed=where.start)
             for module, name in targets.items():
                 if module in references:
-                    result = compare(values[name], references[module].numpy(), limits[module].numpy())
+                    result = compare(values[name], references[module], limits[module])
                     worst[module] = _worse(worst.get(module), result, where.start, len(x))
-            predictions.append(values[targets[""]].argmax(1))
-            expected.append(references[""].argmax(1).numpy())
+            predictions.append((values[targets[""]].argmax(1), references[""].argmax(1)))
+            if GATES in values:
+                gates.append((values[GATES], reference.gates(x)))
             if progress:
                 progress(where.stop, len(images))
-    ours, theirs = np.concatenate(predictions), np.concatenate(expected)
+    equal = [ours == theirs for ours, theirs in predictions]
     return ParityReport(
         facts=runtime.facts,
         images=len(images),
         output=worst[""],
-        argmax_equal=int((ours == theirs).sum()),
-        top1=_accuracy(images, ours, theirs),
+        argmax_equal=sum(int(e.sum()) for e in equal) / sum(e.size for e in equal),
+        top1=_accuracy(images, predictions),
+        routes=_route_agreement(gates) if gates else None,
         layers=[LayerParity(nodes[module], module, worst[module]) for module in nodes if module in worst],
     )
+
+
+class _Reference:
+    """The float64 network, run as the deployment is."""
+
+    def __init__(self, entry: Entry, gate_threshold: float) -> None:
+        self._network = load_reference(entry).double()
+        self.modules = {path for path, _ in self._network.named_modules() if path}
+        self._arguments: tuple[Any, ...] = ()
+        if entry.info.routing is not None:
+            import torch
+
+            baked = entry.info.routing["route"]
+            threshold = torch.tensor([gate_threshold], dtype=torch.float64)
+            self._arguments = (threshold, Route.from_json(baked) if baked else None)
+
+    def run(
+        self, x: NDArray[np.float32], modules: Sequence[str], seed: int
+    ) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
+        """References and limits, as run_with_limits."""
+        import torch
+
+        from deploy.parity.rounding_model import run_with_limits
+
+        found = run_with_limits(self._network, torch.from_numpy(x).double(), modules, seed, self._arguments)
+        references, limits = ({path: value.numpy() for path, value in part.items()} for part in found)
+        return references, limits
+
+    def gates(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """[N,paths]."""
+        import torch
+
+        with torch.no_grad():
+            values = self._network(torch.from_numpy(x).double(), *self._arguments, with_gates=True)[1]
+        gates: NDArray[np.float64] = values.numpy()
+        return gates
+
+
+def _route_agreement(gates: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]]) -> RouteAgreement:
+    ours = np.concatenate([a for a, _ in gates])
+    theirs = np.concatenate([b for _, b in gates])
+    differ = (ours > 0) != (theirs > 0)
+    largest = float(np.maximum(ours, theirs)[differ].max()) if differ.any() else 0.0
+    return RouteAgreement(int(differ.size), int(differ.sum()), largest, len(np.unique(ours > 0, axis=0)))
 
 
 def _check_labels(images: ImageSet, classes: int | str) -> None:
@@ -137,9 +199,12 @@ def _check_labels(images: ImageSet, classes: int | str) -> None:
         raise UsageError(f"the labels run from {low} to {high}, the network has {classes} classes")
 
 
-def _accuracy(images: ImageSet, ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> tuple[float, float] | None:
+def _accuracy(
+    images: ImageSet, predictions: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
+) -> tuple[float, float] | None:
     if images.labels is None:
         return None
+    ours, theirs = (np.concatenate(column) for column in zip(*predictions, strict=True))
     return float((ours == images.labels).mean()), float((theirs == images.labels).mean())
 
 

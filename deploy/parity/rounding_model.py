@@ -20,8 +20,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+# These imports register torch.ops.adroit.*.
+import models.operators.adaptive_filter
+import models.operators.adder_conv2d
+import models.operators.routing_gate  # noqa: F401
 from deploy.parity.tolerance import SAFETY, UNIT_ROUNDOFF
-from models.operators import adder_conv2d as _  # noqa: F401  (registers the operator)
 
 SAMPLES = 4
 
@@ -67,9 +70,30 @@ def _one_operation(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, in
     return result.abs(), 1
 
 
+def _adaptive_filter(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
+    # Weights of the softmax, each within a few round-offs, times values, summed.
+    x, *others = arguments
+    return torch.ops.adroit.adaptive_filter(x.abs(), *others), arguments[2] ** 2 + arguments[1].shape[1]
+
+
+def _routing_gate(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
+    # tanh does not amplify: what the two sums may be off by bounds what a gate may be.
+    x, w1, b1, w2, b2, *_ = arguments
+    seen = x.abs().amax(dim=(2, 3))
+    hidden = seen @ w1.abs().T + b1.abs()
+    return hidden @ w2.abs().T + b2.abs(), w1.shape[1] + w2.shape[1]
+
+
+def _interpolation(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
+    return result.abs(), 4
+
+
 _ATEN = torch.ops.aten
 RULES: Mapping[Any, Rule] = {
     torch.ops.adroit.adder_conv2d: _adder_conv2d,
+    torch.ops.adroit.adaptive_filter: _adaptive_filter,
+    torch.ops.adroit.routing_gate: _routing_gate,
+    _ATEN.upsample_bilinear2d: _interpolation,
     _ATEN.convolution: _convolution,
     _ATEN.addmm: _addmm,
     _ATEN.native_batch_norm: _batch_norm,
@@ -139,6 +163,8 @@ class _Perturbed(TorchDispatchMode):
         if operation in EXACT or not isinstance(first, Tensor) or first.dtype != torch.float64:
             return result
         moved = self._moved(RULES.get(operation, _one_operation), args, first)
+        if operation is torch.ops.adroit.routing_gate:
+            moved = torch.where(first == 0, first, moved)  # a closed gate is exactly closed
         return (moved, *result[1:]) if isinstance(result, tuple) else moved
 
     def _moved(self, rule: Rule, args: Sequence[Any], result: Tensor) -> Tensor:
@@ -150,7 +176,7 @@ class _Perturbed(TorchDispatchMode):
 
 
 def run_with_limits(
-    network: nn.Module, x: Tensor, modules: Sequence[str], seed: int = 0
+    network: nn.Module, x: Tensor, modules: Sequence[str], seed: int = 0, arguments: Sequence[Any] = ()
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The outputs of `modules` (paths; "" is the network) in float64 and the limit of each element.
 
@@ -158,17 +184,18 @@ def run_with_limits(
         network: in float64 and evaluation mode.
         x: its input, float64.
         modules: whose outputs are wanted; each must run once and return a tensor.
+        arguments: what else the network takes.
 
     Returns:
         References and limits by module path, shaped as the outputs. A limit is float32's round-off
         of the value plus SAFETY times how far it moved; the movement is taken per image, and per
         element where that is larger, since a few samples say little about one element.
     """
-    references = _outputs(network, x, modules)
+    references = _outputs(network, (x, *arguments), modules)
     squares = {path: torch.zeros_like(value) for path, value in references.items()}
     for sample in range(SAMPLES):
         with _Perturbed(torch.Generator().manual_seed(seed + sample)):
-            moved = _outputs(network, x, modules)
+            moved = _outputs(network, (x, *arguments), modules)
         for path, value in moved.items():
             squares[path] += (value - references[path]) ** 2 / SAMPLES
     limits = {}
@@ -178,7 +205,7 @@ def run_with_limits(
     return references, limits
 
 
-def _outputs(network: nn.Module, x: Tensor, modules: Sequence[str]) -> dict[str, Tensor]:
+def _outputs(network: nn.Module, arguments: Sequence[Any], modules: Sequence[str]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
 
     def keep(path: str) -> Callable[[nn.Module, Any, Any], None]:
@@ -191,7 +218,7 @@ def _outputs(network: nn.Module, x: Tensor, modules: Sequence[str]) -> dict[str,
     handles = [network.get_submodule(path).register_forward_hook(keep(path)) for path in modules]
     try:
         with torch.no_grad():
-            network(x)
+            network(*arguments)
     finally:
         for handle in handles:
             handle.remove()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -37,7 +38,7 @@ class _Anchors:
     """What the pass needs of one routed node in the graph.
 
     Attributes:
-        gate: the RoutingGate. gates: [N,P], 0 where closed. kept: makes what the keep path delivers.
+        gate: the RoutingGate. gates: [N,P,1,1], 0 where closed. kept: makes what the keep path delivers.
         weighed: products of the up and down path with their gates, by kind.
         alive: scalar bool by kind: some sample's path is open. open_any, closed_any: some sample's node is.
     """
@@ -134,6 +135,20 @@ class _Builder:
                     work.append(producer)
         return [node for node in self.graph if node in found]
 
+    def place_weights(self) -> None:
+        """Moves each constant that one branch alone reads into it.
+
+        ONNX Runtime lays convolutions out for the CPU's vectors only where it finds their weights in
+        the same graph as the convolution.
+        """
+        for value in list(self.graph.initializers.values()):
+            homes = {id(use.node.graph): use.node.graph for use in value.uses()}
+            (home, *others) = homes.values() or [self.graph]
+            if not others and home is not None and home is not self.graph and value.const_value is not None:
+                moved = add_initializer(home, f"{value.name}.branch", value.const_value.numpy())
+                _redirect(list(value.uses()), moved)
+                del self.graph.initializers[value.name or ""]
+
     def take_out(self, nodes: Sequence[ir.Node]) -> list[ir.Node]:
         """Removes nodes from the main graph, so that a branch can hold them."""
         self.graph.remove(nodes)
@@ -158,6 +173,7 @@ def branch_on_gates(graph: ir.Graph, space: RoutingSpace) -> int:
             _branch_sum(build, space, at, found, kept, zeros)
     for at, anchors in found.items():
         _branch_cell(build, at, anchors)
+    build.place_weights()
     graph.sort()
     return sum(node.op_type == "If" for node in graph.all_nodes())
 
@@ -182,17 +198,16 @@ def _conditions(build: _Builder, space: RoutingSpace, at: Node, anchors: _Anchor
     """Scalars: which paths some sample opens, whether some sample's node is open, and whether one is closed."""
     module = f"{node_prefix(at)}.branch"
     zero = build.constant(np.array(0.0, np.float32))
-    first, true = build.constant(np.array([0], np.int64)), ir.AttrInt64("keepdims", 0)
-    largest = build.outer("ReduceMax", [anchors.gates, first], module, attributes=[true])
+    scalar = [ir.AttrInt64("keepdims", 0)]
+    samples, paths = (build.constant(np.array(axes, np.int64)) for axes in ([0, 2, 3], [1]))
+    largest = build.outer("ReduceMax", [anchors.gates, samples], module, attributes=scalar)
+    alive = build.outer("Greater", [largest, zero], module, kind=ir.DataType.BOOL)
     for index, kind in enumerate(space.kinds(at)):
-        at_index = build.constant(np.array(index, np.int64))
-        value = build.outer("Gather", [largest, at_index], module)
-        anchors.alive[kind] = build.outer("Greater", [value, zero], module, kind=ir.DataType.BOOL)
-    most = build.outer("ReduceMax", [largest], module, attributes=[true])
+        anchors.alive[kind] = build.outer("Gather", [alive, build.constant(np.array(index, np.int64))], module)
+    most = build.outer("ReduceMax", [largest], module, attributes=scalar)
     anchors.open_any = build.outer("Greater", [most, zero], module, kind=ir.DataType.BOOL)
-    second = build.constant(np.array([1], np.int64))
-    of_sample = build.outer("ReduceMax", [anchors.gates, second], module, attributes=[true])
-    least = build.outer("ReduceMin", [of_sample], module, attributes=[true])
+    of_sample = build.outer("ReduceMax", [anchors.gates, paths], module)
+    least = build.outer("ReduceMin", [of_sample], module, attributes=scalar)
     open_all = build.outer("Greater", [least, zero], module, kind=ir.DataType.BOOL)
     anchors.closed_any = build.outer("Not", [open_all], module, kind=ir.DataType.BOOL)
 
@@ -207,7 +222,7 @@ def _read_by(node: ir.Node) -> Iterable[ir.Value]:
             yield from (v for v in attribute.as_graph().outputs)
 
 
-def _redirect(uses: Iterable[ir.Usage], value: ir.Value) -> None:
+def _redirect(uses: Iterable[Any], value: ir.Value) -> None:
     for use in uses:
         use.node.replace_input_with(use.idx, value)
 

@@ -72,7 +72,8 @@ def _into_adder(adder: ir.Node, factor: Vector, offset: Vector, name: str) -> li
 def _into_convolution(conv: ir.Node, factor: Vector, offset: Vector, name: str) -> list[ir.Value | None] | None:
     """W * factor and b * factor + offset in place of W and b."""
     weight = constant(conv.inputs[1])
-    bias = constant(conv.inputs[2]) if len(conv.inputs) > 2 and conv.inputs[2] is not None else np.zeros(len(factor))
+    has_bias = len(conv.inputs) > 2 and conv.inputs[2] is not None
+    bias = constant(conv.inputs[2]) if has_bias else np.zeros(len(factor))
     if weight is None or bias is None:
         return None
     graph = conv.graph
@@ -81,5 +82,7 @@ def _into_convolution(conv: ir.Node, factor: Vector, offset: Vector, name: str) 
     return [
         conv.inputs[0],
         add_initializer(graph, f"{name}.folded_weight", (np.asarray(weight, np.float64) * column).astype(np.float32)),
-        add_initializer(graph, f"{name}.folded_bias", (np.asarray(bias, np.float64) * factor + offset).astype(np.float32)),
+        add_initializer(
+            graph, f"{name}.folded_bias", (np.asarray(bias, np.float64) * factor + offset).astype(np.float32)
+        ),
     ]

@@ -12,7 +12,10 @@ import numpy as np
 from deploy.entry import Entry
 from deploy.profile.counts import LayerCounts, count_entry, total_counts
 from deploy.profile.nodes import node_milliseconds
+from deploy.profile.routed import count_route, efficiencies, executed_route
 from deploy.profile.timing import Latency, machine_facts, measure_latency
+from deploy.runtimes.base import Runtime
+from deploy.runtimes.choices import RuntimeName
 from deploy.runtimes.open import RuntimeOptions, open_runtime
 from models.data.images import ImageSet
 from models.errors import UsageError
@@ -29,7 +32,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Profiled:
-    """What was found of a candidate: facts of the runtime, latency of a batch, layers, time per node."""
+    """What was found of a candidate: facts of the runtime, latency of a batch, layers, time per node.
+
+    `skip_efficiency` is of a routed network (deploy/profile/routed.py), where its all-open static
+    form was measured too.
+    """
 
     title: str
     facts: Mapping[str, Any]
@@ -37,6 +44,7 @@ class Profiled:
     latency: Latency
     layers: Sequence[LayerCounts]
     nodes: Mapping[str, float]
+    skip_efficiency: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -45,6 +53,7 @@ class Profiled:
             "input_shape": list(self.input_shape),
             "latency_milliseconds": dataclasses.asdict(self.latency),
             "operations": dataclasses.asdict(total_counts(self.layers)),
+            "skip_efficiency": self.skip_efficiency,
             "layers": [
                 {
                     "node": layer.node,
@@ -70,7 +79,12 @@ class ProfileReport:
 
 
 def profile(
-    candidates: Sequence[Candidate], images: ImageSet | None, batch: int, size: tuple[int, int] | None, seconds: float
+    candidates: Sequence[Candidate],
+    images: ImageSet | None,
+    batch: int,
+    size: tuple[int, int] | None,
+    seconds: float,
+    gate_threshold: float = 0.0,
 ) -> ProfileReport:
     """Measures the candidates in turns within one process.
 
@@ -79,37 +93,49 @@ def profile(
             not depend on values).
         size: height and width of the noise; the entry's own if None.
         seconds: to spend on each candidate.
+        gate_threshold: see Entry.feeds.
 
     Raises:
         UsageError: too few images, or as Runtime.run. EnvironmentFault, UnsupportedModel: as open_runtime.
     """
     machine = machine_facts()
-    feeds = [_feeds(c.entry, images, batch, size) for c in candidates]
+    feeds = [_feeds(c.entry, images, batch, size, gate_threshold) for c in candidates]
     runtimes = [open_runtime(c.entry, c.options) for c in candidates]
     try:
         calls = [lambda r=r, f=f: r.run(f) for r, f in zip(runtimes, feeds, strict=True)]
         latencies = measure_latency(calls, seconds)
-        found = []
-        for candidate, runtime, fed, latency in zip(candidates, runtimes, feeds, latencies, strict=True):
-            shape = fed[candidate.entry.info.inputs[0].name].shape
-            is_onnx = candidate.options.runtime == "onnxruntime"
-            found.append(
-                Profiled(
-                    candidate.title,
-                    runtime.facts,
-                    shape,
-                    latency,
-                    count_entry(candidate.entry, shape[0], (shape[2], shape[3])),
-                    node_milliseconds(candidate.entry, candidate.options, fed) if is_onnx else {},
-                )
+        shapes = [f[c.entry.info.inputs[0].name].shape for c, f in zip(candidates, feeds, strict=True)]
+        layers = [_layers(c.entry, r, f, s) for c, r, f, s in zip(candidates, runtimes, feeds, shapes, strict=True)]
+        entries = [c.entry for c in candidates]
+        totals = [total_counts(found).total for found in layers]
+        saved = efficiencies(entries, [t.median for t in latencies], totals)
+        found = [
+            Profiled(c.title, r.facts, shape, latency, counted, _nodes(c, fed), efficiency)
+            for c, r, fed, shape, latency, counted, efficiency in zip(
+                candidates, runtimes, feeds, shapes, latencies, layers, saved, strict=True
             )
+        ]
     finally:
         for runtime in runtimes:
             runtime.close()
     return ProfileReport(machine, found)
 
 
-def _feeds(entry: Entry, images: ImageSet | None, batch: int, size: tuple[int, int] | None) -> dict[str, Any]:
+def _layers(entry: Entry, runtime: Runtime, fed: Mapping[str, Any], shape: tuple[int, ...]) -> list[LayerCounts]:
+    size = (shape[2], shape[3])
+    if entry.info.routing is None:
+        return count_entry(entry, shape[0], size)
+    return count_route(entry, executed_route(entry, runtime.run(fed).get("gates")), shape[0], size)
+
+
+def _nodes(candidate: Candidate, fed: Mapping[str, Any]) -> dict[str, float]:
+    is_onnx = candidate.options.runtime == RuntimeName.onnxruntime
+    return node_milliseconds(candidate.entry, candidate.options, fed) if is_onnx else {}
+
+
+def _feeds(
+    entry: Entry, images: ImageSet | None, batch: int, size: tuple[int, int] | None, gate_threshold: float
+) -> dict[str, Any]:
     info = entry.info
     if images is None:
         shape = (batch, len(info.preprocessing.mean), *(size or info.input_size))
@@ -119,4 +145,4 @@ def _feeds(entry: Entry, images: ImageSet | None, batch: int, size: tuple[int, i
         if len(x) < batch:
             raise UsageError(f"a batch of {batch} needs as many images of one size, there are {len(x)}")
     info.inputs[0].check(x)
-    return {info.inputs[0].name: x}
+    return entry.feeds(x, gate_threshold)

@@ -11,6 +11,7 @@ from deploy.runtimes.base import Runtime, Tensors
 from models.checkpoint import WEIGHTS, load_checkpoint
 from models.errors import UnsupportedModel
 from models.files import sha256
+from models.routing.route import Route
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,7 +48,9 @@ class TorchRuntime(Runtime):
             "operators": "torch",
             "threads": torch.get_num_threads(),
         }
-        self.inputs, self.outputs = entry.info.inputs, entry.info.outputs[:1]
+        self.inputs, self.outputs = entry.info.inputs, entry.info.outputs
+        baked = (entry.info.routing or {}).get("route")
+        self._route = Route.from_json(baked) if baked else None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -58,8 +61,11 @@ class TorchRuntime(Runtime):
 
         assert self._network is not None
         with torch.inference_mode():
-            logits = self._network(torch.from_numpy(feeds[self.inputs[0].name]))
-        return {self.outputs[0].name: logits.numpy()}
+            image, *threshold = (torch.from_numpy(feeds[spec.name]) for spec in self.inputs)
+            if not threshold:
+                return {self.outputs[0].name: self._network(image).numpy()}
+            values = self._network(image, threshold[0], self._route, with_gates=True)
+        return {spec.name: value.numpy() for spec, value in zip(self.outputs, values, strict=True)}
 
     def close(self) -> None:
         self._network = None

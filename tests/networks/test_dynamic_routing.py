@@ -208,7 +208,7 @@ def test_a_sample_that_nothing_reaches_stays_zero() -> None:
     node = with_gate_biases(node_under_test(), [1.0, 1.0, 1.0])
     x = torch.randn(2, 8, 6, 6, dtype=torch.float64)
     x[1] = 0.0
-    result = node(x, torch.tensor([[True], [False]]), THRESHOLD, ALL)
+    result = node(x, torch.tensor([True, False]).view(2, 1, 1, 1), THRESHOLD, ALL)
     assert all(sent[0].any() and not sent[1].any() for sent in result.sent.values())
 
 

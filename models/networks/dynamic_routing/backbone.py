@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from models.networks.dynamic_routing.gate import Samples, either
@@ -42,7 +43,7 @@ class RoutedBackbone(nn.Module):
         return module
 
     def forward(self, x: Tensor, threshold: Tensor, route: Route) -> tuple[list[Tensor], list[Tensor]]:
-        """See DynamicRouting.forward; returns the maps, stride 4 first, and each node's gates [N,P]."""
+        """See DynamicRouting.forward; returns the maps, stride 4 first, and each node's gates [N,P,1,1]."""
         stem: Tensor = self.stem(x)
         results: dict[Node, NodeResult] = {}
         live: dict[Node, Samples] = {}
@@ -50,7 +51,7 @@ class RoutedBackbone(nn.Module):
             live[at] = True if at == INIT else self._live(at, live, results)
             if live[at] is False:
                 kinds = len(self.space.kinds(at))
-                results[at] = NodeResult({}, False, stem.new_zeros(stem.shape[0], kinds))
+                results[at] = NodeResult({}, False, stem.new_zeros(stem.shape[0], kinds, 1, 1))
                 continue
             entering = stem if at == INIT else self._entering(at, results, stem)
             results[at] = self.node(at)(entering, live[at], threshold, route.open_kinds(at))
@@ -76,7 +77,9 @@ class RoutedBackbone(nn.Module):
         return self.node(at).sum_arriving(arrived) if arrived else self._zeros(at, stem)
 
     def _zeros(self, at: Node, stem: Tensor) -> Tensor:
-        """What enters a node that only zeros reach."""
-        return stem.new_zeros(
-            stem.shape[0], self.space.channels(at.scale), stem.shape[2] >> at.scale, stem.shape[3] >> at.scale
-        )
+        """What enters a node that only zeros reach.
+
+        Made from the stem's output and not from its sizes: a traced graph then holds no size.
+        """
+        thinned = stem[:, :1, :: 1 << at.scale, :: 1 << at.scale]
+        return torch.where(thinned > 0, 0.0, stem.new_zeros(1, self.space.channels(at.scale), 1, 1))

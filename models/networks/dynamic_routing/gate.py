@@ -9,7 +9,7 @@ from models.networks.dynamic_routing.layers import ConvNorm
 from models.operators.routing_gate import SMALL_GATE_SHRINK, close_gates, routing_gate, shrink_for_gate
 from models.routing.route import CLOSED_BELOW
 
-# For which samples of a batch something holds: [N,1] bool, or one answer for all of them.
+# For which samples of a batch something holds: [N,1,1,1] bool, or one answer for all of them.
 Samples = Tensor | bool
 INITIAL_BIAS = 1.5  # tanh(1.5) = 0.905: training starts with every path open
 
@@ -77,22 +77,23 @@ class Decide(nn.Module):
     """
 
     def forward(self, gates: Tensor, live: Samples) -> tuple[Tensor, Tensor]:
-        """gates [N,P]; returns open [N,1] bool and the gates, 0 for closed samples."""
-        opened = gates.sum(1, keepdim=True) >= CLOSED_BELOW
+        """gates [N,P]; returns open [N,1,1,1] bool and the gates [N,P,1,1], 0 for closed samples."""
+        columns = gates[:, :, None, None]
+        opened = columns.sum(1, keepdim=True) >= CLOSED_BELOW
         if isinstance(live, Tensor):
             opened = opened & live
-        return opened, torch.where(opened, gates, torch.zeros_like(gates))
+        return opened, torch.where(opened, columns, 0.0)
 
 
 class GateProduct(nn.Module):
-    """What a path delivers, [N,C,H,W], times its gate, [N]."""
+    """What a path delivers, [N,C,H,W], times its gate, [N,1,1,1]."""
 
     def forward(self, x: Tensor, gate: Tensor) -> Tensor:
-        return x * gate[:, None, None, None]
+        return x * gate
 
 
 class PassClosed(nn.Module):
     """What the keep path delivers: a closed node's input unchanged, without ReLU."""
 
     def forward(self, opened: Tensor, kept: Tensor, x: Tensor) -> Tensor:
-        return torch.where(opened[:, :, None, None], kept, x)
+        return torch.where(opened, kept, x)

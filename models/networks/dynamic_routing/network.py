@@ -64,7 +64,7 @@ class DynamicRouting(nn.Module):
         threshold = x.new_zeros(1) if gate_threshold is None else gate_threshold.to(x.dtype)
         features, gates = self.backbone(x, threshold, route)
         logits: Tensor = self.sem_seg_head(features)
-        return (logits, torch.cat(gates, dim=1)) if with_gates else logits
+        return (logits, torch.cat(gates, dim=1).flatten(1)) if with_gates else logits
 
     def set_progress(self, progress: float) -> None:
         """Tells the scheduled drop path how much of the training is done, 0 to 1."""

@@ -50,7 +50,7 @@ class NodeResult:
     Attributes:
         sent: by kind of path, [N,C,H,W]; a path that is absent delivers zeros to all samples.
         opened: for which samples the node computes.
-        gates: [N,P] in the order of the node's paths.
+        gates: [N,P,1,1] in the order of the node's paths.
     """
 
     sent: dict[str, Tensor]
@@ -103,24 +103,32 @@ class RoutedNode(nn.Module):
 
         Args:
             x: [N,C,H,W], the sum of what arrived.
-            live: the samples that something reached; True or [N,1].
+            live: the samples that something reached; True or [N,1,1,1].
             threshold: [1] or [N], see models/operators/routing_gate.py.
             allowed: kinds of path that may be open; the others count as closed whatever their gate says.
         """
         if not allowed:
-            return NodeResult({"keep": x}, False, x.new_zeros(x.shape[0], len(self.kinds)))
+            return NodeResult({"keep": x}, False, x.new_zeros(x.shape[0], len(self.kinds), 1, 1))
         mask = [float(kind in allowed) for kind in self.kinds]
         if not self.gated:
-            return NodeResult(self._paths(self.cell_ops(x), allowed), True, x.new_tensor([mask]).expand(x.shape[0], -1))
+            return NodeResult(
+                self._paths(self.cell_ops(x), allowed),
+                True,
+                x.new_tensor(mask)[None, :, None, None].expand(x.shape[0], -1, -1, -1),
+            )
         gates = self.gate_conv_beta(x, threshold)
         if 0.0 in mask:
             gates = gates * x.new_tensor(mask)
         opened, gates = self.decide(gates, live)
         paths = self._paths(self.cell_ops(x), allowed)
-        sent = {kind: self.weigh[kind](path, gates[:, self.kinds.index(kind)]) for kind, path in paths.items()}
+        sent = {kind: self.weigh[kind](path, self._gate(gates, kind)) for kind, path in paths.items()}
         # A sample whose gates are all closed passes on its input, even where the keep path may not open.
-        sent["keep"] = self.pass_closed(opened, sent.get("keep", torch.zeros_like(x)), x)
+        sent["keep"] = self.pass_closed(opened, sent.get("keep", x.new_zeros(())), x)
         return NodeResult(sent, opened, gates)
+
+    def _gate(self, gates: Tensor, kind: str) -> Tensor:
+        index = self.kinds.index(kind)
+        return gates[:, index : index + 1]
 
     def _paths(self, h: Tensor, allowed: Sequence[str]) -> dict[str, Tensor]:
         modules = {"keep": "res_keep", "up": "res_up", "down": "res_down"}
