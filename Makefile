@@ -23,6 +23,7 @@ install: .venv/installed
 
 # From a checkpoint to a measured, parity-checked deployment.
 demo: install
+	@[ -n "$(CHECKPOINT)" ] && [ -z "$(IMAGES)" ] && { echo "give IMAGES too: a folder or an .npz" >&2; exit 2; } || true
 	@rm -rf $(DEMO) && mkdir -p $(DEMO)
 	@if [ -n "$(CHECKPOINT)" ] && [ -n "$(IMAGES)" ]; then \
 	    echo "== importing $(CHECKPOINT)"; \
@@ -47,9 +48,9 @@ demo: install
 	@echo "== done: the report is $(CURDIR)/$(DEMO)/report.html, the deployment $(CURDIR)/$(DEMO)/repository/native"
 
 # Where the native library could not be built, the demo runs the portable bodies and says so.
-OPERATORS = $(shell $(BIN)/python -c "from deploy.runtimes.native import native_library; native_library()" \
+OPERATORS = $(eval OPERATORS := $$(shell $(BIN)/python -c "from deploy.runtimes.native import native_library; native_library()" \
     2>/dev/null || { echo "== no native operators here: the portable bodies run instead (slower)" >&2; \
-    echo "--operators portable"; })
+    echo "--operators portable"; }))$(OPERATORS)
 
 test: install
 	@$(BIN)/python -m pytest

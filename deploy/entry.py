@@ -12,6 +12,7 @@ run; Triton passes over folders whose names are no version numbers.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -106,8 +107,12 @@ class Entry:
             values["input_size"] = tuple(values["input_size"])
             for key in ("inputs", "outputs"):
                 values[key] = tuple(TensorSpec(v["name"], v["dtype"], tuple(v["shape"])) for v in values[key])
-            return cls(path, EntryInfo(**values))
-        except (KeyError, TypeError, AttributeError) as error:
+            info = EntryInfo(**values)
+            # What later code relies on: reading it here makes a damaged file one error.
+            _ = info.inputs[0].name, info.outputs[0].name, info.model["sha256"], info.checkpoint["sha256"]
+            _ = {name: int(told["nodes"]) for name, told in info.operators.items()}
+            return cls(path, info)
+        except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
             raise UsageError(f"{path / INFO} is not a deployment's description", facts={"at": error}) from error
 
     @property
@@ -152,7 +157,8 @@ class Entry:
         from google.protobuf.message import DecodeError
 
         try:
-            model = onnx.load_model(self.model_file, load_external_data=False)
+            content = self.model_file.read_bytes()
+            model = onnx.load_model_from_string(content)
         except (OSError, DecodeError) as error:
             raise UsageError(f"cannot read {self.model_file}", facts={"reason": error}) from error
         for name, expected in self.info.operators.items():
@@ -163,7 +169,7 @@ class Entry:
                     facts={"operator": f"{DOMAIN}::{name}", "nodes": found, "expected": expected["nodes"]},
                     hint="export it again with `adroit export`",
                 )
-        if files.sha256(self.model_file) != self.info.model["sha256"]:
+        if hashlib.sha256(content).hexdigest() != self.info.model["sha256"]:
             raise UnsupportedModel(
                 f"{self.model_file} was changed after its export: its sha256 is not that of {INFO}",
                 hint="export it again with `adroit export`",

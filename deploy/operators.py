@@ -70,7 +70,7 @@ def plugin_files() -> Traversable:
 @functools.cache
 def operators() -> Mapping[str, Operator]:
     """All operators by name."""
-    described = tomllib.loads((plugin_files() / "operators.toml").read_text())
+    described = tomllib.loads((plugin_files() / "operators.toml").read_text(encoding="utf-8"))
     return {name: _operator(name, entry) for name, entry in described["operators"].items()}
 
 
@@ -99,4 +99,4 @@ def portable_body(name: str) -> onnx.FunctionProto:
     """The operator as an ONNX function of standard operators (plugins/portable/<name>.onnx.txt)."""
     import onnx.parser
 
-    return onnx.parser.parse_function((plugin_files() / "portable" / f"{name}.onnx.txt").read_text())
+    return onnx.parser.parse_function((plugin_files() / "portable" / f"{name}.onnx.txt").read_text(encoding="utf-8"))

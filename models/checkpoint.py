@@ -130,10 +130,33 @@ def fit_weights(
             facts={str(i + 1): problem for i, problem in enumerate(sorted(problems))},
             hint="check the architecture's name and arguments (number of classes, for one)",
         )
-    bad = [name for name, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()]
+    _check_kinds(expected, tensors, where)
+    # As the network will hold them: a float64 value may be too large for float32.
+    held = {name: t.to(expected[name].dtype) for name, t in tensors.items()}
+    bad = [name for name, t in held.items() if t.is_floating_point() and not t.isfinite().all()]
+    bad += [name for name, t in held.items() if name.endswith("running_var") and bool((t < 0).any())]
     if bad:
         raise UnsupportedModel(
-            f"{where} has weights that are NaN or infinite", facts={"tensors": ", ".join(sorted(bad))}
+            f"{where} has weights that are NaN, infinite, or a variance below 0",
+            facts={"tensors": ", ".join(sorted(bad))},
         )
     ours = {theirs: name for name, theirs in (names or {}).items()}
-    network.load_state_dict({ours.get(name, name): tensor for name, tensor in tensors.items()})
+    network.load_state_dict({ours.get(name, name): tensor for name, tensor in held.items()})
+
+
+def _check_kinds(expected: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor], where: str) -> None:
+    """Only plain tensors of numbers that the network's own can hold."""
+    import torch
+
+    wrong = []
+    for name, tensor in tensors.items():
+        plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+        if not plain or tensor.is_floating_point() != expected[name].is_floating_point() or tensor.is_complex():
+            wrong.append(
+                f"{name} is {str(tensor.dtype).removeprefix('torch.')} on {tensor.device.type}, {tensor.layout}"
+            )
+    if wrong:
+        raise UnsupportedModel(
+            f"{where} has tensors of another kind than the network's",
+            facts={str(i + 1): w for i, w in enumerate(wrong)},
+        )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,15 @@ def _replacing(path: Path, make_temporary: Callable[[Path], Path]) -> Iterator[P
         if path.is_dir():
             # A folder cannot be replaced in one step: set the old one aside, so that it survives a failure.
             aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old-")) / path.name
-            os.replace(path, aside)
-            os.replace(temporary, path)
-            shutil.rmtree(aside.parent)
+            try:
+                os.replace(path, aside)
+                try:
+                    os.replace(temporary, path)
+                except OSError:
+                    os.replace(aside, path)
+                    raise
+            finally:
+                shutil.rmtree(aside.parent, ignore_errors=True)
         else:
             os.replace(temporary, path)
     except OSError as error:
@@ -91,8 +98,19 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def json_text(value: Any) -> str:
-    """JSON as all our files hold it: indented, keys in the order given, one newline at the end."""
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    """JSON as all our files hold it: indented, keys in the order given, one newline at the end.
+
+    NaN and infinity, which JSON has no words for, become null.
+    """
+    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -106,7 +124,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         UsageError: the file is missing, unreadable or not a JSON object; `what` names its role.
     """
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{what} is missing: {path}") from None
     except (OSError, ValueError) as error:

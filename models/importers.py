@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,14 +78,13 @@ def read_published_tensors(path: Path) -> dict[str, torch.Tensor]:
         UsageError: missing, truncated or unreadable file; a pickle that is not a plain tensor dictionary.
     """
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if not path.is_file():
         raise UsageError(f"there is no such checkpoint: {path}")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return _plain_tensors(load_file(path), path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickle protocols; what matters comes as an error
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -96,16 +94,7 @@ def read_published_tensors(path: Path) -> dict[str, torch.Tensor]:
             facts={"reason": _reason(error)},
             hint="loading it would run its code; save `network.state_dict()` where you trust it, and import that",
         ) from error
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        AssertionError,
-        zipfile.BadZipFile,
-        SafetensorError,
-    ) as error:
+    except Exception as error:  # a damaged file makes PyTorch raise almost anything
         raise UsageError(
             f"cannot read checkpoint {path}",
             facts={"reason": _reason(error)},
@@ -126,7 +115,7 @@ def _plain_tensors(content: Any, path: Path) -> dict[str, torch.Tensor]:
 
     if isinstance(content, Mapping):
         for wrapper in _WRAPPERS:
-            if isinstance(content.get(wrapper), Mapping):
+            if isinstance(content.get(wrapper), Mapping) and content[wrapper]:
                 content = content[wrapper]
                 break
     if not isinstance(content, Mapping) or not content:
@@ -136,7 +125,10 @@ def _plain_tensors(content: Any, path: Path) -> dict[str, torch.Tensor]:
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise UsageError(f"{path} is refused: its entry {name!r} is of type {type(value).__name__}, not a tensor")
-    return {name.removeprefix("module."): value for name, value in content.items()}
+    tensors = {name.removeprefix("module."): value for name, value in content.items()}
+    if len(tensors) != len(content):
+        raise UsageError(f"{path} is refused: it holds some tensors twice, with and without the prefix module.")
+    return tensors
 
 
 def import_checkpoint(

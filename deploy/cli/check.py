@@ -41,9 +41,9 @@ def check(
     image_set = read_images(data, read.info.labels).first(images)
     options = RuntimeOptions(RuntimeName.onnxruntime, operators, threads, provider or ("CPUExecutionProvider",))
     report = check_entry(read, image_set, options, layers, progress("checking"), gate_threshold)
+    print(files.json_text(report.to_json()) if as_json else describe(read, report), flush=True)
     verdict = {"passed": report.passed, "used": report.output.used, "images": report.images, **report.facts}
     dataclasses.replace(read.info, parity=verdict).write(entry)
-    print(files.json_text(report.to_json()) if as_json else describe(read, report))
     if report.routes and report.routes.different:
         raise RouteMismatch(
             f"{entry} takes other paths than its PyTorch network",

@@ -29,6 +29,6 @@ def _read_labels(path: Path | None) -> list[str]:
     if path is None:
         return []
     try:
-        return path.read_text().splitlines()
+        return path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read labels {path}", facts={"reason": error}) from error

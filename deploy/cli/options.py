@@ -18,9 +18,7 @@ DataPath = Annotated[
         " labels (FILE.npz:PART reads PART_images).",
     ),
 ]
-Threads = Annotated[
-    int | None, typer.Option(min=1, max=1024, help="Threads within one run; the runtime decides if not given.")
-]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads within one run; the runtime decides if not given.")]
 GateThreshold = Annotated[
     float, typer.Option(min=0.0, help="Of a routed network: paths whose gate is not above it are closed.")
 ]

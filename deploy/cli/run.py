@@ -35,8 +35,8 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a deployment on images; write its outputs as named arrays, print the likeliest labels."""
-    if output is None and not top and not as_json:
-        raise UsageError("nothing to do with the outputs", hint="give --output FILE.npz, --top N, or --json with --top")
+    if output is None and not top:
+        raise UsageError("nothing to do with the outputs", hint="give --output FILE.npz, --top N, or both")
     from deploy.entry import Entry
     from deploy.runtimes.open import RuntimeOptions, open_runtime
     from models.data.images import read_images
@@ -59,7 +59,11 @@ def run(
         likeliest = _likeliest(outputs[read.info.outputs[0].name], read.info.labels, top)
         rows = list(zip(images.names, likeliest, strict=True))
         if as_json:
-            print(files.json_text({name: dict(labels) for name, labels in rows}), end="")
+            best_of = [
+                {"image": name, "likeliest": [{"label": label, "share": share} for label, share in best]}
+                for name, best in rows
+            ]
+            print(files.json_text(best_of), end="")
         else:
             for name, labels in rows:
                 print(f"{name}: " + ", ".join(f"{label} {share:.1%}" for label, share in labels))

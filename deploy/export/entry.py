@@ -68,6 +68,9 @@ def export_entry(
     model, told = _graph(network, routing, channels, size, architecture.any_size)
     if form == "portable":
         model = inline_bodies(model)
+    classes = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    if config.labels and len(config.labels) != classes:
+        raise UsageError(f"the checkpoint has {len(config.labels)} labels for {classes} classes")
     custom = Counter(n.op_type for n in all_nodes(model.graph) if n.domain == DOMAIN)
     inputs, outputs = (tuple(map(_spec, values)) for values in (model.graph.input, model.graph.output))
 

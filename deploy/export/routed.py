@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
@@ -93,8 +94,8 @@ def _free_sizes(graph: ir.Graph, side: int) -> None:
         fixed = node.op_type in ("Reshape", "Expand", "ConstantOfShape", "Tile") or (
             node.op_type == "Resize" and len(node.inputs) > 3
         )
-        shapes = [a for v in node.inputs if (a := constant(v)) is not None]
-        if fixed and any(a.dtype.kind == "i" and a.size >= 4 and (a[-2:] > 1).any() for a in shapes):
+        shapes = [np.asarray(a) for v in node.inputs if (a := constant(v)) is not None and a.dtype == np.int64]
+        if fixed and any(a.size >= 4 and int(a[-2:].max()) > 1 for a in shapes):
             raise UnsupportedModel(
                 f"{node.op_type} of {node.name} holds a size, so the model would take {side} pixels only"
             )

@@ -19,7 +19,7 @@ from deploy.runtimes.onnxruntime_runtime import OnnxRuntime
 from deploy.runtimes.open import RuntimeOptions, open_runtime
 from deploy.runtimes.torch_runtime import load_reference
 from models.data.images import ImageSet
-from models.errors import UsageError
+from models.errors import ParityError, UsageError
 from models.routing.route import Route
 
 GATES = "gates"  # the output of a routed network
@@ -79,7 +79,7 @@ class ParityReport:
 
     @property
     def passed(self) -> bool:
-        return self.output.passed
+        return self.output.passed and self.first_wrong_layer is None
 
     @property
     def first_wrong_layer(self) -> LayerParity | None:
@@ -135,6 +135,11 @@ def check_entry(
                 gates.append((values[GATES], reference.gates(x)))
             if progress:
                 progress(where.stop, len(images))
+    if not reference.varies:
+        raise ParityError(
+            "nothing can be checked: the PyTorch network gives the same output for all of these images",
+            hint="train the network, or give images that differ",
+        )
     equal = [ours == theirs for ours, theirs in predictions]
     return ParityReport(
         facts=runtime.facts,
@@ -152,7 +157,10 @@ class _Reference:
 
     def __init__(self, entry: Entry, gate_threshold: float) -> None:
         self._network = load_reference(entry).double()
-        self.modules = {path for path, _ in self._network.named_modules() if path}
+        # Leaf modules: what a block returns is not always what its last node makes.
+        self.modules = {path for path, m in self._network.named_modules() if path and not list(m.children())}
+        self._first: NDArray[np.float64] | None = None
+        self.varies = False  # whether any output seen differs from the first
         self._arguments: tuple[Any, ...] = ()
         if entry.info.routing is not None:
             import torch
@@ -171,6 +179,9 @@ class _Reference:
 
         found = run_with_limits(self._network, torch.from_numpy(x).double(), modules, seed, self._arguments)
         references, limits = ({path: value.numpy() for path, value in part.items()} for part in found)
+        output = references[""]
+        self._first = output[:1] if self._first is None else self._first
+        self.varies = self.varies or output.shape[1:] != self._first.shape[1:] or bool((output != self._first).any())
         return references, limits
 
     def gates(self, x: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -25,6 +25,7 @@ import models.operators.adaptive_filter
 import models.operators.adder_conv2d
 import models.operators.routing_gate  # noqa: F401
 from deploy.parity.tolerance import SAFETY, UNIT_ROUNDOFF
+from models.errors import UnsupportedModel
 
 SAMPLES = 4
 
@@ -64,6 +65,20 @@ def _mean(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
 def _sum_of_two(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
     a, b = (torch.as_tensor(v, dtype=result.dtype).abs() for v in arguments[:2])
     return a + b, 2
+
+
+def _matrix_product(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
+    a, b = arguments[:2]
+    return torch.matmul(a.abs(), b.abs()), a.shape[-1]
+
+
+def _sum(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
+    magnitude = torch.ops.aten.sum(arguments[0].abs(), *arguments[1:])
+    return magnitude, max(1, arguments[0].numel() // result.numel())
+
+
+def _softmax(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
+    return result.abs(), arguments[0].shape[arguments[1]]
 
 
 def _one_operation(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
@@ -107,14 +122,32 @@ RULES: Mapping[Any, Rule] = {
         _ATEN.avg_pool2d(arguments[0].abs(), *arguments[1:]),
         math.prod(arguments[1]),
     ),
-    _ATEN.add: _sum_of_two,
-    _ATEN.sub: _sum_of_two,
+    **{getattr(_ATEN, name): _sum_of_two for name in ("add", "add_", "sub", "sub_")},
+    **{getattr(_ATEN, name): _matrix_product for name in ("mm", "bmm")},
+    _ATEN.sum: _sum,
+    _ATEN._softmax: _softmax,
+    **{
+        getattr(_ATEN, name): _one_operation
+        for name in ("mul", "mul_", "div", "div_", "tanh", "exp", "sqrt", "rsqrt", "sigmoid", "reciprocal", "pow")
+    },
 }
 # Operations that choose or move values and round nothing.
 EXACT = frozenset(
     getattr(_ATEN, name)
     for name in (
         "relu",
+        "relu_",
+        "new_zeros",
+        "zeros",
+        "ones",
+        "full",
+        "scalar_tensor",
+        "lift_fresh_copy",
+        "empty_like",
+        "empty",
+        "fill_",
+        "zero_",
+        "flip",
         "max_pool2d_with_indices",
         "clone",
         "_to_copy",
@@ -147,6 +180,15 @@ EXACT = frozenset(
 )
 
 
+def _rule_of(operation: Any) -> Rule:
+    if operation not in RULES:
+        raise UnsupportedModel(
+            f"there is no rounding rule for {operation}, so no limit can be given",
+            hint="add one to deploy/parity/rounding_model.py",
+        )
+    return RULES[operation]
+
+
 class _Perturbed(TorchDispatchMode):
     """Adds a random error within each operation's limit to its (first) float64 result."""
 
@@ -162,7 +204,7 @@ class _Perturbed(TorchDispatchMode):
         first = result[0] if isinstance(result, tuple) else result
         if operation in EXACT or not isinstance(first, Tensor) or first.dtype != torch.float64:
             return result
-        moved = self._moved(RULES.get(operation, _one_operation), args, first)
+        moved = self._moved(_rule_of(operation), args, first)
         if operation is torch.ops.adroit.routing_gate:
             moved = torch.where(first == 0, first, moved)  # a closed gate is exactly closed
         return (moved, *result[1:]) if isinstance(result, tuple) else moved

@@ -16,6 +16,8 @@ def _fuse(add: ir.Node) -> bool:
     first, second = add.inputs
     if first is None or second is None or first.shape is None or first.shape != second.shape:
         return False
+    if any(isinstance(d, ir.SymbolicDim) and d.value is None for d in first.shape):
+        return False  # two unknown sizes are not the same size
     # Where both terms are adder convolutions (a strided shortcut), the first one takes the sum in.
     for term, other in ((first, second), (second, first)):
         adder = term.producer()

@@ -41,7 +41,11 @@ def replace_node(old: ir.Node, new: ir.Node) -> None:
 
 
 def add_initializer(graph: ir.Graph, name: str, array: NDArray[np.generic]) -> ir.Value:
-    """Registers a new constant of the graph under `name`."""
+    """Registers a new constant of the graph under `name`, or one like it where that is taken."""
+    wanted, number = name, 1
+    while name in graph.initializers:
+        number += 1
+        name = f"{wanted}_{number}"
     value = ir.Value(
         name=name,
         const_value=ir.tensor(array, name=name),

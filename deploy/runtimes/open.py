@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deploy.entry import Entry
 from deploy.runtimes.base import Runtime
 from deploy.runtimes.choices import OperatorForm, RuntimeName
+from models.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,13 @@ def open_runtime(entry: Entry, options: RuntimeOptions) -> Runtime:
     """Loads `entry`.
 
     Raises:
-        UsageError: an unreadable entry.
+        UsageError: an unreadable entry, or more threads than make sense here.
         EnvironmentFault: the runtime, a provider or the native library is not there.
         UnsupportedModel: the model is not the exported one.
     """
+    most = 4 * (os.cpu_count() or 1)
+    if options.threads is not None and not 1 <= options.threads <= most:
+        raise UsageError(f"threads must be 1 to {most} on this machine, not {options.threads}")
     if options.runtime == RuntimeName.torch:
         from deploy.runtimes.torch_runtime import TorchRuntime
 

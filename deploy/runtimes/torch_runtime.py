@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from deploy.entry import Entry
 from deploy.runtimes.base import Runtime, Tensors
 from models.checkpoint import WEIGHTS, load_checkpoint
-from models.errors import UnsupportedModel
+from models.errors import UnsupportedModel, UsageError
 from models.files import sha256
 from models.routing.route import Route
 
@@ -24,6 +24,8 @@ def load_reference(entry: Entry) -> nn.Module:
         UsageError: reference/ is missing or damaged.
         UnsupportedModel: its weights are not those that were exported.
     """
+    if not (entry.reference / WEIGHTS).is_file():
+        raise UsageError(f"the weights of the PyTorch network are missing: {entry.reference / WEIGHTS}")
     if sha256(entry.reference / WEIGHTS) != entry.info.checkpoint["sha256"]:
         raise UnsupportedModel(
             f"{entry.reference / WEIGHTS} was changed after the export", hint="export it again with `adroit export`"

@@ -47,6 +47,11 @@ class Preprocessing:
             raise UsageError(f"preprocessing has no field {', '.join(sorted(unknown))}")
         given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
         made = cls(**given)
+        numbers = (*made.mean, *made.deviation, made.divisor)
+        sizes = [made.crop, made.resize if isinstance(made.resize, tuple) else (made.resize or 1,) * 2, (1, 1)]
+        whole = all(isinstance(n, int) and n > 0 for size in sizes if size is not None for n in size)
+        if made.resize == 0 or not whole or not all(isinstance(n, (int, float)) for n in numbers):
+            raise UsageError("preprocessing: sizes are whole numbers above 0, mean, deviation and divisor are numbers")
         count = 1 if made.channels == "gray" else 3
         if made.channels not in ("rgb", "bgr", "gray"):
             raise UsageError(f"preprocessing: channels is rgb, bgr or gray, not {made.channels!r}")

@@ -72,10 +72,10 @@ def read_recipe(name_or_path: str) -> tuple[Recipe, str]:
     """
     path = Path(name_or_path)
     if not path.suffix and name_or_path in recipe_names():
-        text = (resources.files("models") / "recipes" / f"{name_or_path}.toml").read_text()
+        text = (resources.files("models") / "recipes" / f"{name_or_path}.toml").read_text(encoding="utf-8")
     else:
         try:
-            text = path.read_text()
+            text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(
                 f"cannot read recipe {name_or_path}", facts={"reason": error}, hint=f"ours: {', '.join(recipe_names())}"

@@ -39,7 +39,9 @@ extern "C" {
 
 ADROIT_EXPORT OrtStatus* ORT_API_CALL RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
     const OrtApi* api = base->GetApi(ORT_API_VERSION);
-    if (!api) return nullptr;  // an ONNX Runtime older than our headers; the loader reports the missing operators
+    // An ONNX Runtime older than our headers. Success here would mean silence: the model's portable
+    // bodies would run in place of the kernels.
+    if (!api) return base->GetApi(1)->CreateStatus(ORT_FAIL, "this ONNX Runtime is older than the adroit library");
     Ort::InitApi(api);
     return adroit::onnxruntime::guarded("adroit", [&] {
         adroit::cpu::instruction_set();  // fail now, with a message, if the forced one is not there

@@ -104,7 +104,7 @@ class Fault:
 
 def _one_tap_wrong(w: np.ndarray) -> np.ndarray:
     w = w.copy()
-    w[3, 5, 1, 2] += 1.0
+    w[:, 5, 1, 2] += 3.0
     return w
 
 
@@ -113,7 +113,7 @@ def _bfloat16(w: np.ndarray) -> np.ndarray:
 
 
 FAULTS = [
-    Fault("one tap wrong", _edit("layer1.1.conv1.weight", _one_tap_wrong), "layer1.1.relu1"),
+    Fault("one tap of every filter wrong", _edit("layer1.1.conv1.weight", _one_tap_wrong), "layer1.1.relu1"),
     Fault("taps shifted by one", _edit("layer1.0.conv1.weight", lambda w: np.roll(w, 1, 3)), "layer1.0.relu1"),
     Fault("kernel turned", _edit("layer2.0.conv1.weight", lambda w: w.transpose(0, 1, 3, 2)), "layer2.0.relu1"),
     Fault("channels swapped", _edit("layer1.2.conv2.weight", lambda w: w[:, ::-1]), "layer1.2.relu2"),
