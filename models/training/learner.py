@@ -55,6 +55,8 @@ class Learner:
 class RoutedLearner(Learner):
     """A routed network: with budget loss and drop path on their schedules, its gates in a group of their own.
 
+    One without gates is trained alike; the budget is then a constant.
+
     Args:
         network, ignored: as for Learner. recipe: [routing]. size: height and width of the training
             inputs; costs of the budget are of that size.
@@ -110,6 +112,6 @@ class RoutedLearner(Learner):
 
 def learner_of(network: nn.Module, task: Task, recipe: Recipe) -> Learner:
     """The one that fits the network."""
-    if isinstance(network, DynamicRouting) and network.gate != "none":
+    if isinstance(network, DynamicRouting):
         return RoutedLearner(network, task.ignored, recipe, task.input_size)
     return Learner(network, task.ignored)

@@ -11,11 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
+from models.architectures import build_network
 from models.checkpoint import load_checkpoint
 from models.data.segmentation import CAMVID_CLASSES, read_camvid
 from models.errors import UnsupportedModel, UsageError
 from models.files import sha256
 from models.metrics.segmentation import ConfusionMatrix
+from models.training.learner import learner_of
 from models.training.loop import Epoch, Trained, train
 from models.training.recipe import (
     AugmentationRecipe,
@@ -117,6 +119,44 @@ def test_the_measure_is_taken_as_often_as_asked(camvid: Path, tmp_path: Path) ->
     train(recipe, "", tmp_path / "checkpoint", epochs.append)
     assert [epoch.number for epoch in epochs] == [1, 2, 3, 4, 5]
     assert [epoch.number for epoch in epochs if epoch.accuracy is not None] == [2, 4]
+
+
+def test_gradients_are_clipped(camvid: Path, tmp_path: Path) -> None:
+    """One step without momentum and decay moves all weights together by no more than rate times limit."""
+    moved = {}
+    for limit in (0.0, 0.5):
+        settings = {"batch": 6, "learning_rate": 0.1, "momentum": 0.0, "weight_decay": 0.0, "clip_gradient": limit}
+        recipe = replace(tiny(camvid, **settings), routing=RoutingRecipe())
+        train(recipe, "", tmp_path / str(limit), quiet)
+        torch.manual_seed(recipe.seed)
+        before = build_network(recipe.architecture, recipe.arguments)
+        after, _ = load_checkpoint(tmp_path / str(limit))
+        steps = [(a - b).flatten() for a, b in zip(after.parameters(), before.parameters(), strict=True)]
+        moved[limit] = float(torch.cat(steps).detach().norm())
+    assert moved[0.5] == pytest.approx(0.1 * 0.5, rel=1e-3)
+    assert moved[0.0] > 2 * moved[0.5]
+
+
+def test_a_routed_network_without_gates_is_trained_too(camvid: Path, tmp_path: Path) -> None:
+    recipe = replace(
+        tiny(camvid), arguments={"depth": 3, "width": 4, "gate": "none", "drop_path": 0.1}, routing=RoutingRecipe()
+    )
+    figures = train(recipe, "", tmp_path / "checkpoint", quiet).figures
+    assert figures["routes"] == 1 and figures["gigaflops"] == figures["gigaflops_all_open"]
+
+
+def test_anti_aliased_deeplab_takes_a_step(camvid: Path) -> None:
+    architecture, arguments = "aa-deeplabv3plus-resnet101", {"classes": 11}
+    recipe = replace(tiny(camvid), architecture=architecture, arguments=arguments, routing=RoutingRecipe())
+    task = Segmentation(recipe)
+    torch.manual_seed(0)
+    network = build_network(architecture, arguments)
+    x, y = task.batch(torch.tensor([0, 1]), torch.Generator())
+    loss = learner_of(network, task, recipe).loss(x, y)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+    assert 0 <= task.evaluate(network) <= 1
 
 
 def test_a_small_image_is_filled_up_with_what_counts_for_nothing(camvid: Path) -> None:
