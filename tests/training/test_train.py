@@ -1,8 +1,9 @@
-"""`adroit train` reaches its accuracy, and the same seed gives the same weights."""
+"""The command `adroit train`: it reaches its accuracy, and the same seed gives the same weights."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,6 @@ import torch
 from models.checkpoint import load_checkpoint
 from models.data.digits import read_digits
 from models.files import sha256
-from models.training.loop import augmented
-from models.training.recipe import AugmentationRecipe, read_recipe, recipe_names
 from tests.conftest import Adroit
 
 SHORT = """
@@ -52,17 +51,12 @@ def test_the_same_seed_gives_the_same_weights(adroit: Adroit, tmp_path: Path) ->
     assert json.loads((tmp_path / "a" / "config.json").read_text())["source"]["seed"] == 3
 
 
-@pytest.mark.parametrize("name", recipe_names())
-def test_our_recipes_are_valid(name: str) -> None:
-    read_recipe(name)
-
-
-def test_augmentation_shifts_and_flips_whole_images() -> None:
-    x = torch.arange(2 * 3 * 5 * 5, dtype=torch.float32).reshape(2, 3, 5, 5) + 1
-    moved = augmented(x, AugmentationRecipe(shift=2), torch.Generator().manual_seed(0))
-    assert moved.shape == x.shape
-    for image, original in zip(moved, x, strict=True):
-        kept = set(image.unique().tolist()) - {0.0}
-        assert kept <= set(original.unique().tolist())
-    flipped = augmented(x, AugmentationRecipe(flip=True), torch.Generator().manual_seed(0))
-    assert all(torch.equal(a, b) or torch.equal(a, b.flip(2)) for a, b in zip(flipped, x, strict=True))
+def test_options_replace_the_recipes_data_and_seed(adroit: Adroit, images: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(SHORT.replace('name = "digits"', 'training = "absent.npz"'))
+    paths = ["--training", images, "--validation", images]
+    result = adroit("train", tmp_path / "recipe.toml", "-o", tmp_path / "a", *paths, "--seed", 5)
+    assert result.code == 0, result.err
+    assert re.fullmatch(r"\S+: adder-lenet5-bn, \d+\.\d\d% of the images held out are right\n", result.out)
+    source = json.loads((tmp_path / "a" / "config.json").read_text())["source"]
+    assert source["seed"] == 5
+    assert source["data"] == {"training": str(images), "validation": str(images)}

@@ -1,0 +1,117 @@
+"""How a kind of network learns: its parameter groups and its loss, whatever the task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.losses.routing_budget import Budget, BudgetLoss
+from models.networks.dynamic_routing.network import DynamicRouting
+from models.networks.dynamic_routing.parameter_groups import parameter_groups
+from models.routing.cost import cost_table
+from models.routing.route import Route
+from models.training.recipe import Recipe
+from models.training.tasks import Task
+
+
+class Learner:
+    """An ordinary network: cross entropy, one parameter group.
+
+    Args:
+        network: in training mode. ignored: the target value that counts for nothing, or None.
+    """
+
+    def __init__(self, network: nn.Module, ignored: int | None) -> None:
+        self.network, self._ignored = network, ignored
+
+    def parameter_groups(self, recipe: Recipe) -> list[dict[str, Any]]:
+        """For a torch optimiser."""
+        return [{"params": list(self.network.parameters()), "weight_decay": recipe.optimizer.weight_decay}]
+
+    def set_progress(self, progress: float) -> None:
+        """progress: share of the training that is done, 0 to 1, for what follows a schedule."""
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """A scalar, of inputs [n,C,H,W] and targets [n] or [n,H,W] int64."""
+        return self.cross_entropy(self.network(x), y)
+
+    def cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Mean over the targets that count; 0, not NaN, where none does."""
+        if self._ignored is None:
+            return functional.cross_entropy(logits, y)
+        total = functional.cross_entropy(logits, y, ignore_index=self._ignored, reduction="sum")
+        return total / (y != self._ignored).sum().clamp(min=1)
+
+    def figures(self, inputs: Iterable[Tensor]) -> Mapping[str, float]:
+        """What this kind of network is also measured by, over inputs [n,C,H,W]."""
+        return {}
+
+
+class RoutedLearner(Learner):
+    """A routed network: with budget loss and drop path on their schedules, its gates in a group of their own.
+
+    One without gates is trained alike; the budget is then a constant.
+
+    Args:
+        network, ignored: as for Learner. recipe: [routing]. size: height and width of the training
+            inputs; costs of the budget are of that size.
+    """
+
+    network: DynamicRouting
+
+    def __init__(self, network: DynamicRouting, ignored: int | None, recipe: Recipe, size: tuple[int, int]) -> None:
+        super().__init__(network, ignored)
+        self._classes = network.sem_seg_head.predictor.out_channels
+        costs = cost_table(network.space, size, self._classes, network.gate, "paper")
+        wanted = recipe.routing
+        self._budget = BudgetLoss(costs, Budget(wanted.budget_weight, wanted.budget_target))
+        self._progress = 0.0
+
+    def parameter_groups(self, recipe: Recipe) -> list[dict[str, Any]]:
+        settings = recipe.optimizer
+        return parameter_groups(
+            self.network, settings.learning_rate, settings.weight_decay, recipe.routing.gate_rate_multiplier
+        )
+
+    def set_progress(self, progress: float) -> None:
+        self._progress = progress
+        self.network.set_progress(progress)
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        logits, gates = self.network(x, with_gates=True)
+        loss: Tensor = self.cross_entropy(logits, y) + self._budget(gates, self._progress)
+        return loss
+
+    def figures(self, inputs: Iterable[Tensor]) -> Mapping[str, float]:
+        """`routes`: how many different ones the images take. `gigaflops`: mean of an image, own counting.
+
+        `gigaflops_all_open` is what an image would cost with every path open.
+        """
+        self.network.eval()
+        routes: set[Route] = set()
+        costs, everything = [], []
+        with torch.inference_mode():
+            for x in inputs:
+                table = cost_table(self.network.space, (x.shape[2], x.shape[3]), self._classes, self.network.gate)
+                for gates in self.network(x, with_gates=True)[1].numpy():
+                    route = Route.from_gates(self.network.space, gates)
+                    routes.add(route)
+                    costs.append(table.of_route(route).total / 1e9)
+                    everything.append(table.of_route(Route.all_open(self.network.space)).total / 1e9)
+        return {
+            "routes": len(routes),
+            "gigaflops": float(np.mean(costs)),
+            "gigaflops_all_open": float(np.mean(everything)),
+        }
+
+
+def learner_of(network: nn.Module, task: Task, recipe: Recipe) -> Learner:
+    """The one that fits the network."""
+    if isinstance(network, DynamicRouting):
+        return RoutedLearner(network, task.ignored, recipe, task.input_size)
+    return Learner(network, task.ignored)

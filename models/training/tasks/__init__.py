@@ -1,0 +1,63 @@
+"""What can be learnt. A task knows its data, its labels and how well a network does; the loop does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from models.architectures import architecture_named
+from models.data.preprocessing import Preprocessing
+from models.training.recipe import Recipe
+
+
+class Task(Protocol):
+    """Data, loss and measure of one kind of network.
+
+    Attributes:
+        preprocessing, labels: for the checkpoint.
+        ignored: the target value that counts for nothing, or None.
+        measure: what `evaluate` tells, to be read after a percentage.
+        input_size: height and width of the inputs that `batch` makes.
+    """
+
+    preprocessing: Preprocessing
+    labels: Sequence[str]
+    ignored: int | None
+    measure: str
+    input_size: tuple[int, int]
+
+    def __len__(self) -> int:
+        """How many training images there are."""
+        ...
+
+    def batch(self, picked: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Augmented inputs [n,C,H,W] float32 and targets ([n] or [n,H,W] int64) of the images `picked` [n]."""
+        ...
+
+    def held_out(self) -> Iterator[Tensor]:
+        """The held-out inputs as a deployment gets them, [n,C,H,W] float32, not augmented."""
+        ...
+
+    def evaluate(self, network: nn.Module) -> float:
+        """The measure on the held-out images, 0 to 1; leaves the network in evaluation mode."""
+        ...
+
+    def figures(self, network: nn.Module) -> Mapping[str, float]:
+        """What else the recipe asks to be measured at the end, by name."""
+        ...
+
+
+def task_of(recipe: Recipe) -> Task:
+    """Opens the recipe's data.
+
+    Raises:
+        UsageError: data that is missing, unreadable, unlabelled or of other classes than the network's.
+    """
+    from models.training.tasks.classification import Classification
+    from models.training.tasks.segmentation import Segmentation
+
+    kinds: dict[str, Callable[[Recipe], Task]] = {"classification": Classification, "segmentation": Segmentation}
+    return kinds[architecture_named(recipe.architecture).task](recipe)

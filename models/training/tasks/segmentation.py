@@ -1,0 +1,91 @@
+"""One class for every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.architectures import architecture_named
+from models.data.preprocessing import Image, Preprocessing
+from models.data.segmentation import READERS, LabelMap
+from models.errors import UsageError
+from models.metrics.segmentation import ConfusionMatrix
+from models.training.augmentation import augmented_pair
+from models.training.recipe import Recipe
+
+
+class Segmentation:
+    """See Task. Images are read when they are needed.
+
+    Held-out images are judged one at a time at their own size, as a deployment sees them. (The
+    preprocessing of segmentation networks neither resizes nor crops; it may pad.)
+
+    Raises:
+        UsageError: see `task_of`.
+    """
+
+    measure = "mean intersection over union on the images held out"
+
+    def __init__(self, recipe: Recipe) -> None:
+        architecture = architecture_named(recipe.architecture)
+        if not recipe.data.folder:
+            raise UsageError("the recipe has no data.folder", hint=f"give --folder, the top of {recipe.data.name}")
+        read, folder = READERS[recipe.data.name], Path(recipe.data.folder)
+        self._training, self._validation = read(folder, "train"), read(folder, "val")
+        self._augmentation = recipe.augmentation
+        self.preprocessing: Preprocessing = architecture.preprocessing
+        self.labels: Sequence[str] = list(self._training.class_names)
+        self.ignored: int | None = self._training.ignored
+        classes = {**architecture.defaults, **recipe.arguments}["classes"]
+        if classes != len(self.labels):
+            raise UsageError(
+                f"{recipe.data.name} has {len(self.labels)} classes, and the network {classes}",
+                hint=f"set classes = {len(self.labels)} in the recipe's [arguments]",
+            )
+        first = recipe.augmentation.crop or self._training.load(0)[1].shape
+        self.input_size = self.preprocessing.padded_size((first[0], first[1]))
+
+    def __len__(self) -> int:
+        return len(self._training)
+
+    def batch(self, picked: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        pairs = []
+        for index in picked.tolist():
+            image, labels = augmented_pair(*self._training.load(index), self._augmentation, generator)
+            pairs.append(self._filled(image, labels, self._training.images[index]))
+        x, y = (np.stack(part) for part in zip(*pairs, strict=True))
+        return torch.from_numpy(x), torch.from_numpy(y.astype(np.int64))
+
+    def _filled(self, image: Image, labels: LabelMap, file: Path) -> tuple[np.ndarray, np.ndarray]:
+        """The image as input [C,H,W] and its labels [H,W], filled up to the inputs' size where smaller."""
+        x = self.preprocessing.values(image[None])[0]
+        missing = [want - have for want, have in zip(self.input_size, x.shape[1:], strict=True)]
+        if min(missing) < 0 or (max(missing) > 0 and self._augmentation.crop is None):
+            raise UsageError(
+                f"{file} is not of the first image's size", hint="set augmentation.crop: a batch is of one size"
+            )
+        bottom, right = (want - have for want, have in zip(self.input_size, labels.shape, strict=True))
+        x = np.pad(x, ((0, 0), (0, missing[0]), (0, missing[1])))
+        return x, np.pad(labels, ((0, bottom), (0, right)), constant_values=self.ignored or 0)
+
+    def held_out(self) -> Iterator[Tensor]:
+        for index in range(len(self._validation)):
+            yield torch.from_numpy(self.preprocessing.values(self._validation.load(index)[0][None]))
+
+    def evaluate(self, network: nn.Module) -> float:
+        """Mean intersection over union, void pixels not counted."""
+        network.eval()
+        matrix = ConfusionMatrix(len(self.labels), self.ignored)
+        with torch.inference_mode():
+            for index in range(len(self._validation)):
+                image, labels = self._validation.load(index)
+                answer = network(torch.from_numpy(self.preprocessing.values(image[None]))).argmax(1)[0].numpy()
+                matrix.add(self.preprocessing.unpadded(answer, (labels.shape[0], labels.shape[1])), labels)
+        return matrix.mean_intersection_over_union
+
+    def figures(self, network: nn.Module) -> Mapping[str, float]:
+        return {}
