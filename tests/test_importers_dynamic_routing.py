@@ -22,7 +22,7 @@ def published(arguments: dict[str, Any], prefix: str = "module.") -> dict[str, A
     torch.manual_seed(0)
     state = build_network("dynamic-small", arguments).state_dict()
     return {
-        "model": {prefix + name: torch.randn_like(t) if t.is_floating_point() else t for name, t in state.items()},
+        "model": {prefix + name: torch.rand_like(t) if t.is_floating_point() else t for name, t in state.items()},
         "optimizer": {"state": {0: {"momentum_buffer": torch.zeros(3)}}, "param_groups": [{"lr": 0.05, "params": [0]}]},
         "scheduler": {"last_epoch": 190000},
         "iteration": 190000,

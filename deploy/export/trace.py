@@ -20,7 +20,7 @@ from onnx_ir.passes import common
 from torch import nn
 
 from deploy.export.translations import translations
-from deploy.passes.graph import add_initializer
+from deploy.passes.graph import MODULE_KEY, add_initializer
 from deploy.passes.name_nodes import keep_module_paths
 from models.errors import UnsupportedModel
 
@@ -88,6 +88,9 @@ def _optimise(model: ir.Model) -> None:
         common.RemoveUnusedOpsetsPass(),
     ):
         step(model)
+    # Passes number the names of nodes; a node's name is its module's.
+    for node in model.graph.all_nodes():
+        node.name = node.metadata_props.get(MODULE_KEY) or node.name
 
 
 def _settle_reshapes(graph: ir.Graph) -> None:
