@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,10 @@ from deploy.entry import Entry
 from deploy.export.entry import export_entry
 from models.architectures import architecture_named, build_network
 from models.checkpoint import CheckpointConfig, save_checkpoint
+
+# Small tensors: more threads only wait for each other, and on shared cores for long.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -46,8 +51,6 @@ def adroit() -> Adroit:
     """Runs the command line in a process of its own, as a user does."""
 
     def run(*arguments: object, environment: dict[str, str] | None = None, folder: Path | None = None) -> Result:
-        import os
-
         merged = {**os.environ, "NO_COLOR": "1", "COLUMNS": "100", "TERM": "dumb", **(environment or {})}
         command = [sys.executable, "-c", "from deploy.cli.main import main; main()", *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, env=merged, cwd=folder or ROOT, check=False)

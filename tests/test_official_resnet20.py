@@ -20,6 +20,7 @@ def repository(shared_data: Path, adroit: Adroit, tmp_path_factory: pytest.TempP
     return folder / "repository"
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("form", ["native", "portable"])
 def test_the_deployment_equals_the_network_on_500_images(
     form: str, repository: Path, shared_data: Path, adroit: Adroit

@@ -70,6 +70,9 @@ def describe(entry: Entry, report: ParityReport) -> str:
     if report.top1:
         ours, theirs = report.top1
         lines.append(f"top-1 accuracy: {ours:.2%}, PyTorch {theirs:.2%}")
+    if report.mean_iou:
+        ours, theirs = report.mean_iou
+        lines.append(f"mean intersection over union: {ours:.2%}, PyTorch {theirs:.2%}")
     if report.routes:
         r = report.routes
         lines.append(f"routes: {r.different} of {r.gates} gates differ; the images took {r.routes} routes")

@@ -20,6 +20,7 @@ from deploy.runtimes.open import RuntimeOptions, open_runtime
 from deploy.runtimes.torch_runtime import load_reference
 from models.data.images import ImageSet
 from models.errors import ParityError, UsageError
+from models.metrics.segmentation import ConfusionMatrix
 from models.routing.route import Route
 
 GATES = "gates"  # the output of a routed network
@@ -65,6 +66,7 @@ class ParityReport:
         output: the worst comparison of the logits; its index is (image, ...).
         argmax_equal: share of the predictions (images, or pixels) of the same class, 0 to 1.
         top1: accuracy of deployment and reference, each 0 to 1, where labels are given.
+        mean_iou: mean intersection over union of deployment and network, where label maps are given.
         routes: of a routed network.
         layers: in graph order, where asked for.
     """
@@ -74,6 +76,7 @@ class ParityReport:
     output: Comparison
     argmax_equal: float
     top1: tuple[float, float] | None
+    mean_iou: tuple[float, float] | None = None
     routes: RouteAgreement | None = None
     layers: Sequence[LayerParity] = field(default_factory=list)
 
@@ -122,6 +125,7 @@ def check_entry(
     worst: dict[str, Comparison] = {}
     predictions: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     gates: list[tuple[NDArray[np.floating], NDArray[np.floating]]] = []
+    overlap = _Overlap(entry, images)
     with runtime:
         for where, x in images.batches(entry.info.preprocessing, BATCH[entry.info.task]):
             values = runtime.run(entry.feeds(x, gate_threshold))
@@ -131,6 +135,7 @@ def check_entry(
                     result = compare(values[name], references[module], limits[module])
                     worst[module] = _worse(worst.get(module), result, where.start, len(x))
             predictions.append((values[targets[""]].argmax(1), references[""].argmax(1)))
+            overlap.add(where.start, predictions[-1])
             if GATES in values:
                 gates.append((values[GATES], reference.gates(x)))
             if progress:
@@ -147,9 +152,44 @@ def check_entry(
         output=worst[""],
         argmax_equal=sum(int(e.sum()) for e in equal) / sum(e.size for e in equal),
         top1=_accuracy(images, predictions),
+        mean_iou=overlap.means,
         routes=_route_agreement(gates) if gates else None,
         layers=[LayerParity(nodes[module], module, worst[module]) for module in nodes if module in worst],
     )
+
+
+class _Overlap:
+    """Mean intersection over union of both, where there are label maps."""
+
+    def __init__(self, entry: Entry, images: ImageSet) -> None:
+        classes = entry.info.outputs[0].shape[1]
+        self._images, self._preprocessing = images, entry.info.preprocessing
+        self._void = classes if isinstance(classes, int) else 0
+        self._matrices = [ConfusionMatrix(self._void, self._void) for _ in range(2)]
+
+    def add(self, first: int, predictions: tuple[NDArray[np.int64], NDArray[np.int64]]) -> None:
+        """[n,H,W] of deployment and network for the images from `first` on."""
+        if self._images.maps is None:
+            return
+        for offset in range(len(predictions[0])):
+            labels = self._images.maps(first + offset)
+            image = self._preprocessing.geometry(self._images.load(first + offset))
+            if labels.shape != image.shape[:2]:
+                raise UsageError(
+                    f"the label map of {self._images.names[first + offset]} is {labels.shape[0]} x {labels.shape[1]}"
+                    f" pixels, the network's input {image.shape[0]} x {image.shape[1]}"
+                )
+            # Void is 255 in most data sets, the number after the last class in others.
+            labels = np.where(labels == 255, self._void, labels)
+            for matrix, found in zip(self._matrices, predictions, strict=True):
+                matrix.add(self._preprocessing.unpadded(found[offset], labels.shape), labels)
+
+    @property
+    def means(self) -> tuple[float, float] | None:
+        if self._images.maps is None:
+            return None
+        ours, theirs = (m.mean_intersection_over_union for m in self._matrices)
+        return ours, theirs
 
 
 class _Reference:

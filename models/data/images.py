@@ -2,7 +2,8 @@
 
 DATA is a folder of images (flat, or one folder per class), one image, or an `.npz` with `images`
 (uint8, N x H x W x 3) and optionally `labels` (N integers). `FILE.npz:train` reads `train_images`
-and `train_labels` of a file with several parts.
+and `train_labels` of a file with several parts. A folder of the two folders `images` and `labels`
+holds images and label maps of the same names (PNG, one byte a pixel), as CamVid does.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ class ImageSet:
         load: index to [H,W,3] uint8; raises UsageError for an unreadable image.
         labels: [N] int64 class indices, or None.
         class_names: names of the label values where the data tells them.
+        maps: index to [H,W] uint8 class indices of the pixels, where the data has label maps.
     """
 
     names: Sequence[str]
     load: Callable[[int], Image]
     labels: NDArray[np.int64] | None = None
     class_names: Sequence[str] | None = None
+    maps: Callable[[int], NDArray[np.uint8]] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -43,7 +46,7 @@ class ImageSet:
     def first(self, count: int | None) -> ImageSet:
         """The first `count` images (all if None)."""
         labels = None if self.labels is None else self.labels[:count]
-        return ImageSet(self.names[:count], self.load, labels, self.class_names)
+        return ImageSet(self.names[:count], self.load, labels, self.class_names, self.maps)
 
     def batches(self, preprocessing: Preprocessing, size: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """Runs of at most `size` consecutive images of one shape, as [n,C,H,W] float32, with their range."""
@@ -79,6 +82,8 @@ def read_images(data: str | Path, class_names: Sequence[str] | None = None) -> I
         )
     if path.suffix == ".npz":
         return _read_archive(path, f"{part}_" if part else "")
+    if (path / "images").is_dir() and (path / "labels").is_dir():
+        return _read_labelled(path)
     if path.is_dir():
         return _read_folder(path, class_names)
     return ImageSet([path.name], lambda _: read_image(path))
@@ -95,6 +100,17 @@ def read_image(path: Path) -> Image:
             return np.asarray(file.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
         raise UsageError(f"cannot read image {path}", facts={"reason": error}) from error
+
+
+def _read_labelled(path: Path) -> ImageSet:
+    from models.data.segmentation import read_label_map
+
+    plain = _read_folder(path / "images", None)
+    maps = [path / "labels" / f"{Path(name).stem}.png" for name in plain.names]
+    missing = [p for p in maps if not p.is_file()]
+    if missing:
+        raise UsageError(f"{len(missing)} images of {path} have no label map", facts={"first": missing[0]})
+    return ImageSet(plain.names, plain.load, maps=lambda i: read_label_map(maps[i]))
 
 
 def _read_folder(path: Path, class_names: Sequence[str] | None) -> ImageSet:
