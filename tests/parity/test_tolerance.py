@@ -108,6 +108,12 @@ def _one_tap_wrong(w: np.ndarray) -> np.ndarray:
     return w
 
 
+def _one_tap_of_one_filter_wrong(w: np.ndarray) -> np.ndarray:
+    w = w.copy()
+    w[3, 5, 1, 2] += 1.0
+    return w
+
+
 def _bfloat16(w: np.ndarray) -> np.ndarray:
     return (w.view(np.uint32) & 0xFFFF0000).view(np.float32)
 
@@ -166,3 +172,10 @@ def test_a_wrong_deployment_is_found_and_its_layer_named(
     output, first = _first_wrong(model, resnet_entry, photographs)
     assert first == fault.first
     assert output > 1
+
+
+def test_a_fault_too_small_for_the_logits_is_found_by_its_layer(resnet_entry: Entry, photographs: torch.Tensor) -> None:
+    """One tap of one filter: the logits stay within the limit, so only `--layers` can tell."""
+    model = resnet_entry.load_model()
+    _edit("layer1.1.conv1.weight", _one_tap_of_one_filter_wrong)(model)
+    assert _first_wrong(model, resnet_entry, photographs)[1] == "layer1.1.relu1"
