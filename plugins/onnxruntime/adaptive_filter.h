@@ -15,7 +15,7 @@ public:
     static ONNXTensorElementDataType output_type(size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
 
     explicit AdaptiveFilter(const Ort::ConstKernelInfo& info)
-        : kernel_size_(int_attribute(info, "kernel_size", 3, cpu::kMaxFilterSize)),
+        : kernel_size_(int_attribute(info, "kernel_size", 3, adroit::kMaxFilterSize)),
           stride_(int_attribute(info, "stride", 1, 2)),
           groups_(int_attribute(info, "groups", 1, 65536)),
           joint_softmax_(int_attribute(info, "joint_softmax", 0, 1) == 1) {
@@ -25,7 +25,7 @@ public:
 
     void compute(const Ort::KernelContext& context) const {
         const FloatInput x = float_input(context, 0, "X", 4), logits = float_input(context, 1, "logits", 4);
-        const cpu::AdaptiveFilterShape shape = checked_shape(x);
+        const adroit::AdaptiveFilterShape shape = checked_shape(x);
         const std::vector<int64_t> out{shape.batch, shape.channels, shape.out_height(), shape.out_width()};
         require_shape(logits, "logits", {shape.batch, shape.groups * shape.taps(), out[2], out[3]});
         float* y = context.GetOutput(0, out).template GetTensorMutableData<float>();
@@ -33,7 +33,7 @@ public:
     }
 
 private:
-    cpu::AdaptiveFilterShape checked_shape(const FloatInput& x) const {
+    adroit::AdaptiveFilterShape checked_shape(const FloatInput& x) const {
         for (int64_t size : x.shape)
             if (size < 1) throw InvalidInput("empty input: X is " + shape_text(x.shape));
         if (x.shape[1] % groups_ != 0)

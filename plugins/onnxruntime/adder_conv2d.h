@@ -28,7 +28,7 @@ public:
 
     void compute(const Ort::KernelContext& context) const {
         const FloatInput x = float_input(context, 0, "X", 4), w = float_input(context, 1, "W", 4);
-        const cpu::AdderConv2dShape shape = checked_shape(x, w);
+        const adroit::AdderConv2dShape shape = checked_shape(x, w);
         const std::vector<int64_t> out{shape.batch, shape.out_channels, shape.out_height(), shape.out_width()};
         const FloatInput scale = float_input(context, 2, "scale", 1), shift = float_input(context, 3, "shift", 1);
         require_shape(scale, "scale", {shape.out_channels});
@@ -47,7 +47,7 @@ public:
     }
 
 private:
-    cpu::AdderConv2dShape checked_shape(const FloatInput& x, const FloatInput& w) const {
+    adroit::AdderConv2dShape checked_shape(const FloatInput& x, const FloatInput& w) const {
         for (const FloatInput* input : {&x, &w})
             for (int64_t size : input->shape)
                 if (size < 1)
@@ -55,7 +55,7 @@ private:
         if (x.shape[1] != w.shape[1])
             throw InvalidInput("X has " + std::to_string(x.shape[1]) + " channels, W expects " +
                                std::to_string(w.shape[1]));
-        const cpu::AdderConv2dShape shape{x.shape[0], x.shape[1], x.shape[2],  x.shape[3],  w.shape[0],
+        const adroit::AdderConv2dShape shape{x.shape[0], x.shape[1], x.shape[2],  x.shape[3],  w.shape[0],
                                           w.shape[2], w.shape[3], strides_[0], strides_[1], pads_[0],
                                           pads_[1],   pads_[2],   pads_[3]};
         if (x.shape[2] + pads_[0] + pads_[2] < w.shape[2] || x.shape[3] + pads_[1] + pads_[3] < w.shape[3])

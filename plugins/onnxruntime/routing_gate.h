@@ -29,7 +29,7 @@ public:
         const FloatInput x = float_input(context, 0, "X", 4), w1 = float_input(context, 1, "W1", 2);
         const FloatInput b1 = float_input(context, 2, "b1", 1), w2 = float_input(context, 3, "W2", 2);
         const FloatInput b2 = float_input(context, 4, "b2", 1), threshold = float_input(context, 5, "threshold", 1);
-        const cpu::RoutingGateShape shape = checked_shape(x, w1, w2);
+        const adroit::RoutingGateShape shape = checked_shape(x, w1, w2);
         require_shape(b1, "b1", {shape.hidden});
         require_shape(b2, "b2", {shape.paths});
         if (threshold.shape[0] != 1) require_shape(threshold, "threshold", {shape.batch});
@@ -43,7 +43,7 @@ public:
     }
 
 private:
-    cpu::RoutingGateShape checked_shape(const FloatInput& x, const FloatInput& w1, const FloatInput& w2) const {
+    adroit::RoutingGateShape checked_shape(const FloatInput& x, const FloatInput& w1, const FloatInput& w2) const {
         for (const FloatInput* input : {&x, &w1, &w2})
             for (int64_t size : input->shape)
                 if (size < 1)

@@ -7,7 +7,6 @@
 namespace adroit::tests {
 namespace {
 
-using cpu::AdaptiveFilterShape;
 
 AdaptiveFilterShape random_shape() {
     const int64_t size = std::max(int64_t{3}, 2 * pick(0, 3) + 1), groups = pick(1, 9), stride = pick(1, 2);

@@ -4,7 +4,6 @@
 namespace adroit::tests {
 namespace {
 
-using cpu::AdderConv2dShape;
 
 AdderConv2dShape random_shape() {
     AdderConv2dShape s{};

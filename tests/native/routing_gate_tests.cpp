@@ -7,7 +7,6 @@
 namespace adroit::tests {
 namespace {
 
-using cpu::RoutingGateShape;
 
 RoutingGateShape random_shape() {
     const int64_t shrink = pick(0, 1) ? 4 : 1;

@@ -10,20 +10,9 @@
 #include <cstdint>
 
 #include "kernels/cpu/parallel.h"
+#include "kernels/shapes.h"
 
 namespace adroit::cpu {
-
-constexpr int64_t kMaxFilterSize = 7;
-
-struct AdaptiveFilterShape {
-    int64_t batch, channels, height, width;  // X: N C H W; height and width above kernel_size / 2
-    int64_t kernel_size, stride, groups;     // kernel_size odd and at most kMaxFilterSize; groups divides channels
-    bool joint_softmax;
-
-    int64_t taps() const { return kernel_size * kernel_size; }
-    int64_t out_height() const { return (height + stride - 1) / stride; }
-    int64_t out_width() const { return (width + stride - 1) / stride; }
-};
 
 void adaptive_filter(const AdaptiveFilterShape& shape, const float* x, const float* logits, float* y,
                      const ParallelFor& parallel_for);

@@ -9,20 +9,9 @@
 #include <vector>
 
 #include "kernels/cpu/parallel.h"
+#include "kernels/shapes.h"
 
 namespace adroit::cpu {
-
-struct AdderConv2dShape {
-    int64_t batch, in_channels, height, width;          // X: N C H W
-    int64_t out_channels, kernel_height, kernel_width;  // W: M C kH kW
-    int64_t stride_height, stride_width;
-    int64_t pad_top, pad_left, pad_bottom, pad_right;
-
-    int64_t taps() const { return in_channels * kernel_height * kernel_width; }
-    int64_t out_height() const { return (height + pad_top + pad_bottom - kernel_height) / stride_height + 1; }
-    int64_t out_width() const { return (width + pad_left + pad_right - kernel_width) / stride_width + 1; }
-    int64_t out_pixels() const { return out_height() * out_width(); }
-};
 
 // Everything but X. `residual` has Y's shape or is null.
 struct AdderConv2dEpilogue {

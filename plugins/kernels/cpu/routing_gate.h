@@ -12,18 +12,9 @@
 #include <vector>
 
 #include "kernels/cpu/parallel.h"
+#include "kernels/shapes.h"
 
 namespace adroit::cpu {
-
-struct RoutingGateShape {
-    int64_t batch, channels, height, width;  // X: N C H W
-    int64_t hidden, paths;                   // W1: Hd C; W2: P Hd
-    int64_t shrink;                          // 1 or 4
-
-    int64_t rows() const { return height / shrink; }
-    int64_t columns() const { return width / shrink; }
-    int64_t positions() const { return rows() * columns(); }
-};
 
 // Everything but X and W1. `threshold` has one value, or one per sample.
 struct RoutingGateParameters {

@@ -1,0 +1,42 @@
+// The shapes of the operators' tensors, shared by the kernels of every device and by the adapters.
+#pragma once
+
+#include <cstdint>
+
+namespace adroit {
+
+struct AdderConv2dShape {
+    int64_t batch, in_channels, height, width;          // X: N C H W
+    int64_t out_channels, kernel_height, kernel_width;  // W: M C kH kW
+    int64_t stride_height, stride_width;
+    int64_t pad_top, pad_left, pad_bottom, pad_right;
+
+    int64_t taps() const { return in_channels * kernel_height * kernel_width; }
+    int64_t out_height() const { return (height + pad_top + pad_bottom - kernel_height) / stride_height + 1; }
+    int64_t out_width() const { return (width + pad_left + pad_right - kernel_width) / stride_width + 1; }
+    int64_t out_pixels() const { return out_height() * out_width(); }
+};
+
+constexpr int64_t kMaxFilterSize = 7;
+
+struct AdaptiveFilterShape {
+    int64_t batch, channels, height, width;  // X: N C H W; height and width above kernel_size / 2
+    int64_t kernel_size, stride, groups;     // kernel_size odd and at most kMaxFilterSize; groups divides channels
+    bool joint_softmax;
+
+    int64_t taps() const { return kernel_size * kernel_size; }
+    int64_t out_height() const { return (height + stride - 1) / stride; }
+    int64_t out_width() const { return (width + stride - 1) / stride; }
+};
+
+struct RoutingGateShape {
+    int64_t batch, channels, height, width;  // X: N C H W
+    int64_t hidden, paths;                   // W1: Hd C; W2: P Hd
+    int64_t shrink;                          // 1 or 4
+
+    int64_t rows() const { return height / shrink; }
+    int64_t columns() const { return width / shrink; }
+    int64_t positions() const { return rows() * columns(); }
+};
+
+}  // namespace adroit
