@@ -63,7 +63,7 @@ def export_routed_graph(network: DynamicRouting, form: RoutingForm, route: Route
     fuse(model.graph)
     if form == "if":
         space = network.space
-        branch_on_gates(model.graph, space)
+        branch_on_gates(model.graph, space, GATES)
     return finish(model)
 
 

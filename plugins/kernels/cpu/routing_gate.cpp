@@ -12,6 +12,8 @@ namespace {
 // Parts that an image's positions are split into at most. A part is one task and one partial sum, so
 // the split depends on the shape alone: the order of additions is the same for any thread count.
 constexpr int64_t kMaxParts = 64;
+// Smaller parts would spend their time on starting and closing sums.
+constexpr int64_t kMinPartPositions = 1024;
 
 RoutingGateVariant variant() {
 #if defined(__x86_64__)
@@ -33,10 +35,10 @@ struct Partition {
     int64_t part_positions, parts, groups;
 };
 
-Partition partition(const RoutingGateShape& shape, int64_t tile_positions) {
-    const int64_t tiles = divide_up(shape.positions(), tile_positions);
-    const int64_t part_positions = divide_up(tiles, kMaxParts) * tile_positions;
-    return {part_positions, divide_up(shape.positions(), part_positions), divide_up(shape.hidden, kHiddenPerTile)};
+Partition partition(const RoutingGateShape& shape, int64_t position_block) {
+    const int64_t positions = std::max(kMinPartPositions, divide_up(shape.positions(), kMaxParts));
+    const int64_t part_positions = divide_up(positions, position_block) * position_block;
+    return {part_positions, divide_up(shape.positions(), part_positions), divide_up(shape.hidden, kHiddenPerPart)};
 }
 
 // Sums of the hidden map's positions, part by part: [image][part][hidden].
@@ -45,18 +47,15 @@ std::vector<float> partial_sums(const RoutingGateShape& shape, const float* x, c
                                 const ParallelFor& parallel_for) {
     std::vector<float> sums(shape.batch * split.parts * shape.hidden, 0.0f);
     parallel_for(shape.batch * split.parts * split.groups, [&](int64_t index) {
-        const int64_t group = index % split.groups, part = index / split.groups % split.parts;
-        RoutingGateTile tile;
-        tile.image = index / split.groups / split.parts;
-        tile.first_hidden = group * kHiddenPerTile;
-        tile.hidden = std::min(kHiddenPerTile, shape.hidden - tile.first_hidden);
-        float* totals = sums.data() + (tile.image * split.parts + part) * shape.hidden + tile.first_hidden;
-        const int64_t end = std::min(shape.positions(), (part + 1) * split.part_positions);
-        for (int64_t first = part * split.part_positions; first < end; first += kernel.max_tile_positions) {
-            tile.first_position = first;
-            tile.positions = std::min(kernel.max_tile_positions, end - first);
-            kernel.add_tile(shape, x, w1.values.data(), b1, tile, totals);
-        }
+        const int64_t group = index % split.groups, number = index / split.groups % split.parts;
+        RoutingGatePart part;
+        part.image = index / split.groups / split.parts;
+        part.first_position = number * split.part_positions;
+        part.positions = std::min(split.part_positions, shape.positions() - part.first_position);
+        part.first_hidden = group * kHiddenPerPart;
+        part.hidden = std::min(kHiddenPerPart, shape.hidden - part.first_hidden);
+        float* totals = sums.data() + (part.image * split.parts + number) * shape.hidden + part.first_hidden;
+        kernel.add_part(shape, x, w1.values.data(), b1, part, totals);
     });
     return sums;
 }
@@ -95,7 +94,7 @@ PackedGateWeights pack_gate_weights(const float* w1, int64_t hidden, int64_t cha
 void routing_gate(const RoutingGateShape& shape, const float* x, const PackedGateWeights& w1,
                   const RoutingGateParameters& parameters, float* gates, bool* open, const ParallelFor& parallel_for) {
     const RoutingGateVariant kernel = variant();
-    const Partition split = partition(shape, kernel.max_tile_positions);
+    const Partition split = partition(shape, kernel.position_block);
     const std::vector<float> sums = partial_sums(shape, x, w1, parameters.b1, split, kernel, parallel_for);
     std::fill_n(open, shape.paths, false);
     for (int64_t n = 0; n < shape.batch; ++n)

@@ -6,21 +6,21 @@
 namespace adroit::cpu {
 
 // Positions [first_position, first_position + positions) of image `image`, for hidden channels
-// [first_hidden, first_hidden + hidden); first_hidden is a multiple of kHiddenPerTile.
-struct RoutingGateTile {
+// [first_hidden, first_hidden + hidden); first_hidden is a multiple of kHiddenPerPart.
+struct RoutingGatePart {
     int64_t image, first_position, positions, first_hidden, hidden;
 };
 
 struct RoutingGateVariant {
-    int64_t hidden_block;        // hidden channels that one packed block of weights holds
-    int64_t max_tile_positions;  // positions that a tile may hold
-    // totals[h] += sum over the tile's positions of max(0, W1 X + b1), for the tile's hidden channels.
-    void (*add_tile)(const RoutingGateShape&, const float* x, const float* packed_w1, const float* b1,
-                     const RoutingGateTile&, float* totals);
+    int64_t hidden_block;    // hidden channels that one packed block of weights holds
+    int64_t position_block;  // positions that are computed at once: parts of multiples of it are fast
+    // totals[h] += sum over the part's positions of max(0, W1 X + b1), for the part's hidden channels.
+    void (*add_part)(const RoutingGateShape&, const float* x, const float* packed_w1, const float* b1,
+                     const RoutingGatePart&, float* totals);
 };
 
-// Hidden channels that a tile handles at most: its sums then stay in the first-level cache.
-constexpr int64_t kHiddenPerTile = 128;
+// Hidden channels that a part has at most: its sums then stay in the first-level cache.
+constexpr int64_t kHiddenPerPart = 128;
 
 namespace generic {
 RoutingGateVariant routing_gate_variant();
