@@ -19,6 +19,9 @@ constexpr int kFilters = 8, kVectors = 3;
 constexpr int kFilters = 4, kVectors = 2;
 #endif
 
+// Weights of large layers come from the third-level cache: asked for this far ahead of their use.
+constexpr int64_t kPrefetchBytes = 2048;
+
 // The two kinds of step. kSteps: how many the 16-bit counts hold.
 // Windows is a template so that it is not compiled where `Bytes` has none.
 template <typename ByteVector>
@@ -48,6 +51,7 @@ void accumulate(const QuantisedAdderPlan& plan, const uint8_t* panel, const uint
         const int64_t end = std::min(steps, first + Step::kSteps);
         for (int64_t step = first; step < end; ++step, weights += kFilters * Step::kGroup) {
             const uint8_t* cells = panel + offsets[step];
+            __builtin_prefetch(weights + kPrefetchBytes);
             Bytes x[Vectors];
             for (int v = 0; v < Vectors; ++v) x[v] = Bytes::load(cells + v * Bytes::kBytes);
             for (int m = 0; m < kFilters; ++m) {

@@ -40,18 +40,30 @@ inline void read_columns(const SourceRow& row, int64_t first, int64_t stride, in
 
 // Forms with a full mask: the plain ones make GCC 12 warn of an uninitialised value.
 
-// Window cells from the column of the first cell's first byte.
-inline void write_windows(const SourceRow& row, int64_t first, int64_t cells, uint8_t* out) {
-    const __m512i padding = _mm512_set1_epi8(static_cast<char>(row.padding));
-    const __m512i flip = _mm512_set1_epi8(static_cast<char>(row.flip));
-    const __m512i overlapping = _mm512_setr_epi64(0, 1, 1, 2, 2, 3, 3, 4);
-    for (int64_t done = 0; done < cells; done += 4) {
-        const int64_t column = first + done * 8;
-        const __m512i bytes = _mm512_mask_loadu_epi8(padding, inside_mask(row, column, 40), row.values + column);
-        _mm512_storeu_si512(out + done * 16,
-                            _mm512_xor_si512(_mm512_maskz_permutexvar_epi64(0xff, overlapping, bytes), flip));
+// Window cells of rows from the column of the first cell's first byte: four cells from 40 bytes.
+class WindowRows {
+public:
+    WindowRows(const SourceRow& any, int64_t first, int64_t cells) : first_(first), cells_(cells) {
+        for (int64_t i = 0; i < cells; i += 4) inside_[i / 4] = inside_mask(any, first + i * 8, 40);
+        padding_ = _mm512_set1_epi8(static_cast<char>(any.padding));
+        flip_ = _mm512_set1_epi8(static_cast<char>(any.flip));
     }
-}
+
+    void write(const SourceRow& row, uint8_t* out) const {
+        const __m512i overlapping = _mm512_setr_epi64(0, 1, 1, 2, 2, 3, 3, 4);
+        const uint8_t* values = row.values + first_;
+        for (int64_t i = 0; i < cells_; i += 4) {
+            const __m512i bytes = _mm512_mask_loadu_epi8(padding_, row.width ? inside_[i / 4] : 0, values + i * 8);
+            const __m512i cells = _mm512_maskz_permutexvar_epi64(0xff, overlapping, bytes);
+            _mm512_storeu_si512(out + i * 16, _mm512_xor_si512(cells, flip_));
+        }
+    }
+
+private:
+    int64_t first_, cells_;
+    __m512i padding_, flip_;
+    uint64_t inside_[kMaxQuantisedTilePixels / 2 / 32];
+};
 
 inline __m128i read_16_columns(const SourceRow& row, int64_t first, int64_t stride) {
     const __m256i padding = _mm256_set1_epi8(static_cast<char>(row.padding));
@@ -72,12 +84,20 @@ inline __m128i read_16_columns(const SourceRow& row, int64_t first, int64_t stri
 
 #else
 
-inline void write_windows(const SourceRow& row, int64_t first, int64_t cells, uint8_t* out) {
-    for (int64_t cell = 0; cell < cells; ++cell, first += 8, out += 16) {
-        read_columns(row, first, 1, 16, out);
-        for (int i = 0; i < 16; ++i) out[i] ^= row.flip;
+class WindowRows {
+public:
+    WindowRows(const SourceRow&, int64_t first, int64_t cells) : first_(first), cells_(cells) {}
+
+    void write(const SourceRow& row, uint8_t* out) const {
+        for (int64_t cell = 0; cell < cells_; ++cell, out += 16) {
+            read_columns(row, first_ + cell * 8, 1, 16, out);
+            for (int i = 0; i < 16; ++i) out[i] ^= row.flip;
+        }
     }
-}
+
+private:
+    int64_t first_, cells_;
+};
 
 #if defined(__SSE2__)
 inline __m128i read_16_columns(const SourceRow& row, int64_t first, int64_t stride) {
@@ -125,31 +145,41 @@ inline SourceRow source_row(const QuantisedAdderCall& call, int64_t image, int64
             static_cast<uint8_t>(call.x.zero_point), static_cast<uint8_t>(call.x.is_signed ? 0x80 : 0)};
 }
 
-// The whole panel of a tile. Rows of X past those that the tile's own outputs need are packed too
-// where the tile has fewer rows than the plan's: their sums are not used.
-inline void pack_panel(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, uint8_t* out) {
+inline void pack_windows(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, uint8_t* out) {
     const AdderConv2dShape& s = call.shape;
     const QuantisedAdderPlan& plan = call.plan;
-    const int64_t row_bytes = plan.packed_cells * plan.cell_bytes, channels_per_block = plan.windows ? 1 : 8;
+    const WindowRows rows(source_row(call, 0, 0, 0), tile.first_column - s.pad_left, plan.packed_cells);
+    for (int64_t channel = 0; channel < s.in_channels; ++channel)
+        for (int64_t down = 0; down < plan.phases_down; ++down)
+            for (int64_t i = 0; i < plan.packed_rows; ++i, out += plan.packed_cells * plan.cell_bytes)
+                rows.write(
+                    source_row(call, tile.image, channel, (tile.first_row + i) * s.stride_height + down - s.pad_top),
+                    out);
+}
+
+inline void pack_channels(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, uint8_t* out) {
+    const AdderConv2dShape& s = call.shape;
+    const QuantisedAdderPlan& plan = call.plan;
     const int64_t first_column = tile.first_column * s.stride_width - s.pad_left;
     for (int64_t block = 0; block < plan.blocks; ++block) {
-        const int64_t channel = block * channels_per_block;
-        const int64_t channels = std::min(channels_per_block, s.in_channels - channel);
+        const int64_t channels = std::min(int64_t{8}, s.in_channels - block * 8);
         for (int64_t down = 0; down < plan.phases_down; ++down)
             for (int64_t along = 0; along < plan.phases_along; ++along)
-                for (int64_t i = 0; i < plan.packed_rows; ++i, out += row_bytes) {
+                for (int64_t i = 0; i < plan.packed_rows; ++i, out += plan.packed_cells * plan.cell_bytes) {
                     const int64_t row = (tile.first_row + i) * s.stride_height + down - s.pad_top;
                     SourceRow rows[8];
-                    for (int64_t k = 0; k < channels; ++k) rows[k] = source_row(call, tile.image, channel + k, row);
-                    if (plan.windows) {
-                        write_windows(rows[0], first_column, plan.packed_cells, out);
-                        continue;
-                    }
+                    for (int64_t k = 0; k < channels; ++k) rows[k] = source_row(call, tile.image, block * 8 + k, row);
                     for (int64_t j = 0; j < plan.packed_cells; j += 16)
                         write_channels(rows, channels, first_column + j * s.stride_width + along, s.stride_width,
                                        out + j * 8);
                 }
     }
+}
+
+// The whole panel of a tile. Rows of X past those that the tile's own outputs need are packed too
+// where the tile has fewer rows than the plan's: their sums are not used.
+inline void pack_panel(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, uint8_t* out) {
+    call.plan.windows ? pack_windows(call, tile, out) : pack_channels(call, tile, out);
 }
 
 }  // namespace adroit::cpu::ADROIT_INSTRUCTION_SET
