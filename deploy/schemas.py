@@ -91,6 +91,11 @@ def _routing_gate(inputs: list[Dimensions], attributes: Mapping[str, list[int]])
     return [[x[0], w2[0]], [w2[0]]]
 
 
+def _routing_decision(inputs: list[Dimensions], attributes: Mapping[str, list[int]]) -> list[Dimensions]:
+    gates, live, _, reach, shown = inputs
+    return [gates, live, [gates[0], reach[1]], [shown[1]]]
+
+
 # Operator to a function from input dimensions and attributes (always lists) to output dimensions.
 SHAPES: Mapping[str, Callable[[list[Dimensions], Mapping[str, list[int]]], list[Dimensions]]] = {
     "AdderConv2d": _adder_conv2d,
@@ -98,6 +103,7 @@ SHAPES: Mapping[str, Callable[[list[Dimensions], Mapping[str, list[int]]], list[
     "QAdderConv2d": _adder_conv2d,
     "QAdderConv2dAdd": _adder_conv2d,
     "AdaptiveFilter": _adaptive_filter,
+    "RoutingDecision": _routing_decision,
     "RoutingGate": _routing_gate,
 }
 

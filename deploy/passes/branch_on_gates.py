@@ -142,7 +142,7 @@ class _Rewriting:
         nodes = [at for at in self.space.nodes if at.layer == number]
         raw = [self.found[at].gate.outputs[0] if at == INIT else self._node(at) for at in nodes]
         module = node_prefix(nodes[0]).rsplit(".", 1)[0] if number >= 0 else node_prefix(INIT)
-        live = None if self.before is None else self.before.live
+        live = self._all_live() if self.before is None else self.before.live
         done = decide_layer(self.build, self.space, nodes, raw, live, module)
         for column, at in enumerate(nodes):
             self._use_decisions(at, done, column)
@@ -153,6 +153,12 @@ class _Rewriting:
         self.before = done
         return done
 
+    def _all_live(self) -> ir.Value:
+        """[N,1]: the init node gets the stem's output, whatever the image."""
+        one = ir.AttrTensor("value", ir.tensor(np.ones(1, np.float32)))
+        shape = self.shapes.gates[1]
+        return self.build.outer("ConstantOfShape", [shape], node_prefix(INIT), [one], ir.DataType.FLOAT)
+
     # ---- what decisions apply to ----
 
     def _use_decisions(self, at: Node, done: LayerDecisions, column: int) -> None:
@@ -161,7 +167,10 @@ class _Rewriting:
         for kind, product in anchors.weighed.items():
             gate = self._column(done.gates, done.columns[Path(at, kind)], module)
             product.replace_input_with(_gate_input(product), gate)
-        anchors.kept.replace_input_with(0, self._column(done.opened, column, module))
+        opened = self._column(done.opened, column, module)
+        decided = self.build.node("Cast", [opened], module, [ir.AttrInt64("to", ir.DataType.BOOL)], ir.DataType.BOOL)
+        self.build.graph.append(decided)
+        anchors.kept.replace_input_with(0, decided.outputs[0])
 
     def _column(self, values: ir.Value, index: int, module: str) -> ir.Value:
         """values [N,columns] to [N,1,1,1]."""

@@ -56,9 +56,10 @@ class Branches:
         attributes: Sequence[ir.Attr] = (),
         kind: ir.DataType | None = None,
         outputs: int = 1,
+        domain: str = "",
     ) -> ir.Node:
         """A node of no graph. kind: element type of its outputs; the first input's if None."""
-        made = ir.Node("", operator, inputs, attributes, num_outputs=outputs, metadata_props={MODULE_KEY: module})
+        made = ir.Node(domain, operator, inputs, attributes, num_outputs=outputs, metadata_props={MODULE_KEY: module})
         made.name = module
         for index, output in enumerate(made.outputs):
             output.name = f"{module}/{operator}_{id(made)}_{index}"

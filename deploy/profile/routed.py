@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from deploy.entry import Entry
 from deploy.profile.counts import LayerCounts
 from models.operators.counts import OperationCounts
-from models.routing.cost import CostTable, cost_table
+from models.routing.cost import CostTable, Gate, cost_table
 from models.routing.route import Route
 from models.routing.space import Path, RoutingSpace
 
@@ -41,7 +41,12 @@ def count_route(entry: Entry, route: Route, batch: int, size: tuple[int, int]) -
     assert entry.info.routing is not None
     classes = entry.info.outputs[0].shape[1]
     assert isinstance(classes, int)
-    table = cost_table(route.space, size, classes, entry.info.routing["gate"])
+    return route_counts(route, classes, entry.info.routing["gate"], batch, size)
+
+
+def route_counts(route: Route, classes: int, gate: Gate, batch: int, size: tuple[int, int]) -> list[LayerCounts]:
+    """Operations of `batch` images of `size` along `route`, part by part, in the tool's own columns."""
+    table = cost_table(route.space, size, classes, gate)
     parts = [("stem", table.stem), *_parts(table, route), ("head", table.head)]
     shape = (batch, 3, *size)
     return [

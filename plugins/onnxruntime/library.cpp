@@ -6,6 +6,7 @@
 #include "onnxruntime/adaptive_filter.h"
 #include "onnxruntime/adder_conv2d.h"
 #include "onnxruntime/quantised_adder_conv2d.h"
+#include "onnxruntime/routing_decision.h"
 #include "onnxruntime/routing_gate.h"
 
 namespace {
@@ -14,6 +15,7 @@ using adroit::onnxruntime::AdaptiveFilter;
 using adroit::onnxruntime::AdderConv2d;
 using adroit::onnxruntime::CpuOperator;
 using adroit::onnxruntime::QAdderConv2d;
+using adroit::onnxruntime::RoutingDecision;
 using adroit::onnxruntime::RoutingGate;
 
 // ONNX Runtime picks the registration whose types a node has.
@@ -30,12 +32,14 @@ Ort::CustomOpDomain& domain() {
     static const CpuOperator<AdaptiveFilter> adaptive_filter;
     static const CpuOperator<AdderConv2d<false>> adder_conv2d;
     static const CpuOperator<AdderConv2d<true>> adder_conv2d_add;
+    static const CpuOperator<RoutingDecision> routing_decision;
     static const CpuOperator<RoutingGate> routing_gate;
     static Ort::CustomOpDomain domain = [] {
         Ort::CustomOpDomain created("adroit");
         created.Add(&adaptive_filter);
         created.Add(&adder_conv2d);
         created.Add(&adder_conv2d_add);
+        created.Add(&routing_decision);
         created.Add(&routing_gate);
         add_quantised<false, uint8_t>(created);
         add_quantised<false, int8_t>(created);

@@ -1,0 +1,131 @@
+"""Whether the `if` form of a routed network saves time where it saves operations, in ONNX Runtime.
+
+    python -m benchmarks.skip_efficiency [--depth 16] [--width 16] [--routes 6] [--seconds 3]
+
+Random routes at about a third of the operations are forced by the gates' biases; each is compared with
+the static form with every path open. All sessions take turns, one thread, one image. 1 means that every
+operation saved saved its time. The bar is 0.8 at 256 x 512.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import numpy_helper
+
+from benchmarks.measure import interleaved_medians, keep_results
+from deploy.export.routed import THRESHOLD, export_routed_graph
+from deploy.profile.routed import route_counts, skip_efficiency
+from deploy.runtimes.native import native_library
+from models.networks.dynamic_routing.forcing import force_gates
+from models.networks.dynamic_routing.network import DynamicRouting
+from models.routing.route import Route
+from models.routing.space import INIT, RoutingSpace
+from models.statistics import settle_batch_norm
+
+CLASSES = 19
+SIZES = ((256, 512), (512, 1024))
+SHARE = 1 / 3
+
+
+def operations(route: Route, size: tuple[int, int]) -> int:
+    return sum(part.counts.total for part in route_counts(route, CLASSES, "normal", 1, size))
+
+
+def routes_at(space: RoutingSpace, share: float, count: int) -> list[Route]:
+    """Random routes whose operations are within 0.03 of `share` of all, at the first size."""
+    whole = operations(Route.all_open(space), SIZES[0])
+    found: list[Route] = []
+    for seed in range(10_000):
+        random = np.random.default_rng(seed)
+        chances = random.random(len(space.paths)) < random.uniform(0.05, 0.3)
+        route = Route(space, tuple(bool(chance) for chance in chances)).normalised()
+        if abs(operations(route, SIZES[0]) / whole - share) < 0.03:
+            found.append(route)
+        if len(found) == count:
+            return found
+    raise SystemExit(f"found {len(found)} of {count} routes at {share:.2f} of the operations")
+
+
+def with_route(model: onnx.ModelProto, route: Route) -> onnx.ModelProto:
+    """The same network with its gates' biases (b2) set so that it takes `route` for every image."""
+    forced = onnx.ModelProto()
+    forced.CopyFrom(model)
+    biases = dict(_gate_biases(forced.graph, {}))
+    for node in route.space.nodes:
+        module = "backbone.init_layer" if node == INIT else f"backbone.all_cell_list.{node.name}"
+        (bias,) = [tensor for name, tensor in biases.items() if name.startswith(f"{module}.")]
+        values = np.where(route.open[route.space.gates(node)], 2.0, -2.0).astype(np.float32)
+        bias.CopyFrom(numpy_helper.from_array(values, bias.name))
+    return forced
+
+
+def _gate_biases(graph: onnx.GraphProto, outer: dict[str, onnx.TensorProto]):
+    constants = outer | {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "RoutingGate":
+            yield node.name, constants[node.input[4]]
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _gate_biases(attribute.g, constants)
+
+
+def session_call(model: onnx.ModelProto, size: tuple[int, int]):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    options.register_custom_ops_library(str(native_library()))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    image = np.random.default_rng(0).standard_normal((1, 3, *size), np.float32)
+    return lambda: session.run(None, {"image": image, THRESHOLD: np.zeros(1, np.float32)})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--depth", type=int, default=16)
+    parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--routes", type=int, default=6)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of measuring, for each session")
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    network = DynamicRouting(arguments.depth, arguments.width, CLASSES, "normal")
+    settle_batch_norm(network, [torch.randn(2, 3, 128, 256)])
+    network.eval()
+    space = network.space
+    force_gates(network, Route.all_open(space))
+    whole, branching = (export_routed_graph(network, form) for form in ("static", "if"))
+    chosen = {f"route {i}": route for i, route in enumerate(routes_at(space, SHARE, arguments.routes))}
+    chosen |= {"all open": Route.all_open(space), "all closed": Route.none(space)}
+    rows = []
+    for size in SIZES:
+        calls = {"static, all open": session_call(whole, size)}
+        calls |= {name: session_call(with_route(branching, route), size) for name, route in chosen.items()}
+        times = interleaved_medians(calls, arguments.seconds)
+        base, every = times["static, all open"], operations(Route.all_open(space), size)
+        for name, route in chosen.items():
+            share = operations(route, size) / every
+            row = {
+                "size": list(size),
+                "route": name,
+                "open nodes": sum(map(route.is_open, space.nodes)),
+                "live nodes": sum(map(route.is_live, space.nodes)),
+                "share of operations": share,
+                "milliseconds": times[name],
+                "all open, static": base,
+                "skip efficiency": skip_efficiency(times[name], operations(route, size), base, every),
+            }
+            rows.append(row)
+            efficiency = row["skip efficiency"]
+            print(
+                f"{size[0]} x {size[1]}  {name:10s}  {share:6.1%} of the operations  {times[name]:7.2f} ms of "
+                f"{base:.2f}  skip efficiency {'-' if efficiency is None else f'{efficiency:.2f}'}"
+            )
+    keep_results("skip_efficiency", "python -m benchmarks.skip_efficiency", rows)
+
+
+if __name__ == "__main__":
+    main()

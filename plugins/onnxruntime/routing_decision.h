@@ -1,0 +1,39 @@
+// RoutingDecision (plugins/operators.toml) for ONNX Runtime on the CPU.
+#pragma once
+
+#include "kernels/cpu/routing_decision.h"
+#include "onnxruntime/adapter.h"
+
+namespace adroit::onnxruntime {
+
+class RoutingDecision {
+public:
+    static constexpr const char* name = "RoutingDecision";
+    static constexpr size_t inputs = 5, outputs = 4;
+    static ONNXTensorElementDataType input_type(size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
+    static ONNXTensorElementDataType output_type(size_t index) {
+        return index < 3 ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT : ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL;
+    }
+
+    explicit RoutingDecision(const Ort::ConstKernelInfo&) {}
+
+    void compute(const Ort::KernelContext& context) const {
+        const FloatInput gates = float_input(context, 0, "gates", 2), live = float_input(context, 1, "live", 2);
+        const FloatInput belongs = float_input(context, 2, "belongs", 2), reach = float_input(context, 3, "reach", 2);
+        const FloatInput shown = float_input(context, 4, "shown", 2);
+        const cpu::RoutingDecisionShape shape{gates.shape[0], gates.shape[1], live.shape[1], reach.shape[1],
+                                              shown.shape[1]};
+        require_shape(live, "live", {shape.batch, shape.nodes});
+        require_shape(belongs, "belongs", {shape.paths, shape.nodes});
+        require_shape(reach, "reach", {shape.states(), shape.reached});
+        require_shape(shown, "shown", {shape.states(), shape.flags});
+        float* counted = context.GetOutput(0, {shape.batch, shape.paths}).GetTensorMutableData<float>();
+        float* opened = context.GetOutput(1, {shape.batch, shape.nodes}).GetTensorMutableData<float>();
+        float* reached = context.GetOutput(2, {shape.batch, shape.reached}).GetTensorMutableData<float>();
+        bool* flags = context.GetOutput(3, {shape.flags}).GetTensorMutableData<bool>();
+        cpu::routing_decision(shape, {gates.data, live.data, belongs.data, reach.data, shown.data},
+                              {counted, opened, reached, flags});
+    }
+};
+
+}  // namespace adroit::onnxruntime
