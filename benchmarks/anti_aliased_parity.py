@@ -70,7 +70,7 @@ def photographs(count: int) -> ImageSet:
     return ImageSet([str(i) for i in range(count)], lambda i: crops[i])
 
 
-def make_checkpoint(variant: Variant, folder: Path) -> Path:
+def make_checkpoint(variant: Variant, folder: Path, size: tuple[int, int] | None = None) -> Path:
     """Random weights whose batch norms know the photographs' statistics.
 
     Blocks add little to their shortcut, as in trained networks: else a deep random network amplifies
@@ -78,7 +78,7 @@ def make_checkpoint(variant: Variant, folder: Path) -> Path:
     """
     torch.manual_seed(0)
     known = architecture_named(variant.architecture)
-    size = DEEPLAB_SIZE if known.task == "segmentation" else RESNET_SIZE
+    size = size or (DEEPLAB_SIZE if known.task == "segmentation" else RESNET_SIZE)
     preprocessing = replace(known.preprocessing, resize=size, crop=None)
     network = build_network(variant.architecture, variant.arguments)
     blocks: list[torch.nn.BatchNorm2d] = []
