@@ -30,7 +30,8 @@ def check(
         typer.Option(
             metavar="PIXELS",
             min=2,
-            help="Also measure how often shifts of less than so many pixels (ImageNet: 32) leave the class as it was.",
+            help="Also measure how often shifts of less than so many pixels (ImageNet: 32) leave an image's class, or"
+            " its pixels', as it was.",
         ),
     ] = None,
     gate_threshold: GateThreshold = 0.0,
