@@ -29,7 +29,7 @@ from deploy.runtimes.open import RuntimeOptions
 from models.architectures import architecture_named, build_network
 from models.checkpoint import CheckpointConfig, save_checkpoint
 from models.data.images import ImageSet
-from models.networks.anti_aliased_resnet import BasicBlock, Bottleneck
+from models.networks.residual import BasicBlock, Bottleneck
 from models.statistics import settle_batch_norm
 
 RESNET_SIZE, DEEPLAB_SIZE = (97, 81), (129, 97)
