@@ -25,6 +25,15 @@ def check(
     layers: Annotated[
         bool, typer.Option("--layers", help="Compare every layer, and name the first wrong one.")
     ] = False,
+    shift_consistency: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            min=2,
+            help="Also measure how often shifts of less than so many pixels (ImageNet: 32) leave an image's class, or"
+            " its pixels', as it was.",
+        ),
+    ] = None,
     gate_threshold: GateThreshold = 0.0,
     operators: Operators = OperatorForm.native,
     threads: Threads = None,
@@ -40,7 +49,7 @@ def check(
     read = Entry.read(entry)
     image_set = read_images(data, read.info.labels).first(images)
     options = RuntimeOptions(RuntimeName.onnxruntime, operators, threads, provider or ("CPUExecutionProvider",))
-    report = check_entry(read, image_set, options, layers, progress("checking"), gate_threshold)
+    report = check_entry(read, image_set, options, layers, progress("checking"), gate_threshold, shift_consistency)
     print(files.json_text(report.to_json()) if as_json else describe(read, report), flush=True)
     verdict = {"passed": report.passed, "used": report.output.used, "images": report.images, **report.facts}
     dataclasses.replace(read.info, parity=verdict).write(entry)
@@ -73,6 +82,13 @@ def describe(entry: Entry, report: ParityReport) -> str:
     if report.mean_iou:
         ours, theirs = report.mean_iou
         lines.append(f"mean intersection over union: {ours:.2%}, PyTorch {theirs:.2%}")
+    if report.consistency:
+        c, (ours, theirs) = report.consistency, report.consistency.consistent
+        padded = f", images padded by up to {c.padding} pixels" if c.padding else ""
+        lines.append(
+            f"{c.measure}: {ours:.2f}%, PyTorch {theirs:.2f}% (two crops, shifts below {c.pixels} pixels,"
+            f" {c.passes} passes{padded})"
+        )
     if report.routes:
         r = report.routes
         lines.append(f"routes: {r.different} of {r.gates} gates differ; the images took {r.routes} routes")

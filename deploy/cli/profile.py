@@ -113,7 +113,9 @@ def describe(report: ProfileReport, layers: bool) -> str:
     parts = [", ".join(f"{k} {v}" for k, v in report.machine.items()), table(rows)]
     if layers:
         for c in report.candidates:
-            detail = [("node", "operator", "output", "multiply-adds", "abs. differences", "elementwise", "ms")]
+            detail = [
+                ("node", "operator", "output", "multiply-adds", "abs. differences", "elementwise", "transcend.", "ms")
+            ]
             for layer in c.layers:
                 n, spent = layer.counts, c.nodes.get(layer.node)
                 detail.append(
@@ -124,6 +126,7 @@ def describe(report: ProfileReport, layers: bool) -> str:
                         readable_count(n.multiply_adds),
                         readable_count(n.absolute_differences),
                         readable_count(n.elementwise),
+                        readable_count(n.transcendental),
                         f"{spent:.3f}" if spent else "",
                     )
                 )

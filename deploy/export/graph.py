@@ -12,6 +12,7 @@ from torch import nn
 from deploy import __version__
 from deploy.export.trace import trace
 from deploy.operators import DOMAIN
+from deploy.passes.drop_zero_bias import drop_zero_bias
 from deploy.passes.fold_batch_norm import fold_batch_norm
 from deploy.passes.fuse_relu import fuse_relu
 from deploy.passes.fuse_residual import fuse_residual
@@ -47,6 +48,7 @@ def fuse(graph: ir.Graph) -> None:
     fold_batch_norm(graph)
     fuse_residual(graph)
     fuse_relu(graph)
+    drop_zero_bias(graph)
 
 
 def finish(model: ir.Model) -> onnx.ModelProto:

@@ -12,6 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from deploy.entry import Entry
+from deploy.parity.consistency import ConsistencyReport, compare_consistency
 from deploy.parity.tolerance import Comparison, compare
 from deploy.passes.graph import MODULE_KEY
 from deploy.runtimes.base import Runtime
@@ -21,6 +22,7 @@ from deploy.runtimes.torch_runtime import load_reference
 from models.data.images import ImageSet
 from models.errors import ParityError, UsageError
 from models.metrics.segmentation import ConfusionMatrix
+from models.metrics.shift_consistency import Batch
 from models.routing.route import Route
 
 GATES = "gates"  # the output of a routed network
@@ -67,6 +69,7 @@ class ParityReport:
         argmax_equal: share of the predictions (images, or pixels) of the same class, 0 to 1.
         top1: accuracy of deployment and reference, each 0 to 1, where labels are given.
         mean_iou: mean intersection over union of deployment and network, where label maps are given.
+        consistency: how often both keep their answer when images move, where asked for.
         routes: of a routed network.
         layers: in graph order, where asked for.
     """
@@ -77,6 +80,7 @@ class ParityReport:
     argmax_equal: float
     top1: tuple[float, float] | None
     mean_iou: tuple[float, float] | None = None
+    consistency: ConsistencyReport | None = None
     routes: RouteAgreement | None = None
     layers: Sequence[LayerParity] = field(default_factory=list)
 
@@ -99,6 +103,7 @@ def check_entry(
     layers: bool = False,
     progress: Progress | None = None,
     gate_threshold: float = 0.0,
+    shift: int | None = None,
 ) -> ParityReport:
     """Runs every image through the deployment and through the float64 network.
 
@@ -106,9 +111,10 @@ def check_entry(
         layers: also compare every intermediate tensor that is a module's output.
         progress: called with images done and images in all.
         gate_threshold: of a routed network, see Entry.feeds.
+        shift: also measure how often shifts of less than so many pixels leave the answer as it was.
 
     Raises:
-        UsageError: unreadable images or entry, labels that are no classes.
+        UsageError: unreadable images or entry, labels that are no classes, images too small for `shift`.
         EnvironmentFault, UnsupportedModel: as open_runtime.
     """
     _check_labels(images, entry.info.outputs[0].shape[1])
@@ -140,6 +146,11 @@ def check_entry(
                 gates.append((values[GATES], reference.gates(x)))
             if progress:
                 progress(where.stop, len(images))
+
+        def predict(x: Batch) -> NDArray[np.floating]:
+            return runtime.run(entry.feeds(x, gate_threshold))[targets[""]]
+
+        consistency = compare_consistency(entry, images, predict, reference.logits, shift) if shift else None
     if not reference.varies:
         raise ParityError(
             "nothing can be checked: the PyTorch network gives the same output for all of these images",
@@ -153,6 +164,7 @@ def check_entry(
         argmax_equal=sum(int(e.sum()) for e in equal) / sum(e.size for e in equal),
         top1=_accuracy(images, predictions),
         mean_iou=overlap.means,
+        consistency=consistency,
         routes=_route_agreement(gates) if gates else None,
         layers=[LayerParity(nodes[module], module, worst[module]) for module in nodes if module in worst],
     )
@@ -196,9 +208,15 @@ class _Reference:
     """The float64 network, run as the deployment is."""
 
     def __init__(self, entry: Entry, gate_threshold: float) -> None:
+        from models.anti_aliasing import AdaptiveAntiAlias
+
         self._network = load_reference(entry).double()
-        # Leaf modules: what a block returns is not always what its last node makes.
-        self.modules = {path for path, m in self._network.named_modules() if path and not list(m.children())}
+        # Leaf modules and filters: what a block returns is not always what its last node makes.
+        self.modules = {
+            path
+            for path, m in self._network.named_modules()
+            if path and (isinstance(m, AdaptiveAntiAlias) or not list(m.children()))
+        }
         self._first: NDArray[np.float64] | None = None
         self.varies = False  # whether any output seen differs from the first
         self._arguments: tuple[Any, ...] = ()
@@ -223,6 +241,14 @@ class _Reference:
         self._first = output[:1] if self._first is None else self._first
         self.varies = self.varies or output.shape[1:] != self._first.shape[1:] or bool((output != self._first).any())
         return references, limits
+
+    def logits(self, x: Batch) -> NDArray[np.float64]:
+        """[N,classes] or [N,classes,H,W], and no limits."""
+        import torch
+
+        with torch.no_grad():
+            values: NDArray[np.float64] = self._network(torch.from_numpy(x).double(), *self._arguments).numpy()
+        return values
 
     def gates(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """[N,paths]."""

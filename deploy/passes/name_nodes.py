@@ -14,6 +14,8 @@ import onnx_ir as ir
 from deploy.passes.graph import MODULE_KEY
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
+# What the exporter calls the place of arithmetic on sizes, which no module does.
+_NO_MODULE = "_empty_nn_module_stack_from_metadata_hook"
 
 
 def keep_module_paths(graph: ir.Graph) -> int:
@@ -22,7 +24,7 @@ def keep_module_paths(graph: ir.Graph) -> int:
     for node in graph.all_nodes():
         # The scopes run from the whole network ('') through its modules to the node's own name.
         scopes = ast.literal_eval(node.metadata_props.get(_SCOPES, "['']"))
-        module = scopes[-2] if len(scopes) > 1 else ""
+        module = scopes[-2] if len(scopes) > 1 and scopes[-2] != _NO_MODULE else ""
         node.metadata_props.clear()
         node.doc_string = None
         if module:
@@ -37,26 +39,41 @@ def keep_module_paths(graph: ir.Graph) -> int:
 
 
 def name_values(graph: ir.Graph) -> int:
-    """The value that a module's last node makes gets the module's path; every other node and value a unique name.
+    """The node that ends a module and the value it makes get the module's path, others that and their operator's name.
 
     Run it after the fusing passes: a fused node keeps its first module's name (where the weights
     are), and its output the last module's (whose result it is).
     """
     nodes = list(graph.all_nodes())
-    last = {node.metadata_props.get(MODULE_KEY, ""): node for node in nodes}
-    # A module whose result leaves a branch: the node outside names it.
-    last |= {node.metadata_props.get(MODULE_KEY, ""): node for node in graph}
+    places = _places(nodes)
+    ends: dict[str, ir.Node] = {}
+    for node in (*nodes, *graph):  # a module whose result leaves a branch: the node outside ends it
+        ends |= dict.fromkeys(places[node], node)
     outputs = {value for value in graph.outputs}
     used: Counter[str] = Counter(v.name or "" for v in (*graph.inputs, *graph.initializers.values(), *outputs))
     for node in nodes:
-        module = node.metadata_props.get(MODULE_KEY, "")
-        node.name = _unique(node.name if module and node.name else node.op_type, used, "node:")
+        first, last = places[node]
+        within = f"{first}/{node.op_type}" if first else node.op_type
+        node.name = _unique(first if first and ends[first] is node else within, used, "node:")
         for value in node.outputs:
-            if value in outputs:
-                continue
-            wanted = module if module and last[module] is node else f"{module or 'graph'}/{node.op_type}"
-            value.name = _unique(wanted, used, "")
+            if value not in outputs:
+                wanted = last if last and ends[last] is node else f"{last or 'graph'}/{node.op_type}"
+                value.name = _unique(wanted, used, "")
     return len(used)
+
+
+def _places(nodes: list[ir.Node]) -> dict[ir.Node, tuple[str, str]]:
+    """The first and the last module that each node belongs to; ("", "") for the network's own last nodes.
+
+    Arithmetic on sizes belongs to no module: it counts to the module that needs it.
+    """
+    places: dict[ir.Node, tuple[str, str]] = {}
+    for node in reversed(nodes):
+        module = node.metadata_props.get(MODULE_KEY, "")
+        users = [use.node for value in node.outputs for use in value.uses() if use.node in places]
+        inherited = places[users[0]][0] if users else ""
+        places[node] = (node.name or module, module) if module else (inherited, inherited)
+    return places
 
 
 def _unique(wanted: str, used: Counter[str], kind: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import prod
 
 import onnx
+import onnx_ir as ir
 from onnx import NodeProto, shape_inference
 
 from deploy.entry import Entry
@@ -16,9 +17,12 @@ from models.architectures import architecture_named
 from models.errors import UnsupportedModel
 from models.operators.counts import (
     OperationCounts,
+    adaptive_filter_counts,
     adder_conv2d_counts,
+    bilinear_counts,
     convolution_counts,
     quantised_adder_conv2d_counts,
+    routing_gate_counts,
 )
 
 Shape = tuple[int, ...]
@@ -35,7 +39,7 @@ class LayerCounts:
 
 
 def count_model(model: onnx.ModelProto, input_shapes: Mapping[str, Sequence[int]]) -> list[LayerCounts]:
-    """Counts every node that computes, in graph order.
+    """Counts every node that computes, in graph order; arithmetic on sizes is none of them.
 
     Args:
         model: with adroit's operators (not the portable form).
@@ -44,9 +48,10 @@ def count_model(model: onnx.ModelProto, input_shapes: Mapping[str, Sequence[int]
     Raises:
         UnsupportedModel: an operator without a formula, or a shape that cannot be inferred.
     """
-    shapes = _infer_shapes(model, input_shapes)
+    sized = _at_size(model, input_shapes)
+    shapes = _infer_shapes(sized)
     layers = []
-    for node in model.graph.node:
+    for node in sized.graph.node:
         formula = _formula(node)
         try:
             inputs = [shapes[name] for name in node.input if name]
@@ -83,7 +88,10 @@ def total_counts(layers: Sequence[LayerCounts]) -> OperationCounts:
     return sum((layer.counts for layer in layers), OperationCounts())
 
 
-def _infer_shapes(model: onnx.ModelProto, input_shapes: Mapping[str, Sequence[int]]) -> dict[str, Shape]:
+def _at_size(model: onnx.ModelProto, input_shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
+    """A copy for inputs of these shapes: what was computed from sizes is constant then."""
+    from onnxscript.optimizer import fold_constants
+
     register_schemas()
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
@@ -95,7 +103,13 @@ def _infer_shapes(model: onnx.ModelProto, input_shapes: Mapping[str, Sequence[in
             dimension.dim_value = number
     for value in fixed.graph.output:
         value.type.tensor_type.ClearField("shape")
-    inferred = shape_inference.infer_shapes(fixed, data_prop=True)
+    folded = ir.from_proto(fixed)
+    fold_constants(folded)
+    return ir.to_proto(folded)
+
+
+def _infer_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
+    inferred = shape_inference.infer_shapes(model, data_prop=True)
     shapes: dict[str, Shape] = {t.name: tuple(t.dims) for t in model.graph.initializer}
     for value in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
         dimensions = value.type.tensor_type.shape.dim
@@ -134,6 +148,22 @@ def _convolution(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) -> 
     return convolution_counts(inputs[1], outputs[0], bias=len(inputs) > 2)
 
 
+def _adaptive_filter(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) -> OperationCounts:
+    return adaptive_filter_counts(inputs[1], outputs[0], *_attribute(node, "kernel_size"))
+
+
+def _routing_gate(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) -> OperationCounts:
+    x, (hidden, _), _, (paths, _), *_ = inputs
+    return routing_gate_counts(x, hidden, paths, *_attribute(node, "shrink"))
+
+
+def _resize(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) -> OperationCounts:
+    mode = next((a.s for a in node.attribute if a.name == "mode"), b"nearest")
+    if mode != b"linear" or len(outputs[0]) != 4:
+        raise UnsupportedModel(f"only bilinear Resize is counted, not {mode.decode()}", facts={"node": node.name})
+    return bilinear_counts(outputs[0])
+
+
 def _gemm(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) -> OperationCounts:
     weight = inputs[1] if _attribute(node, "transB") == [1] else inputs[1][::-1]
     return convolution_counts(weight, outputs[0], bias=len(inputs) > 2)
@@ -160,8 +190,11 @@ _FORMULAS: Mapping[tuple[str, str], Formula] = {
     (DOMAIN, "AdderConv2dAdd"): _adder_conv2d,
     (DOMAIN, "QAdderConv2d"): _quantised_adder_conv2d,
     (DOMAIN, "QAdderConv2dAdd"): _quantised_adder_conv2d,
+    (DOMAIN, "AdaptiveFilter"): _adaptive_filter,
+    (DOMAIN, "RoutingGate"): _routing_gate,
     ("", "Conv"): _convolution,
     ("", "Gemm"): _gemm,
+    ("", "Resize"): _resize,
     **{("", name): _pool for name in ("MaxPool", "AveragePool")},
     **{("", name): _per_input for name in ("ReduceMean", "ReduceSum", "GlobalAveragePool")},
     **{("", name): _per_output for name in ("Relu", "Add", "Sub", "Mul", "Div", "BatchNormalization", "Clip")},

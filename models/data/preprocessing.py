@@ -82,7 +82,7 @@ class Preprocessing:
         if self.resize is not None:
             image = _resized(image, self.resize)
         if self.crop is not None:
-            image = _centre_crop(image, self.crop)
+            image = centre_crop(image, self.crop)
         return image
 
     def values(self, images: Image) -> NDArray[np.float32]:
@@ -112,7 +112,8 @@ def _resized(image: Image, size: tuple[int, int] | int) -> Image:
     return np.asarray(Pillow.fromarray(image).resize((size[1], size[0]), Pillow.Resampling.BILINEAR))
 
 
-def _centre_crop(image: Image, size: tuple[int, int]) -> Image:
+def centre_crop(image: Image, size: tuple[int, int]) -> Image:
+    """[H,W,3] to `size` (height, width); raises UsageError where the image is smaller."""
     height, width = image.shape[:2]
     if height < size[0] or width < size[1]:
         raise UsageError(f"an image of {height} x {width} pixels is smaller than the crop of {size[0]} x {size[1]}")

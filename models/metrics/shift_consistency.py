@@ -54,7 +54,7 @@ def pad_images(images: Batch, margin: int) -> Batch:
 def shift_consistency(
     predict: Predict,
     batches: Callable[[], Iterable[tuple[Batch, NDArray[np.int64] | None]]],
-    crop: tuple[int, int],
+    crop: tuple[int, int] | None,
     max_offset: int = MAX_OFFSET,
     passes: int = PASSES,
     crops: int = 2,
@@ -66,7 +66,8 @@ def shift_consistency(
         predict: preprocessed images [n,C,h,w] float32 to logits [n,classes], by any runtime.
         batches: called once a pass; gives images [n,C,H,W] and their labels [n] (or None). H and W
             are at least crop + max_offset - 1.
-        crop: h and w in pixels. max_offset: offsets are drawn from [0, max_offset) in each direction.
+        crop: h and w in pixels; None for the largest that a batch's images hold at every offset.
+        max_offset: offsets are drawn from [0, max_offset) in each direction.
         passes: how often the data is gone through, with new offsets each time.
         crops: how many crops must agree.
         seed: of the offsets; the same seed and batches give the same offsets.
@@ -81,8 +82,9 @@ def shift_consistency(
     labelled = True
     for _ in range(passes):
         for images, labels in batches():
-            offsets = draw_offsets(random, images, crop, max_offset, crops)
-            answers = np.stack([predict(cut(images, offset, crop)).argmax(1) for offset in offsets])
+            size = crop or largest_crop(images, max_offset)
+            offsets = draw_offsets(random, images, size, max_offset, crops)
+            answers = np.stack([predict(cut(images, offset, size)).argmax(1) for offset in offsets])
             same = (answers == answers[0]).all(0)
             total += len(images)
             agreed += int(same.sum())
@@ -106,7 +108,7 @@ def shift_consistency(
 def overlap_agreement(
     predict: Predict,
     batches: Callable[[], Iterable[Batch]],
-    crop: tuple[int, int],
+    crop: tuple[int, int] | None,
     max_offset: int = MAX_OFFSET,
     passes: int = PASSES,
     seed: int = 0,
@@ -124,15 +126,18 @@ def overlap_agreement(
     Raises:
         UsageError: images too small for the crops, crops that may not overlap, or no images.
     """
-    if max_offset > min(crop):
-        raise UsageError(f"crops of {crop[0]} x {crop[1]} pixels moved by up to {max_offset - 1} may not overlap")
     random = np.random.default_rng(seed)
     shares: list[float] = []
     for _ in range(passes):
         for images in batches():
-            first, second = draw_offsets(random, images, crop, max_offset, 2)
-            one, other = (predict(cut(images, offset, crop)).argmax(1) for offset in (first, second))
-            same = _overlap(one, first, second, crop) == _overlap(other, second, first, crop)
+            size = crop or largest_crop(images, max_offset)
+            if max_offset > min(size):
+                raise UsageError(
+                    f"crops of {size[0]} x {size[1]} pixels moved by up to {max_offset - 1} may not overlap"
+                )
+            first, second = draw_offsets(random, images, size, max_offset, 2)
+            one, other = (predict(cut(images, offset, size)).argmax(1) for offset in (first, second))
+            same = _overlap(one, first, second, size) == _overlap(other, second, first, size)
             shares += same.mean((1, 2)).tolist()
     if not shares:
         raise UsageError("overlap agreement was given no images")
@@ -148,12 +153,17 @@ def _overlap(labels: NDArray[np.integer], own: Offset, other: Offset, crop: tupl
     return labels[:, rows, columns]
 
 
+def largest_crop(images: Batch, max_offset: int) -> tuple[int, int]:
+    """Height and width of the crops that images [N,C,H,W] hold at every offset below `max_offset`."""
+    return images.shape[2] - max_offset + 1, images.shape[3] - max_offset + 1
+
+
 def draw_offsets(
     random: np.random.Generator, images: Batch, crop: tuple[int, int], max_offset: int, count: int
 ) -> Sequence[Offset]:
     """`count` offsets (row, column) in [0, max_offset)^2; raises UsageError where a crop could leave the images."""
     height, width = images.shape[2:]
-    if max_offset < 1 or height < crop[0] + max_offset - 1 or width < crop[1] + max_offset - 1:
+    if max_offset < 1 or min(crop) < 1 or height < crop[0] + max_offset - 1 or width < crop[1] + max_offset - 1:
         raise UsageError(
             f"images of {height} x {width} pixels hold no crops of {crop[0]} x {crop[1]} at offsets below {max_offset}",
             hint="give larger images, a smaller crop or a smaller offset; pad images that are no larger than the crop",

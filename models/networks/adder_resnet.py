@@ -11,58 +11,34 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.layers import Add, convolution
+from models.layers import convolution
+from models.networks.residual import BasicBlock, Bottleneck
 
 
-class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions; the first one strides."""
-
-    expansion = 1
-
-    def __init__(self, kind: str, in_channels: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = convolution(kind, in_channels, width, 3, stride, 1)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.relu1 = nn.ReLU()
-        self.conv2 = convolution(kind, width, width, 3, 1, 1)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.downsample = shortcut(kind, in_channels, width, stride)
-        self.add = Add()
-        self.relu2 = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.relu1(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        result: Tensor = self.relu2(self.add(out, self.downsample(x)))
-        return result
-
-
-class Bottleneck(nn.Module):
-    """1 x 1, 3 x 3, 1 x 1 convolutions; the 3 x 3 one strides."""
-
-    expansion = 4
+class AdderBasicBlock(BasicBlock):
+    """The first convolution strides; `kind` as in AdderResNet."""
 
     def __init__(self, kind: str, in_channels: int, width: int, stride: int) -> None:
-        super().__init__()
+        super().__init__(
+            width,
+            convolution(kind, in_channels, width, 3, stride, 1),
+            convolution(kind, width, width, 3, 1, 1),
+            shortcut(kind, in_channels, width, stride),
+        )
+
+
+class AdderBottleneck(Bottleneck):
+    """The 3 x 3 convolution strides; `kind` as in AdderResNet."""
+
+    def __init__(self, kind: str, in_channels: int, width: int, stride: int) -> None:
         out_channels = width * self.expansion
-        self.conv1 = convolution(kind, in_channels, width, 1)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.relu1 = nn.ReLU()
-        self.conv2 = convolution(kind, width, width, 3, stride, 1)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.relu2 = nn.ReLU()
-        self.conv3 = convolution(kind, width, out_channels, 1)
-        self.bn3 = nn.BatchNorm2d(out_channels)
-        self.downsample = shortcut(kind, in_channels, out_channels, stride)
-        self.add = Add()
-        self.relu3 = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.relu1(self.bn1(self.conv1(x)))
-        out = self.relu2(self.bn2(self.conv2(out)))
-        out = self.bn3(self.conv3(out))
-        result: Tensor = self.relu3(self.add(out, self.downsample(x)))
-        return result
+        super().__init__(
+            width,
+            convolution(kind, in_channels, width, 1),
+            convolution(kind, width, width, 3, stride, 1),
+            convolution(kind, width, out_channels, 1),
+            shortcut(kind, in_channels, out_channels, stride),
+        )
 
 
 def shortcut(kind: str, in_channels: int, out_channels: int, stride: int) -> nn.Module:
@@ -76,7 +52,7 @@ class AdderResNet(nn.Module):
     """Input [N,3,H,W] float32 (preprocessed), output logits [N,classes].
 
     Args:
-        block: BasicBlock or Bottleneck.
+        block: AdderBasicBlock or AdderBottleneck.
         depths, widths: blocks and base channels of each stage; stages after the first halve the size.
         imagenet_stem: 7 x 7 stride 2 convolution and max pooling, else one 3 x 3 convolution (CIFAR).
         classes: number of logits.
@@ -85,7 +61,7 @@ class AdderResNet(nn.Module):
 
     def __init__(
         self,
-        block: type[BasicBlock] | type[Bottleneck],
+        block: type[AdderBasicBlock] | type[AdderBottleneck],
         depths: Sequence[int],
         widths: Sequence[int],
         imagenet_stem: bool,
@@ -125,11 +101,11 @@ class AdderResNet(nn.Module):
 
 def cifar_resnet(blocks_per_stage: int, classes: int, kind: str) -> AdderResNet:
     """ResNet-20 (3 blocks a stage), ResNet-32 (5): widths 16, 32, 64."""
-    return AdderResNet(BasicBlock, [blocks_per_stage] * 3, [16, 32, 64], False, classes, kind)
+    return AdderResNet(AdderBasicBlock, [blocks_per_stage] * 3, [16, 32, 64], False, classes, kind)
 
 
 def imagenet_resnet(depth: int, classes: int, kind: str) -> AdderResNet:
     """ResNet-18 or ResNet-50: widths 64, 128, 256, 512."""
-    block: type[BasicBlock] | type[Bottleneck] = BasicBlock if depth == 18 else Bottleneck
+    block: type[AdderBasicBlock] | type[AdderBottleneck] = AdderBasicBlock if depth == 18 else AdderBottleneck
     depths = {18: [2, 2, 2, 2], 50: [3, 4, 6, 3]}[depth]
     return AdderResNet(block, depths, [64, 128, 256, 512], True, classes, kind)

@@ -17,69 +17,40 @@ from torch import Tensor, nn
 
 from models.anti_aliasing import FilterChoice
 from models.errors import UsageError
-from models.layers import Add
+from models.networks.residual import BasicBlock, Bottleneck
 
 
-class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions. `resamples` tells whether the plain network strides here.
+class FilteredBasicBlock(BasicBlock):
+    """A filter in front of the second convolution. `resamples` tells whether the plain network strides here.
 
     It does so even at stride 1 where dilation took the stride's place: the filter stays.
     """
 
-    expansion = 1
-
     def __init__(
         self, choice: FilterChoice, in_channels: int, width: int, resamples: bool, stride: int = 1, dilation: int = 1
     ) -> None:
-        super().__init__()
         filters = resamples and choice.kind != "none"
-        self.conv1 = _conv3x3(in_channels, width, 1 if filters else stride, dilation)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.relu1 = nn.ReLU()
-        conv2 = _conv3x3(width, width, 1, dilation)
-        self.conv2 = nn.Sequential(choice.layer(width, stride), conv2) if filters else conv2
-        self.bn2 = nn.BatchNorm2d(width)
-        self.downsample = shortcut(choice, in_channels, width, resamples, stride)
-        self.add = Add()
-        self.relu2 = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.relu1(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        result: Tensor = self.relu2(self.add(out, self.downsample(x)))
-        return result
+        conv1 = _conv3x3(in_channels, width, 1 if filters else stride, dilation)
+        conv2: nn.Module = _conv3x3(width, width, 1, dilation)
+        if filters:
+            conv2 = nn.Sequential(choice.layer(width, stride), conv2)
+        super().__init__(width, conv1, conv2, shortcut(choice, in_channels, width, resamples, stride))
 
 
-class Bottleneck(nn.Module):
-    """1 x 1, 3 x 3, 1 x 1 convolutions; in the plain network the 3 x 3 one strides."""
-
-    expansion = 4
+class FilteredBottleneck(Bottleneck):
+    """A filter in front of the third convolution; in the plain network the second one strides."""
 
     def __init__(
         self, choice: FilterChoice, in_channels: int, width: int, resamples: bool, stride: int = 1, dilation: int = 1
     ) -> None:
-        super().__init__()
         filters = resamples and choice.kind != "none"
         out_channels = width * self.expansion
-        self.conv1 = _conv1x1(in_channels, width)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.relu1 = nn.ReLU()
-        self.conv2 = _conv3x3(width, width, 1 if filters else stride, dilation)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.relu2 = nn.ReLU()
-        conv3 = _conv1x1(width, out_channels)
-        self.conv3 = nn.Sequential(choice.layer(width, stride), conv3) if filters else conv3
-        self.bn3 = nn.BatchNorm2d(out_channels)
-        self.downsample = shortcut(choice, in_channels, out_channels, resamples, stride)
-        self.add = Add()
-        self.relu3 = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.relu1(self.bn1(self.conv1(x)))
-        out = self.relu2(self.bn2(self.conv2(out)))
-        out = self.bn3(self.conv3(out))
-        result: Tensor = self.relu3(self.add(out, self.downsample(x)))
-        return result
+        conv1 = _conv1x1(in_channels, width)
+        conv2 = _conv3x3(width, width, 1 if filters else stride, dilation)
+        conv3: nn.Module = _conv1x1(width, out_channels)
+        if filters:
+            conv3 = nn.Sequential(choice.layer(width, stride), conv3)
+        super().__init__(width, conv1, conv2, conv3, shortcut(choice, in_channels, out_channels, resamples, stride))
 
 
 def _conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
@@ -113,7 +84,7 @@ class AntiAliasedResNet(nn.Module):
     """Input [N,3,H,W] float32 (preprocessed), output logits [N,classes].
 
     Args:
-        block: BasicBlock or Bottleneck.
+        block: FilteredBasicBlock or FilteredBottleneck.
         depths, widths: blocks and base channels of each stage; stages after the first halve the size.
         choice: the filter.
         classes: number of logits; None for a backbone without classifier (then call `features`).
@@ -125,7 +96,7 @@ class AntiAliasedResNet(nn.Module):
 
     def __init__(
         self,
-        block: type[BasicBlock] | type[Bottleneck],
+        block: type[FilteredBasicBlock] | type[FilteredBottleneck],
         depths: Sequence[int],
         widths: Sequence[int],
         choice: FilterChoice,
@@ -181,11 +152,11 @@ class AntiAliasedResNet(nn.Module):
         return logits
 
 
-_BLOCKS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], list[int]]] = {
-    18: (BasicBlock, [2, 2, 2, 2]),
-    34: (BasicBlock, [3, 4, 6, 3]),
-    50: (Bottleneck, [3, 4, 6, 3]),
-    101: (Bottleneck, [3, 4, 23, 3]),
+_BLOCKS: dict[int, tuple[type[FilteredBasicBlock] | type[FilteredBottleneck], list[int]]] = {
+    18: (FilteredBasicBlock, [2, 2, 2, 2]),
+    34: (FilteredBasicBlock, [3, 4, 6, 3]),
+    50: (FilteredBottleneck, [3, 4, 6, 3]),
+    101: (FilteredBottleneck, [3, 4, 23, 3]),
 }
 
 
@@ -210,5 +181,5 @@ def anti_aliased_cifar_resnet(
     """ResNet-20 (3 blocks a stage) for images of 32 x 32 pixels: widths width, 2 width, 4 width."""
     widths = [width, 2 * width, 4 * width]
     return AntiAliasedResNet(
-        BasicBlock, [blocks_per_stage] * 3, widths, choice, classes, "cifar", dilated=(False, False, False)
+        FilteredBasicBlock, [blocks_per_stage] * 3, widths, choice, classes, "cifar", dilated=(False, False, False)
     )

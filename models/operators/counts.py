@@ -64,6 +64,18 @@ def convolution_counts(weight: Sequence[int], output: Sequence[int], bias: bool)
     return OperationCounts(multiply_adds=elements * prod(weight[1:]), elementwise=elements * int(bias))
 
 
+def adaptive_filter_counts(logits: Sequence[int], output: Sequence[int], kernel_size: int) -> OperationCounts:
+    """AdaptiveFilter: logits [N,G*k*k,Ho,Wo], Y [N,C,Ho,Wo]; what predicts the logits is a convolution of its own."""
+    weights = prod(logits)
+    # The softmax, for each logit: the maximum's comparison, difference, exponential, sum, division.
+    return OperationCounts(multiply_adds=prod(output) * kernel_size**2, elementwise=4 * weights, transcendental=weights)
+
+
+def bilinear_counts(output: Sequence[int]) -> OperationCounts:
+    """Bilinear interpolation to [N,C,Ho,Wo]: four taps an element."""
+    return OperationCounts(multiply_adds=4 * prod(output))
+
+
 def routing_gate_counts(x: Sequence[int], hidden: int, paths: int, shrink: int) -> OperationCounts:
     """RoutingGate: X [N,C,H,W], W1 [hidden,C], W2 [paths,hidden]; shrink 1 or 4."""
     batch, channels = x[:2]

@@ -9,6 +9,7 @@ import onnx.parser
 import onnx_ir as ir
 import pytest
 
+from deploy.passes.drop_zero_bias import drop_zero_bias
 from deploy.passes.fold_batch_norm import fold_batch_norm
 from deploy.passes.fuse_relu import fuse_relu
 from deploy.passes.fuse_residual import fuse_residual
@@ -103,3 +104,11 @@ def test_relu_is_fused_once() -> None:
 def test_relu_is_left_where_the_sum_is_read_twice() -> None:
     g = graph(adder("s") + "Y = Relu(s)\nZ = Neg(s)", "Y Z")
     assert fuse_relu(g) == 0
+
+
+@pytest.mark.parametrize(("bias", "left"), [("zero", 2), ("one", 3)])
+def test_a_bias_of_zeros_is_dropped_and_another_is_not(bias: str, left: int) -> None:
+    g = graph(f"Y = Conv (X, W, {bias})")
+    assert drop_zero_bias(g) == (left == 2)
+    (node,) = [n for n in g if n.op_type == "Conv"]
+    assert len(node.inputs) == left

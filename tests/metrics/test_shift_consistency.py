@@ -137,3 +137,17 @@ def test_crops_that_may_not_overlap_are_refused() -> None:
         overlap_agreement(by_pixel, lambda: [ramp()], (4, 4), 8)
     with pytest.raises(UsageError, match="no images"):
         overlap_agreement(by_pixel, list, (9, 9), 8)
+
+
+def test_without_a_size_crops_are_as_large_as_the_offsets_leave() -> None:
+    sizes = set()
+
+    def predict(x: Batch) -> np.ndarray:
+        sizes.add(x.shape[2:])
+        return one_hot(x[:, 0, 0, 0] % 2)
+
+    free, fixed = (shift_consistency(predict, batches(ramp()), crop, 8) for crop in (None, (9, 9)))
+    assert free == fixed
+    assert sizes == {(9, 9)}
+    with pytest.raises(UsageError, match="hold no crops"):
+        shift_consistency(predict, batches(ramp()), None, 17)

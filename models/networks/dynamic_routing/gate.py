@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +12,7 @@ from models.networks.dynamic_routing.layers import ConvNorm
 from models.operators.routing_gate import SMALL_GATE_SHRINK, close_gates, routing_gate, shrink_for_gate
 from models.routing.route import CLOSED_BELOW
 
+GateWeights = tuple[Tensor, Tensor, Tensor, Tensor]
 # For which samples of a batch something holds: [N,1,1,1] bool, or one answer for all of them.
 Samples = Tensor | bool
 INITIAL_BIAS = 1.5  # tanh(1.5) = 0.905: training starts with every path open
@@ -39,6 +43,7 @@ class SoftGate(nn.Sequential):
             ConvNorm(channels, channels // 2, 1), nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels // 2, paths, 1)
         )
         self.shrink = shrink
+        self._frozen: GateWeights | None = None
 
     def forward(self, x: Tensor, threshold: Tensor) -> Tensor:  # type: ignore[override]
         """x [N,C,H,W], threshold [1] or [N]; returns [N,paths], 0 where not above the threshold."""
@@ -47,10 +52,23 @@ class SoftGate(nn.Sequential):
             seen = shrink_for_gate(x) if self.shrink == SMALL_GATE_SHRINK else x
             logits: Tensor = last(pool(first(seen))).flatten(1)
             return close_gates(logits.tanh().relu(), threshold)
-        w1, b1 = self.folded()
-        w2, b2 = self.last()
-        gates: Tensor = routing_gate(x, w1, b1, w2, b2, threshold, self.shrink)[0]
+        weights = self._frozen or self.weights()
+        gates: Tensor = routing_gate(x, *weights, threshold, self.shrink)[0]
         return gates
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """While it lasts, `forward` takes the operator's weights as they are now, and does not fold them anew."""
+        with torch.no_grad():
+            self._frozen = self.weights()
+        try:
+            yield
+        finally:
+            self._frozen = None
+
+    def weights(self) -> GateWeights:
+        """W1, b1, W2 and b2 of the operator."""
+        return (*self.folded(), *self.last())
 
     def last(self) -> tuple[Tensor, Tensor]:
         """W2 [paths,Hd] and b2 [paths]."""
@@ -78,7 +96,7 @@ class Decide(nn.Module):
 
     def forward(self, gates: Tensor, live: Samples) -> tuple[Tensor, Tensor]:
         """gates [N,P]; returns open [N,1,1,1] bool and the gates [N,P,1,1], 0 for closed samples."""
-        columns = gates[:, :, None, None]
+        columns = gates.unsqueeze(2).unsqueeze(3)
         opened = columns.sum(1, keepdim=True) >= CLOSED_BELOW
         if isinstance(live, Tensor):
             opened = opened & live

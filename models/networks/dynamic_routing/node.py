@@ -127,8 +127,7 @@ class RoutedNode(nn.Module):
         return NodeResult(sent, opened, gates)
 
     def _gate(self, gates: Tensor, kind: str) -> Tensor:
-        index = self.kinds.index(kind)
-        return gates[:, index : index + 1]
+        return gates.narrow(1, self.kinds.index(kind), 1)
 
     def _paths(self, h: Tensor, allowed: Sequence[str]) -> dict[str, Tensor]:
         modules = {"keep": "res_keep", "up": "res_up", "down": "res_down"}
