@@ -80,7 +80,9 @@ class SoftGate(nn.Sequential):
         """W1 [Hd,C] and b1 [Hd]: the first convolution with its batch norm."""
         first = self[0]
         assert isinstance(first, ConvNorm)
-        norm, mean, variance = first.norm, first.norm.running_mean, first.norm.running_var
+        norm = first.norm
+        assert isinstance(norm, nn.BatchNorm2d)
+        mean, variance = norm.running_mean, norm.running_var
         assert mean is not None and variance is not None
         scale = norm.weight * torch.rsqrt(variance + norm.eps)
         return first.weight.flatten(1) * scale[:, None], norm.bias - mean * scale

@@ -23,7 +23,7 @@ class ConvNorm(nn.Conv2d):
         relu: bool = True,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=False)
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.norm: nn.BatchNorm2d | _FoldedConvolution = nn.BatchNorm2d(out_channels)
         self.activation = nn.ReLU() if relu else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class _FoldedConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.get_buffer("folded_weight"), self.get_buffer("folded_bias")
-        return functional.conv2d(x, weight, bias, self.stride, self.padding)  # type: ignore[arg-type]
+        return functional.conv2d(x, weight, bias, self.stride, self.padding)
 
 
 def separable(channels: int, stride: int = 1, relu: bool = True) -> list[nn.Module]:

@@ -1,0 +1,99 @@
+"""Every routed preset, exported in its three forms and checked: native kernels and portable bodies.
+
+    python -m benchmarks.routed_parity [--only TEXT] [--images 2] [--keep]
+
+Random weights, batch-norm statistics run in, gates centred so that each is open for some images only.
+Prints for each the share of the parity limit that its logits use, whether every gate of every image
+agrees with PyTorch in float64, how many gates were open, and what the export took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shlex
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.measure import keep_results
+from deploy.export.entry import Routing, export_entry
+from deploy.export.routed import RoutingForm
+from deploy.parity.check import check_entry
+from deploy.runtimes.choices import OperatorForm
+from deploy.runtimes.open import RuntimeOptions
+from models.architectures import architecture_named
+from models.checkpoint import CheckpointConfig, save_checkpoint
+from models.data.images import ImageSet
+from tests.networks.routed import images, routed_network
+
+PRESETS = ("dynamic-a", "dynamic-b", "dynamic-c", "dynamic-raw-16", "dynamic-raw-33")
+FORMS: tuple[RoutingForm, ...] = ("masked", "if", "static")
+SIZE = (128, 256)
+
+
+def make_checkpoint(preset: str, folder: Path) -> Path:
+    known = architecture_named(preset)
+    arguments = known.defaults
+    network = routed_network(
+        arguments["depth"], arguments["width"], arguments["gate"], PRESETS.index(preset), classes=arguments["classes"]
+    )
+    preprocessing = replace(known.preprocessing, resize=SIZE, crop=None)
+    save_checkpoint(folder, network.float().eval(), CheckpointConfig(preset, preprocessing))
+    return folder
+
+
+def pictures(count: int) -> ImageSet:
+    """Smooth random patterns of different strength, so that routes differ."""
+    values = images(count, SIZE, seed=3).permute(0, 2, 3, 1).numpy()
+    bytes_ = np.clip(values * 58 + 115, 0, 255).astype(np.uint8)
+    return ImageSet([str(i) for i in range(count)], lambda i: bytes_[i])
+
+
+def measure(preset: str, shown: ImageSet) -> list[dict[str, Any]]:
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = make_checkpoint(preset, Path(folder) / "checkpoint")
+        for routing in FORMS:
+            start = time.perf_counter()
+            entry = export_entry(checkpoint, Path(folder) / "repository", routing, routing=Routing(routing))
+            seconds = time.perf_counter() - start
+            for form in OperatorForm:
+                report = check_entry(entry, shown, RuntimeOptions(operators=form, threads=1))
+                rows.append(
+                    {
+                        "network": preset,
+                        "form": routing,
+                        "operators": report.facts["operators"],
+                        "limit_used": report.output.used,
+                        "limit": report.output.limit,
+                        "passed": report.passed,
+                        "routes": None if report.routes is None else dataclasses.asdict(report.routes),
+                        "export_seconds": seconds,
+                    }
+                )
+                print(rows[-1], flush=True)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", metavar="TEXT", help="presets whose name holds TEXT")
+    parser.add_argument("--images", type=int, default=2)
+    parser.add_argument("--keep", action="store_true", help="write benchmarks/results/routed_parity.json")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    shown = pictures(options.images)
+    rows = [row for preset in PRESETS if options.only in preset for row in measure(preset, shown)]
+    if options.keep:
+        keep_results("routed_parity", f"python -m benchmarks.routed_parity {shlex.join(sys.argv[1:])}", rows)
+
+
+if __name__ == "__main__":
+    main()
