@@ -3,8 +3,8 @@
     python -m benchmarks.quantised_adder_conv
 
 Every adder layer of ResNet-20 (CIFAR) and ResNet-18 (224 x 224), batch 1, one thread, all interleaved
-in one process. `cdist` is the operator in PyTorch without its large temporary: unfold, then L1
-distances, float32. Of `convolution_int8` (QLinearConv, uint8 by int8) and ours the result is
+in one process, in processor time. `cdist` is the operator in PyTorch without its large temporary: unfold,
+then L1 distances, float32. Of `convolution_int8` (QLinearConv, uint8 by int8) and ours the result is
 requantised. The peak is that of the kernel's inner instructions on registers alone (peak.cpp), which take
 turns with the kernel only, so that its share is that of a kernel with warm caches: a 3 x 3 kernel of
 stride 1 uses 3 of vdbpsadbw's 4 taps, the others vpsadbw.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -92,13 +93,13 @@ def _calls(layer: Layer) -> dict[str, Callable[[], object]]:
 def _measure(layer: Layer, peak: ctypes.CDLL | None) -> dict[str, Any]:
     calls = _calls(layer)
     with torch.inference_mode():
-        found = interleaved_medians(calls, SECONDS)
+        found = interleaved_medians(calls, SECONDS, time.thread_time)
     row = {"network": layer.network, "layer": layer.name, "count": layer.count, "milliseconds": found}
     row["gigataps_per_second"] = layer.taps / found["native"] / 1e6
     if peak:
         kind = 0 if layer.kernel == 3 and layer.stride == 1 else 1
         pair = {"native": calls["native"], "peak": lambda: peak.run_peak(kind, PEAK_ROUNDS)}
-        found = interleaved_medians(pair, SECONDS)
+        found = interleaved_medians(pair, SECONDS, time.thread_time)
         row["warm_gigataps_per_second"] = layer.taps / found["native"] / 1e6
         row["peak_gigataps_per_second"] = PEAK_ROUNDS * peak.pairs() * USEFUL_TAPS[kind] / found["peak"] / 1e6
     return row

@@ -89,8 +89,11 @@ bool is_right() {
     const std::unique_ptr<Integer[]> bytes(new Integer[static_cast<size_t>(outputs)]);
     void* y = epilogue.quantised ? static_cast<void*>(bytes.get()) : floats.get();
     constexpr bool is_signed = std::numeric_limits<Integer>::is_signed;
+    // Also those steps that this CPU is better without.
+    const auto step = static_cast<cpu::QuantisedStep>(pick(0, 2));
     cpu::quantised_adder_conv2d(s, {x.get(), is_signed, zero_points[0]},
-                                cpu::pack_quantised_weights(s, w.get(), is_signed), epilogue, y, cpu::run_serially);
+                                cpu::pack_quantised_weights(s, w.get(), is_signed, step), epilogue, y,
+                                cpu::run_serially);
     int64_t i = 0;
     for (int64_t n = 0; n < s.batch; ++n)
         for (int64_t m = 0; m < s.out_channels; ++m)
