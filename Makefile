@@ -65,6 +65,7 @@ format: install
 
 bench: install
 	@$(BIN)/python -m benchmarks.adder_conv
+	@$(BIN)/python -m benchmarks.quantised_adder_conv
 
 clean:
 	rm -rf .venv build $(DEMO)

@@ -15,7 +15,7 @@ import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
 
-from deploy.operators import DOMAIN
+from deploy.operators import DOMAIN, operators
 from deploy.profile.timing import machine_facts
 from deploy.runtimes.native import instruction_set, native_library
 from models import files
@@ -24,17 +24,22 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def node_session(
-    operator: str, inputs: Mapping[str, np.ndarray], feed: str, attributes: Mapping[str, Any], threads: int = 1
+    operator: str,
+    inputs: Mapping[str, np.ndarray],
+    feed: str,
+    attributes: Mapping[str, Any],
+    output: int = onnx.TensorProto.FLOAT,
+    threads: int = 1,
 ) -> Callable[[], object]:
-    """A call of one operator in ONNX Runtime; all inputs but `feed` are constants."""
-    custom = operator in ("AdderConv2d", "AdderConv2dAdd", "AdaptiveFilter", "RoutingGate")
+    """A call of one operator in ONNX Runtime; all inputs but `feed` are constants, `output` is Y's type."""
+    custom = operator in operators()
     node = helper.make_node(operator, list(inputs), ["Y"], domain=DOMAIN if custom else "", **attributes)
     x = inputs[feed]
     graph = helper.make_graph(
         [node],
         "one_node",
-        [helper.make_tensor_value_info(feed, onnx.TensorProto.FLOAT, x.shape)],
-        [helper.make_tensor_value_info("Y", onnx.TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info(feed, helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)],
+        [helper.make_tensor_value_info("Y", output, None)],
         [numpy_helper.from_array(v, k) for k, v in inputs.items() if k != feed],
     )
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid(DOMAIN, 1)]
@@ -47,17 +52,24 @@ def node_session(
     return lambda: session.run(None, {feed: x})
 
 
-def interleaved_medians(calls: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, float]:
-    """Median milliseconds of each call; they take turns, each at least 3 times and for `seconds`."""
+def interleaved_medians(
+    calls: Mapping[str, Callable[[], object]], seconds: float, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
+    """Median milliseconds of each call; they take turns, each at least 3 times and for `seconds`.
+
+    On a busy machine a call longer than the scheduler's slice is interrupted in every run and a short one
+    in few, which flatters the short one. `time.thread_time` as the clock leaves that out, for calls that
+    work in the calling thread alone.
+    """
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
     while any(sum(s) < seconds or len(s) < 3 for s in samples.values()):
         for name, call in calls.items():
             if sum(samples[name]) < seconds or len(samples[name]) < 3:
-                start = time.perf_counter()
+                start = clock()
                 call()
-                samples[name].append(time.perf_counter() - start)
+                samples[name].append(clock() - start)
     return {name: median(s) * 1e3 for name, s in samples.items()}
 
 

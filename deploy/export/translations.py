@@ -10,6 +10,7 @@ import torch
 # These imports register torch.ops.adroit.*.
 import models.operators.adaptive_filter
 import models.operators.adder_conv2d
+import models.operators.quantised_adder_conv2d
 import models.operators.routing_gate  # noqa: F401
 from deploy.operators import DOMAIN
 from deploy.schemas import schema_of
@@ -36,6 +37,44 @@ def _adder_conv2d(x: Any, weight: Any, stride: int, padding: int) -> Any:
     return _node("AdderConv2d")(x, weight, one, zero, strides=[stride] * 2, pads=[padding] * 4, activation=0)
 
 
+def _quantised_attributes(
+    stride: int,
+    padding: int,
+    relu: bool,
+    x_zero_point: int,
+    output_type: int,
+    output_scale: float,
+    output_zero_point: int,
+) -> dict[str, Any]:
+    return {
+        "strides": [stride] * 2,
+        "pads": [padding] * 4,
+        "activation": int(relu),
+        "x_zero_point": x_zero_point,
+        "output_type": output_type,
+        "output_scale": output_scale,
+        "output_zero_point": output_zero_point,
+    }
+
+
+def _q_adder_conv2d(x: Any, weight: Any, scale: Any, shift: Any, *attributes: Any) -> Any:
+    return _node("QAdderConv2d")(x, weight, scale, shift, **_quantised_attributes(*attributes))
+
+
+def _q_adder_conv2d_add(x: Any, weight: Any, scale: Any, shift: Any, residual: Any, *attributes: Any) -> Any:
+    *shared, residual_scale, residual_zero_point = attributes
+    return _node("QAdderConv2dAdd")(
+        x,
+        weight,
+        scale,
+        shift,
+        residual,
+        **_quantised_attributes(*shared),
+        residual_scale=residual_scale,
+        residual_zero_point=residual_zero_point,
+    )
+
+
 def _adaptive_filter(x: Any, logits: Any, kernel_size: int, stride: int, groups: int, joint_softmax: bool) -> Any:
     return _node("AdaptiveFilter")(
         x, logits, kernel_size=kernel_size, stride=stride, groups=groups, joint_softmax=int(joint_softmax)
@@ -50,6 +89,8 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """The exporter's table: torch operator to a function that makes the node."""
     return {
         torch.ops.adroit.adder_conv2d.default: _adder_conv2d,
+        torch.ops.adroit.q_adder_conv2d.default: _q_adder_conv2d,
+        torch.ops.adroit.q_adder_conv2d_add.default: _q_adder_conv2d_add,
         torch.ops.adroit.adaptive_filter.default: _adaptive_filter,
         torch.ops.adroit.routing_gate.default: _routing_gate,
     }

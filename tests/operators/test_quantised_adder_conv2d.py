@@ -6,11 +6,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, NotImplemented, RuntimeException
 
+from deploy.export.translations import translations
+from deploy.passes.stamp_operators import stamp_operators
+from deploy.profile.counts import count_model
+from deploy.schemas import register_schemas
 from models.errors import UsageError
+from models.operators.counts import OperationCounts
 from models.operators.quantised_adder_conv2d import CHUNK_ELEMENTS, q_adder_conv2d, q_adder_conv2d_add
 from tests.operators.harness import FORMS, bodies_used_by, node_model, run_node
 
@@ -346,3 +352,38 @@ def test_export_keeps_batch_and_size_symbolic() -> None:
     program = torch.export.export(Layer(), (x, w, s), dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic}, {}, {}))
     y = program.module()(torch.zeros(3, 3, 11, 12, dtype=torch.uint8), w, s)
     assert y.shape == (3, 4, 6, 6) and y.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("case", [CASES[4], CASES[5], CASES[9]], ids=lambda c: c.name)
+def test_an_exported_layer_is_exact_and_counted(case: Case) -> None:
+    """torch to ONNX, shapes and types inferred, operations counted, both forms run."""
+
+    class Layer(torch.nn.Module):
+        def forward(self, x: torch.Tensor, w: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+            given = [v for k, v in attributes(case).items() if k not in ("strides", "pads", "activation")]
+            operator = q_adder_conv2d_add if case.residual else q_adder_conv2d
+            return operator(x, w, *rest, case.strides[0], case.pads[0], case.relu, *given)
+
+    inputs = make_inputs(case)
+    tensors = tuple(torch.from_numpy(v) for v in inputs.values())
+    names = [*inputs]
+    program = torch.onnx.export(
+        Layer().eval(), tensors, dynamo=True, input_names=names, custom_translation_table=translations(), verbose=False
+    )
+    stamp_operators(program.model)
+    model = onnx.load_from_string(program.model_proto.SerializeToString())
+    wanted = expected(inputs, case)
+    for form in FORMS:
+        (y,) = run_node(model, inputs, form)
+        np.testing.assert_array_equal(y, wanted)
+
+    (layer,) = count_model(model, {k: v.shape for k, v in inputs.items()})
+    assert layer.shape == wanted.shape
+    taps, each = wanted.size * inputs["W"][0].size, 2 + 3 * case.residual + case.relu + 4 * (case.output != "float32")
+    assert layer.counts == OperationCounts(absolute_differences=taps, elementwise=wanted.size * each)
+
+    register_schemas()
+    del model.functions[:]
+    inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+    declared = inferred.graph.output[0].type.tensor_type
+    assert declared.elem_type == onnx.helper.np_dtype_to_tensor_dtype(wanted.dtype)

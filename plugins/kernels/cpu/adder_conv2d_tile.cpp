@@ -6,24 +6,25 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "kernels/cpu/vector.h"
 
 namespace adroit::cpu::ADROIT_INSTRUCTION_SET {
 namespace {
 
-// Register block: filters x vectors accumulators, plus the pixel vectors, one weight, one term.
+// Register block: filters x vectors accumulators, plus the pixel vectors, one weight, one term. Many
+// pixels for few filters: the weights of a small map are read once, not once for every few pixels.
+// Taps per pass: panel and weights of a pass stay in the first-level cache, and a sum that is closed
+// every so many taps loses fewer bits than one running sum.
 #if defined(__AVX512F__)
-constexpr int kFilters = 8, kVectors = 3;
-#elif defined(__AVX2__)
-constexpr int kFilters = 4, kVectors = 2;
+constexpr int kFilters = 4, kVectors = 6;
+constexpr int64_t kTaps = 64;
 #else
 constexpr int kFilters = 4, kVectors = 2;
+constexpr int64_t kTaps = 128;
 #endif
 constexpr int64_t kPixels = int64_t{kVectors} * Vector::kLanes;
-// Taps per pass. Panel and weights of a pass stay in the first-level cache, and a sum that is
-// closed every so many taps loses fewer bits than one running sum.
-constexpr int64_t kTaps = 128;
 
 // One row of the panel: the input values that tap (channel, kh, kw) meets at the tile's pixels.
 void gather_tap(const AdderConv2dShape& s, const float* plane, int64_t kh, int64_t kw, const AdderConv2dTile& tile,
@@ -78,11 +79,10 @@ void accumulate_block(const float* panel, const float* weights, int64_t taps, fl
 
 using AccumulateBlock = void (*)(const float*, const float*, int64_t, float*);
 
-AccumulateBlock accumulate_for(int64_t pixels) {
-    const int64_t vectors = (pixels + Vector::kLanes - 1) / Vector::kLanes;
-    if (vectors == 1) return accumulate_block<1>;
-    if (vectors == 2 || kVectors == 2) return accumulate_block<2>;
-    return accumulate_block<kVectors>;
+template <int... Less>
+AccumulateBlock accumulate_for(int64_t pixels, std::integer_sequence<int, Less...>) {
+    constexpr AccumulateBlock of_vectors[] = {accumulate_block<Less + 1>...};
+    return of_vectors[(pixels - 1) / Vector::kLanes];
 }
 
 void finish_filter(const float* sums, float scale, float shift, const float* residual, bool relu, int64_t pixels,
@@ -101,7 +101,7 @@ void run_tile(const AdderConv2dShape& s, const float* x, const float* packed_wei
     alignas(64) float panel[kTaps * kPixels];
     alignas(64) float sums[kFiltersPerTile * kPixels];
     const int64_t taps = s.taps(), window = s.kernel_height * s.kernel_width, plane = s.height * s.width;
-    const AccumulateBlock accumulate = accumulate_for(tile.pixels);
+    const AccumulateBlock accumulate = accumulate_for(tile.pixels, std::make_integer_sequence<int, kVectors>());
     std::fill_n(sums, kFiltersPerTile * kPixels, 0.0f);
     // Lanes past the tile's pixels are read by the vector loop: give them a defined value once.
     std::fill_n(panel, kTaps * kPixels, 0.0f);

@@ -13,8 +13,11 @@ QuantisedAdderVariant variant() { return ADROIT_VARIANT(quantised_adder_conv2d_v
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Windows take 4 taps of a row at once, of which a narrower kernel wastes some.
-bool fits_windows(const AdderConv2dShape& s) {
-    return variant().has_windows && s.stride_width == 1 && (s.kernel_width == 3 || s.kernel_width == 4);
+bool takes_windows(const AdderConv2dShape& s, QuantisedStep step) {
+    const QuantisedAdderVariant kernel = variant();
+    const bool fits = s.stride_width == 1 && (s.kernel_width == 3 || s.kernel_width == 4);
+    if (!kernel.has_windows || !fits || step == QuantisedStep::channels) return false;
+    return kernel.windows_are_fast || step == QuantisedStep::windows;
 }
 
 // The panel should stay in the second-level cache, whatever the number of channels.
@@ -108,9 +111,10 @@ uint8_t packed_weight(const AdderConv2dShape& s, const uint8_t* filter, bool win
 
 }  // namespace
 
-PackedQuantisedWeights pack_quantised_weights(const AdderConv2dShape& shape, const void* weights, bool is_signed) {
+PackedQuantisedWeights pack_quantised_weights(const AdderConv2dShape& shape, const void* weights, bool is_signed,
+                                              QuantisedStep step) {
     const int64_t block = variant().filter_block;
-    const bool windows = fits_windows(shape);
+    const bool windows = takes_windows(shape, step);
     const int64_t group = windows ? 4 : 8;
     const int64_t steps = windows ? shape.in_channels * shape.kernel_height
                                   : divide_up(shape.in_channels, 8) * shape.kernel_height * shape.kernel_width;
@@ -122,10 +126,10 @@ PackedQuantisedWeights pack_quantised_weights(const AdderConv2dShape& shape, con
         const uint8_t* values = static_cast<const uint8_t*>(weights) + m * shape.taps();
         std::transform(values, values + shape.taps(), filter.begin(),
                        [&](uint8_t w) -> uint8_t { return is_signed ? w ^ 0x80 : w; });
-        for (int64_t step = 0; step < steps; ++step)
+        for (int64_t i = 0; i < steps; ++i)
             for (int64_t lane = 0; lane < group; ++lane)
-                packed.values[((m / block * steps + step) * block + m % block) * group + lane] =
-                    packed_weight(shape, filter.data(), windows, step, lane);
+                packed.values[((m / block * steps + i) * block + m % block) * group + lane] =
+                    packed_weight(shape, filter.data(), windows, i, lane);
     }
     return packed;
 }

@@ -42,8 +42,14 @@ struct PackedQuantisedWeights {
     bool windows;  // rows of taps met by sliding windows; else groups of channels
 };
 
+// What one step of the sum takes: a row of taps for neighbouring outputs, or a tap of eight channels.
+// `fastest` is what suits this CPU and the kernel; tests ask for the others.
+enum class QuantisedStep { fastest, windows, channels };
+
 // Only the kernel's size, the channels and the strides of `shape` count. weights: [M,C,kH,kW].
-PackedQuantisedWeights pack_quantised_weights(const AdderConv2dShape& shape, const void* weights, bool is_signed);
+// `windows` is taken where the instruction set has it and the kernel is 3 or 4 wide with stride 1.
+PackedQuantisedWeights pack_quantised_weights(const AdderConv2dShape& shape, const void* weights, bool is_signed,
+                                              QuantisedStep step = QuantisedStep::fastest);
 
 // y: [N,M,Ho,Wo], of X's type or float32.
 void quantised_adder_conv2d(const AdderConv2dShape& shape, const QuantisedTensor& x,

@@ -142,7 +142,7 @@ void run_tile(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, co
 }  // namespace
 
 QuantisedAdderVariant quantised_adder_conv2d_variant() {
-    return {kFilters, Bytes::kHasWindows, pack_tile<Bytes>, run_tile<Bytes>};
+    return {kFilters, Bytes::kHasWindows, Bytes::windows_are_fast(), pack_tile<Bytes>, run_tile<Bytes>};
 }
 
 }  // namespace adroit::cpu::ADROIT_INSTRUCTION_SET

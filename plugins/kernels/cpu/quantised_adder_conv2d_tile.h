@@ -53,7 +53,7 @@ struct QuantisedAdderPanel {
 
 struct QuantisedAdderVariant {
     int64_t filter_block;  // filters that one packed block of weights holds
-    bool has_windows;
+    bool has_windows, windows_are_fast;
     void (*pack_tile)(const QuantisedAdderCall&, const QuantisedAdderTile&, const QuantisedAdderPanel&);
     void (*run_tile)(const QuantisedAdderCall&, const QuantisedAdderTile&, const QuantisedAdderPanel&);
 };
