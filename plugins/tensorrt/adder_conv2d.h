@@ -30,9 +30,9 @@ public:
     size_t workspace(const nvinfer1::Dims*) const { return 0; }
 
     cudaError_t enqueue(const Call& call) const {
-        const cuda::AdderConv2dEpilogue epilogue{
-            static_cast<const float*>(call.input[2]), static_cast<const float*>(call.input[3]),
-            HasResidual ? call.input[4] : nullptr, relu_};
+        const cuda::AdderConv2dEpilogue epilogue{static_cast<const float*>(call.input[2]),
+                                                 static_cast<const float*>(call.input[3]),
+                                                 HasResidual ? call.input[4] : nullptr, relu_};
         return cuda::adder_conv2d(call.stream, check(call.inputs), kernel_type(call.inputs[0].type), call.input[0],
                                   call.input[1], epilogue, call.output[0]);
     }

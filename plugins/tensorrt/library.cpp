@@ -36,7 +36,7 @@ extern "C" {
 ADROIT_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& count) {
     using namespace adroit::tensorrt;
     static nvinfer1::IPluginCreatorInterface* const creators[] = {
-        creator<AdderConv2d<false>>(),  creator<AdderConv2d<true>>(), creator<QAdderConv2d<false>>(),
+        creator<AdderConv2d<false>>(), creator<AdderConv2d<true>>(), creator<QAdderConv2d<false>>(),
         creator<QAdderConv2d<true>>(), creator<RoutingGate>(),       creator<AdaptiveFilter>()};
     count = static_cast<int32_t>(sizeof creators / sizeof *creators);
     return creators;

@@ -41,9 +41,12 @@ public:
     // ---- IPluginV3 ----
     nvinfer1::IPluginCapability* getCapabilityInterface(nvinfer1::PluginCapabilityType type) noexcept override {
         switch (type) {
-            case nvinfer1::PluginCapabilityType::kCORE: return static_cast<IPluginV3OneCore*>(this);
-            case nvinfer1::PluginCapabilityType::kBUILD: return static_cast<IPluginV3OneBuild*>(this);
-            case nvinfer1::PluginCapabilityType::kRUNTIME: return static_cast<IPluginV3OneRuntime*>(this);
+            case nvinfer1::PluginCapabilityType::kCORE:
+                return static_cast<IPluginV3OneCore*>(this);
+            case nvinfer1::PluginCapabilityType::kBUILD:
+                return static_cast<IPluginV3OneBuild*>(this);
+            case nvinfer1::PluginCapabilityType::kRUNTIME:
+                return static_cast<IPluginV3OneRuntime*>(this);
         }
         return nullptr;
     }

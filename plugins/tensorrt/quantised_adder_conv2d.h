@@ -21,8 +21,7 @@ public:
     static constexpr const adroit::description::Operator& description =
         HasResidual ? adroit::description::kQAdderConv2dAdd : adroit::description::kQAdderConv2d;
 
-    explicit QAdderConv2d(const Attributes& attributes)
-        : window_(attributes), epilogue_{} {
+    explicit QAdderConv2d(const Attributes& attributes) : window_(attributes), epilogue_{} {
         const int64_t output_type = attributes.integer("output_type");
         if (output_type != kFloat32 && output_type != kInt8)
             throw InvalidInput("field output_type is " + std::to_string(output_type) +

@@ -29,7 +29,7 @@ public:
         if (x.d[2] + pads_[0] + pads_[2] < w.d[2] || x.d[3] + pads_[1] + pads_[3] < w.d[3])
             throw InvalidInput("X (" + shape_text(x) + ") with its padding is smaller than the kernel (" +
                                shape_text(w) + ")");
-        const AdderConv2dShape shape{x.d[0], x.d[1],      x.d[2],      x.d[3],   w.d[0],   w.d[2],  w.d[3],
+        const AdderConv2dShape shape{x.d[0],      x.d[1],      x.d[2],   x.d[3],   w.d[0],   w.d[2],  w.d[3],
                                      strides_[0], strides_[1], pads_[0], pads_[1], pads_[2], pads_[3]};
         require_shape("scale", in[2].dims, {shape.out_channels});
         require_shape("shift", in[3].dims, {shape.out_channels});

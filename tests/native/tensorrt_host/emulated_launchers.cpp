@@ -58,8 +58,8 @@ int32_t distance(const AdderConv2dShape& s, const int8_t* x, const int8_t* w, in
 cudaError_t adder_conv2d(cudaStream_t, const AdderConv2dShape& s, DataType type, const void* x, const void* weights,
                          const AdderConv2dEpilogue& epilogue, void* y) {
     const auto floats = widened(x, s.batch * s.in_channels * s.height * s.width, type);
-    const auto w = cpu::pack_adder_weights(widened(weights, s.out_channels * s.taps(), type).data(), s.out_channels,
-                                           s.taps());
+    const auto w =
+        cpu::pack_adder_weights(widened(weights, s.out_channels * s.taps(), type).data(), s.out_channels, s.taps());
     std::vector<float> out(static_cast<size_t>(elements_of_y(s))), residual;
     if (epilogue.residual) residual = widened(epilogue.residual, elements_of_y(s), type);
     cpu::adder_conv2d(s, floats.data(), w,
@@ -76,9 +76,9 @@ cudaError_t quantised_adder_conv2d(cudaStream_t, const AdderConv2dShape& s, cons
     for (int64_t i = 0; i < elements_of_y(s); ++i) {
         const int64_t column = i % s.out_width(), row = i / s.out_width() % s.out_height();
         const int64_t m = i / s.out_pixels() % s.out_channels, n = i / s.out_pixels() / s.out_channels;
-        const int32_t sum = distance(s, pixels + n * s.in_channels * s.height * s.width, w + m * s.taps(),
-                                     e.x_zero_point, row * s.stride_height - s.pad_top,
-                                     column * s.stride_width - s.pad_left);
+        const int32_t sum =
+            distance(s, pixels + n * s.in_channels * s.height * s.width, w + m * s.taps(), e.x_zero_point,
+                     row * s.stride_height - s.pad_top, column * s.stride_width - s.pad_left);
         float value = e.shift[m] - e.scale[m] * static_cast<float>(sum);
         if (e.residual)
             value += e.residual_scale *
