@@ -17,6 +17,7 @@ FAULTS = {
     "looks ahead": "depends on tensors after",
     "other type": "getOutputDataTypes does not give",
     "other rank": "has 1 dimensions",
+    "takes any rank": "a dimension too few is taken",
     "size known too early": "Y has size",
     "other shape": "Y has size",
     "workspace shrinks": "smaller shapes need more workspace",

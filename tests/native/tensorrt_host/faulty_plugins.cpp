@@ -55,8 +55,9 @@ public:
         types[0] = fault("other type") ? DataType::kHALF : DataType::kFLOAT;
         return 0;
     }
-    int32_t getOutputShapes(const DimsExprs* in, int32_t, const DimsExprs*, int32_t, DimsExprs* out, int32_t,
+    int32_t getOutputShapes(const DimsExprs* in, int32_t inputs, const DimsExprs*, int32_t, DimsExprs* out, int32_t,
                             IExprBuilder& builder) noexcept override {
+        if (!fault("takes any rank") && (inputs != 1 || in[0].nbDims != 2)) return 1;
         out[0].nbDims = fault("other rank") ? 1 : 2;
         out[0].d[0] = in[0].d[0];
         const IDimensionExpr* columns = in[0].d[1];

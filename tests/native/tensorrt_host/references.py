@@ -29,9 +29,7 @@ def per_channel(vector: Array) -> Array:
     return vector[None, :, None, None]
 
 
-def adaptive_filter(
-    x: Array, logits: Array, kernel_size: int, stride: int, groups: int, joint_softmax: int
-) -> Array:
+def adaptive_filter(x: Array, logits: Array, kernel_size: int, stride: int, groups: int, joint_softmax: int) -> Array:
     """x [N,C,H,W], logits [N,G*k*k,Ho,Wo] -> [N,C,Ho,Wo]."""
     taps, margin = kernel_size * kernel_size, kernel_size // 2
     batch, channels, height, width = logits.shape[0], x.shape[1], *logits.shape[2:]
