@@ -20,24 +20,28 @@ DOMAIN = "adroit"
 
 @dataclass(frozen=True)
 class Value:
-    """An input or output: its name, the symbols of its dimensions, and its type where it is not the operator's."""
+    """An input or output: its name, the symbols of its dimensions, and its type where it is not the operator's.
+
+    `type_from` names the attribute that holds an output's type, as ONNX's number (TensorProto.DataType).
+    """
 
     name: str
     shape: tuple[str, ...]
     type: str | None = None
+    type_from: str | None = None
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """An attribute: "int" or "ints" (then of `length` values), each within [minimum, maximum].
+    """An attribute: "int", "float" (float32) or "ints" (then of `length` values), each within [minimum, maximum].
 
     Where `values` is not empty, only those are allowed.
     """
 
     name: str
-    type: Literal["int", "ints"]
-    minimum: int
-    maximum: int
+    type: Literal["int", "ints", "float"]
+    minimum: float
+    maximum: float
     length: int = 1
     values: tuple[int, ...] = ()
 
@@ -76,7 +80,7 @@ def operators() -> Mapping[str, Operator]:
 
 def _operator(name: str, entry: Mapping[str, Any]) -> Operator:
     def values(key: str) -> tuple[Value, ...]:
-        return tuple(Value(v["name"], tuple(v["shape"]), v.get("type")) for v in entry[key])
+        return tuple(Value(**{**v, "shape": tuple(v["shape"])}) for v in entry[key])
 
     attributes = {
         key: Attribute(key, **{**value, "values": tuple(value.get("values", ()))})

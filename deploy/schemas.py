@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import onnx
 from onnx.defs import OpSchema, register_schema
 
-from deploy.operators import DOMAIN, Operator, operators
+from deploy.operators import DOMAIN, Operator, Value, operators
 from models.operators.shapes import convolved_size
 
 if TYPE_CHECKING:
     # onnx gives the class no public name.
     InferenceContext = Any
 
-_KINDS = {"int": OpSchema.AttrType.INT, "ints": OpSchema.AttrType.INTS}
-_ONNX_TYPES = {"float32": "float", "float16": "float16", "uint8": "uint8", "bool": "bool"}
+_KINDS = {"int": OpSchema.AttrType.INT, "ints": OpSchema.AttrType.INTS, "float": OpSchema.AttrType.FLOAT}
+_ONNX_TYPES = {"float32": "float", "float16": "float16", "uint8": "uint8", "int8": "int8", "bool": "bool"}
 
 
 @functools.cache
@@ -34,9 +34,9 @@ def schema_of(name: str) -> OpSchema:
         DOMAIN,
         described.version,
         doc=described.summary,
-        inputs=[_parameter(v.name, v.type) for v in described.inputs],
-        outputs=[_parameter(v.name, v.type) for v in described.outputs],
-        type_constraints=[("T", [f"tensor({_ONNX_TYPES[t]})" for t in described.types], "")],
+        inputs=[_parameter(v) for v in described.inputs],
+        outputs=[_parameter(v) for v in described.outputs],
+        type_constraints=_type_constraints(described),
         attributes=attributes,
     )
     if name in SHAPES:
@@ -44,8 +44,18 @@ def schema_of(name: str) -> OpSchema:
     return schema
 
 
-def _parameter(name: str, kind: str | None) -> OpSchema.FormalParameter:
-    return OpSchema.FormalParameter(name, f"tensor({_ONNX_TYPES[kind]})" if kind else "T")
+def _parameter(value: Value) -> OpSchema.FormalParameter:
+    if value.type:
+        return OpSchema.FormalParameter(value.name, f"tensor({_ONNX_TYPES[value.type]})")
+    return OpSchema.FormalParameter(value.name, "TOut" if value.type_from else "T")
+
+
+def _type_constraints(described: Operator) -> list[tuple[str, list[str], str]]:
+    kinds = [f"tensor({_ONNX_TYPES[t]})" for t in described.types]
+    constraints = [("T", kinds, "")]
+    if any(v.type_from for v in described.outputs):
+        constraints.append(("TOut", ["tensor(float)", *kinds], ""))
+    return constraints
 
 
 @functools.cache
@@ -85,6 +95,8 @@ def _routing_gate(inputs: list[Dimensions], attributes: Mapping[str, list[int]])
 SHAPES: Mapping[str, Callable[[list[Dimensions], Mapping[str, list[int]]], list[Dimensions]]] = {
     "AdderConv2d": _adder_conv2d,
     "AdderConv2dAdd": _adder_conv2d,
+    "QAdderConv2d": _adder_conv2d,
+    "QAdderConv2dAdd": _adder_conv2d,
     "AdaptiveFilter": _adaptive_filter,
     "RoutingGate": _routing_gate,
 }
@@ -101,6 +113,12 @@ def _infer(described: Operator, context: InferenceContext) -> None:
     shapes = SHAPES[described.name]([list(t.tensor_type.shape.dim) for t in types], attributes)
     for index, (output, dimensions) in enumerate(zip(described.outputs, shapes, strict=True)):
         made = onnx.TypeProto()
-        made.tensor_type.elem_type = onnx.TensorProto.BOOL if output.type == "bool" else types[0].tensor_type.elem_type
+        made.tensor_type.elem_type = _element_type(output, types[0].tensor_type.elem_type, attributes)
         made.tensor_type.shape.dim.extend(dimensions)
         context.set_output_type(index, made)
+
+
+def _element_type(output: Value, operator_type: int, attributes: Mapping[str, list[int]]) -> int:
+    if output.type_from:
+        return attributes[output.type_from][0]
+    return int(onnx.TensorProto.BOOL) if output.type == "bool" else operator_type

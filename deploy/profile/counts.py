@@ -14,7 +14,12 @@ from deploy.operators import DOMAIN
 from deploy.schemas import register_schemas
 from models.architectures import architecture_named
 from models.errors import UnsupportedModel
-from models.operators.counts import OperationCounts, adder_conv2d_counts, convolution_counts
+from models.operators.counts import (
+    OperationCounts,
+    adder_conv2d_counts,
+    convolution_counts,
+    quantised_adder_conv2d_counts,
+)
 
 Shape = tuple[int, ...]
 
@@ -115,6 +120,16 @@ def _adder_conv2d(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) ->
     )
 
 
+def _quantised_adder_conv2d(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) -> OperationCounts:
+    return quantised_adder_conv2d_counts(
+        inputs[1],
+        outputs[0],
+        node.op_type == "QAdderConv2dAdd",
+        _attribute(node, "activation") == [1],
+        _attribute(node, "output_type") != [onnx.TensorProto.FLOAT],
+    )
+
+
 def _convolution(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) -> OperationCounts:
     return convolution_counts(inputs[1], outputs[0], bias=len(inputs) > 2)
 
@@ -143,6 +158,8 @@ def _nothing(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) -> Oper
 _FORMULAS: Mapping[tuple[str, str], Formula] = {
     (DOMAIN, "AdderConv2d"): _adder_conv2d,
     (DOMAIN, "AdderConv2dAdd"): _adder_conv2d,
+    (DOMAIN, "QAdderConv2d"): _quantised_adder_conv2d,
+    (DOMAIN, "QAdderConv2dAdd"): _quantised_adder_conv2d,
     ("", "Conv"): _convolution,
     ("", "Gemm"): _gemm,
     **{("", name): _pool for name in ("MaxPool", "AveragePool")},

@@ -49,6 +49,15 @@ def adder_conv2d_counts(
     )
 
 
+def quantised_adder_conv2d_counts(
+    weight: Sequence[int], output: Sequence[int], residual: bool = False, relu: bool = False, quantised: bool = True
+) -> OperationCounts:
+    """QAdderConv2d and QAdderConv2dAdd: as adder_conv2d_counts, and per element the residual's zero point and
+    scale, and the output's division, rounding, zero point and saturation."""
+    counts = adder_conv2d_counts(weight, output, residual, relu)
+    return counts + OperationCounts(elementwise=prod(output) * (2 * int(residual) + 4 * int(quantised)))
+
+
 def convolution_counts(weight: Sequence[int], output: Sequence[int], bias: bool) -> OperationCounts:
     """Convolution, W [M,C/groups,kH,kW] and Y [N,M,Ho,Wo], or matrix product, W [M,K] and Y [N,M]."""
     elements = prod(output)

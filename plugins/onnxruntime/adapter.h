@@ -4,12 +4,14 @@
 
 #include <onnxruntime_cxx_api.h>
 
+#include <atomic>
 #include <cstdint>
 #include <exception>
 #include <memory>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/cpu/parallel.h"
@@ -43,21 +45,35 @@ inline std::string shape_text(const std::vector<int64_t>& shape) {
     return text.str();
 }
 
-struct FloatInput {
-    const float* data;
+inline std::string number_text(float value) {
+    std::ostringstream text;
+    text << value;
+    return text.str();
+}
+
+template <typename Element>
+struct TensorInput {
+    const Element* data;
     std::vector<int64_t> shape;
 };
+using FloatInput = TensorInput<float>;
 
-inline FloatInput float_input(const Ort::KernelContext& context, size_t index, const char* name, size_t rank) {
+template <typename Element>
+TensorInput<Element> tensor_input(const Ort::KernelContext& context, size_t index, const char* name, size_t rank) {
     const Ort::ConstValue value = context.GetInput(index);
-    FloatInput input{value.GetTensorData<float>(), value.GetTensorTypeAndShapeInfo().GetShape()};
+    TensorInput<Element> input{value.GetTensorData<Element>(), value.GetTensorTypeAndShapeInfo().GetShape()};
     if (input.shape.size() != rank)
         throw InvalidInput(std::string(name) + " has shape " + shape_text(input.shape) + ", expected " +
                            std::to_string(rank) + " dimensions");
     return input;
 }
 
-inline void require_shape(const FloatInput& input, const char* name, const std::vector<int64_t>& expected) {
+inline FloatInput float_input(const Ort::KernelContext& context, size_t index, const char* name, size_t rank) {
+    return tensor_input<float>(context, index, name, rank);
+}
+
+template <typename Element>
+void require_shape(const TensorInput<Element>& input, const char* name, const std::vector<int64_t>& expected) {
     if (input.shape != expected)
         throw InvalidInput(std::string(name) + " has shape " + shape_text(input.shape) + ", expected " +
                            shape_text(expected));
@@ -68,6 +84,14 @@ inline int64_t int_attribute(const Ort::ConstKernelInfo& info, const char* name,
     if (value < low || value > high)
         throw InvalidInput(std::string("attribute ") + name + " is " + std::to_string(value) + ", expected " +
                            std::to_string(low) + " to " + std::to_string(high));
+    return value;
+}
+
+inline float float_attribute(const Ort::ConstKernelInfo& info, const char* name, float low, float high) {
+    const float value = info.GetAttribute<float>(name);
+    if (!(value >= low && value <= high))  // also where it is NaN
+        throw InvalidInput(std::string("attribute ") + name + " is " + number_text(value) + ", expected " +
+                           number_text(low) + " to " + number_text(high));
     return value;
 }
 
@@ -93,8 +117,30 @@ inline cpu::ParallelFor session_threads(const Ort::KernelContext& context) {
     };
 }
 
-// The boilerplate of a CPU operator with float32 inputs. `Operator` has: a constructor from
-// ConstKernelInfo, compute(context), output_type(index), and the constants name, inputs, outputs.
+// Tells the type and shape of an output while a model loads. A size below 0 is not known.
+// (Ort::ShapeInferContext::SetOutputShape marks names by -2, which newer runtimes refuse.)
+inline void set_output(OrtShapeInferContext* context, size_t index, const std::vector<int64_t>& shape,
+                       ONNXTensorElementDataType type) {
+    // An unknown size needs a name of its own: sizes of one name count as equal.
+    static std::atomic<int64_t> unknown{0};
+    std::vector<std::string> names;
+    std::vector<const char*> pointers;
+    for (int64_t size : shape) names.push_back(size < 0 ? "adroit_size_" + std::to_string(unknown++) : "");
+    for (const std::string& name : names) pointers.push_back(name.c_str());
+    const OrtApi& api = Ort::GetApi();
+    OrtTensorTypeAndShapeInfo* info = nullptr;
+    Ort::ThrowOnError(api.CreateTensorTypeAndShapeInfo(&info));
+    const std::unique_ptr<OrtTensorTypeAndShapeInfo, decltype(api.ReleaseTensorTypeAndShapeInfo)> owner(
+        info, api.ReleaseTensorTypeAndShapeInfo);
+    Ort::ThrowOnError(api.SetTensorElementType(info, type));
+    Ort::ThrowOnError(api.SetDimensions(info, shape.data(), shape.size()));
+    Ort::ThrowOnError(api.SetSymbolicDimensions(info, pointers.data(), pointers.size()));
+    Ort::ThrowOnError(api.ShapeInferContext_SetOutputTypeShape(context, index, info));
+}
+
+// The boilerplate of a CPU operator. `Operator` has: a constructor from ConstKernelInfo,
+// compute(context), input_type(index), output_type(index), the constants name, inputs, outputs, and
+// infer_output(context, raw context) where its inputs' types do not tell that of its output.
 template <typename Operator>
 struct CpuInstance {
     Operator op;
@@ -103,8 +149,22 @@ struct CpuInstance {
     }
 };
 
+template <typename Operator, typename = void>
+constexpr bool kInfersOutput = false;
+template <typename Operator>
+constexpr bool kInfersOutput<Operator, std::void_t<decltype(&Operator::infer_output)>> = true;
+
 template <typename Operator>
 struct CpuOperator : Ort::CustomOpBase<CpuOperator<Operator>, CpuInstance<Operator>, true> {
+    CpuOperator() {
+        if constexpr (kInfersOutput<Operator>)
+            this->InferOutputShapeFn = [](const OrtCustomOp*, OrtShapeInferContext* context) noexcept -> OrtStatusPtr {
+                return guarded(Operator::name, [&] {
+                    Ort::ShapeInferContext wrapped(&Ort::GetApi(), context);
+                    Operator::infer_output(wrapped, context);
+                });
+            };
+    }
     OrtStatusPtr CreateKernelV2(const OrtApi&, const OrtKernelInfo* info, void** instance) const noexcept {
         return guarded(Operator::name,
                        [&] { *instance = new CpuInstance<Operator>{Operator(Ort::ConstKernelInfo(info))}; });
@@ -112,7 +172,7 @@ struct CpuOperator : Ort::CustomOpBase<CpuOperator<Operator>, CpuInstance<Operat
     const char* GetName() const { return Operator::name; }
     const char* GetExecutionProviderType() const { return "CPUExecutionProvider"; }
     size_t GetInputTypeCount() const { return Operator::inputs; }
-    ONNXTensorElementDataType GetInputType(size_t) const { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
+    ONNXTensorElementDataType GetInputType(size_t index) const { return Operator::input_type(index); }
     size_t GetOutputTypeCount() const { return Operator::outputs; }
     ONNXTensorElementDataType GetOutputType(size_t index) const { return Operator::output_type(index); }
 };

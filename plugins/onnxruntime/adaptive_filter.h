@@ -12,6 +12,7 @@ class AdaptiveFilter {
 public:
     static constexpr const char* name = "AdaptiveFilter";
     static constexpr size_t inputs = 2, outputs = 1;
+    static ONNXTensorElementDataType input_type(size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
     static ONNXTensorElementDataType output_type(size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
 
     explicit AdaptiveFilter(const Ort::ConstKernelInfo& info)

@@ -6,11 +6,25 @@
 
 namespace adroit::onnxruntime {
 
+// x, w: the shapes of X and W, which `shape` was made from.
+inline void require_adder_shape(const adroit::AdderConv2dShape& shape, const std::vector<int64_t>& x,
+                                const std::vector<int64_t>& w) {
+    for (const auto* sizes : {&x, &w})
+        for (int64_t size : *sizes)
+            if (size < 1) throw InvalidInput("empty input: X is " + shape_text(x) + ", W is " + shape_text(w));
+    if (x[1] != w[1])
+        throw InvalidInput("X has " + std::to_string(x[1]) + " channels, W expects " + std::to_string(w[1]));
+    if (shape.height + shape.pad_top + shape.pad_bottom < w[2] || shape.width + shape.pad_left + shape.pad_right < w[3])
+        throw InvalidInput("X (" + shape_text(x) + ") with its padding is smaller than the kernel (" + shape_text(w) +
+                           ")");
+}
+
 template <bool HasResidual>
 class AdderConv2d {
 public:
     static constexpr const char* name = HasResidual ? "AdderConv2dAdd" : "AdderConv2d";
     static constexpr size_t inputs = HasResidual ? 5 : 4, outputs = 1;
+    static ONNXTensorElementDataType input_type(size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
     static ONNXTensorElementDataType output_type(size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
 
     explicit AdderConv2d(const Ort::ConstKernelInfo& info)
@@ -48,19 +62,10 @@ public:
 
 private:
     adroit::AdderConv2dShape checked_shape(const FloatInput& x, const FloatInput& w) const {
-        for (const FloatInput* input : {&x, &w})
-            for (int64_t size : input->shape)
-                if (size < 1)
-                    throw InvalidInput("empty input: X is " + shape_text(x.shape) + ", W is " + shape_text(w.shape));
-        if (x.shape[1] != w.shape[1])
-            throw InvalidInput("X has " + std::to_string(x.shape[1]) + " channels, W expects " +
-                               std::to_string(w.shape[1]));
         const adroit::AdderConv2dShape shape{x.shape[0], x.shape[1], x.shape[2],  x.shape[3],  w.shape[0],
-                                          w.shape[2], w.shape[3], strides_[0], strides_[1], pads_[0],
-                                          pads_[1],   pads_[2],   pads_[3]};
-        if (x.shape[2] + pads_[0] + pads_[2] < w.shape[2] || x.shape[3] + pads_[1] + pads_[3] < w.shape[3])
-            throw InvalidInput("X (" + shape_text(x.shape) + ") with its padding is smaller than the kernel (" +
-                               shape_text(w.shape) + ")");
+                                             w.shape[2], w.shape[3], strides_[0], strides_[1], pads_[0],
+                                             pads_[1],   pads_[2],   pads_[3]};
+        require_adder_shape(shape, x.shape, w.shape);
         return shape;
     }
 

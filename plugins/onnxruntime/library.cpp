@@ -5,6 +5,7 @@
 #include "onnxruntime/adapter.h"
 #include "onnxruntime/adaptive_filter.h"
 #include "onnxruntime/adder_conv2d.h"
+#include "onnxruntime/quantised_adder_conv2d.h"
 #include "onnxruntime/routing_gate.h"
 
 namespace {
@@ -12,7 +13,17 @@ namespace {
 using adroit::onnxruntime::AdaptiveFilter;
 using adroit::onnxruntime::AdderConv2d;
 using adroit::onnxruntime::CpuOperator;
+using adroit::onnxruntime::QAdderConv2d;
 using adroit::onnxruntime::RoutingGate;
+
+// ONNX Runtime picks the registration whose types a node has.
+template <bool HasResidual, typename Integer>
+void add_quantised(Ort::CustomOpDomain& domain) {
+    static const CpuOperator<QAdderConv2d<HasResidual, Integer, Integer>> quantised_output;
+    static const CpuOperator<QAdderConv2d<HasResidual, Integer, float>> float_output;
+    domain.Add(&quantised_output);
+    domain.Add(&float_output);
+}
 
 // Operators and domain outlive every session: ONNX Runtime keeps pointers to them.
 Ort::CustomOpDomain& domain() {
@@ -26,6 +37,10 @@ Ort::CustomOpDomain& domain() {
         created.Add(&adder_conv2d);
         created.Add(&adder_conv2d_add);
         created.Add(&routing_gate);
+        add_quantised<false, uint8_t>(created);
+        add_quantised<false, int8_t>(created);
+        add_quantised<true, uint8_t>(created);
+        add_quantised<true, int8_t>(created);
         return created;
     }();
     return domain;

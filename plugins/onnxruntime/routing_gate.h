@@ -10,6 +10,7 @@ class RoutingGate {
 public:
     static constexpr const char* name = "RoutingGate";
     static constexpr size_t inputs = 6, outputs = 2;
+    static ONNXTensorElementDataType input_type(size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
     static ONNXTensorElementDataType output_type(size_t index) {
         return index == 0 ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT : ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL;
     }

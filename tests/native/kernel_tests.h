@@ -38,6 +38,7 @@ inline bool is_close(const char* what, int64_t index, double value, double expec
 
 bool adaptive_filter_is_right();
 bool adder_conv2d_is_right();
+bool quantised_adder_conv2d_is_right();
 bool routing_gate_is_right();
 
 }  // namespace adroit::tests

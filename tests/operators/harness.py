@@ -11,11 +11,23 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-from deploy.operators import DOMAIN, operators, portable_body
+from deploy.operators import DOMAIN, Value, operators, portable_body
 from deploy.runtimes.native import native_library
 from models.errors import EnvironmentFault
 
 FORMS = ["portable", "native"]
+
+
+def bodies_used_by(operator: str) -> list[str]:
+    """The other operators of ours that the portable body is written with, and those that theirs are."""
+    used = [n.op_type for n in portable_body(operator).node if n.domain == DOMAIN]
+    return used + [deeper for name in used for deeper in bodies_used_by(name)]
+
+
+def _output_type(value: Value, attributes: Mapping[str, Any]) -> int:
+    if value.type_from:
+        return int(attributes[value.type_from])
+    return onnx.TensorProto.BOOL if value.type == "bool" else onnx.TensorProto.FLOAT
 
 
 def node_model(
@@ -38,9 +50,7 @@ def node_model(
             if k not in constants
         ],
         [
-            helper.make_tensor_value_info(
-                v.name, onnx.TensorProto.BOOL if v.type == "bool" else 1, [None] * len(v.shape)
-            )
+            helper.make_tensor_value_info(v.name, _output_type(v, attributes), [None] * len(v.shape))
             for v in described.outputs
         ],
         [numpy_helper.from_array(inputs[k], k) for k in constants],

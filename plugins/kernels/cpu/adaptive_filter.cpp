@@ -3,24 +3,11 @@
 #include <algorithm>
 
 #include "kernels/cpu/adaptive_filter_tile.h"
-#include "kernels/cpu/instruction_set.h"
 
 namespace adroit::cpu {
 namespace {
 
-AdaptiveFilterVariant variant() {
-#if defined(__x86_64__)
-    switch (instruction_set()) {
-        case InstructionSet::avx512:
-            return avx512::adaptive_filter_variant();
-        case InstructionSet::avx2:
-            return avx2::adaptive_filter_variant();
-        case InstructionSet::generic:
-            break;
-    }
-#endif
-    return generic::adaptive_filter_variant();
-}
+AdaptiveFilterVariant variant() { return ADROIT_VARIANT(adaptive_filter_variant); }
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cpu/adaptive_filter.h"
+#include "kernels/cpu/variant.h"
 
 namespace adroit::cpu {
 
@@ -45,14 +46,6 @@ inline int64_t reflect(int64_t index, int64_t size) {
     return index < size ? index : 2 * (size - 1) - index;
 }
 
-namespace generic {
-AdaptiveFilterVariant adaptive_filter_variant();
-}
-namespace avx2 {
-AdaptiveFilterVariant adaptive_filter_variant();
-}
-namespace avx512 {
-AdaptiveFilterVariant adaptive_filter_variant();
-}
+ADROIT_DECLARE_VARIANTS(AdaptiveFilterVariant, adaptive_filter_variant)
 
 }  // namespace adroit::cpu

@@ -3,24 +3,11 @@
 #include <algorithm>
 
 #include "kernels/cpu/adder_conv2d_tile.h"
-#include "kernels/cpu/instruction_set.h"
 
 namespace adroit::cpu {
 namespace {
 
-AdderConv2dVariant variant() {
-#if defined(__x86_64__)
-    switch (instruction_set()) {
-        case InstructionSet::avx512:
-            return avx512::adder_conv2d_variant();
-        case InstructionSet::avx2:
-            return avx2::adder_conv2d_variant();
-        case InstructionSet::generic:
-            break;
-    }
-#endif
-    return generic::adder_conv2d_variant();
-}
+AdderConv2dVariant variant() { return ADROIT_VARIANT(adder_conv2d_variant); }
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 

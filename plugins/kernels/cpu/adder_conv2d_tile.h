@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cpu/adder_conv2d.h"
+#include "kernels/cpu/variant.h"
 
 namespace adroit::cpu {
 
@@ -22,14 +23,6 @@ struct AdderConv2dVariant {
 // Filters a tile handles at most: its accumulators then stay in the first-level cache.
 constexpr int64_t kFiltersPerTile = 128;
 
-namespace generic {
-AdderConv2dVariant adder_conv2d_variant();
-}
-namespace avx2 {
-AdderConv2dVariant adder_conv2d_variant();
-}
-namespace avx512 {
-AdderConv2dVariant adder_conv2d_variant();
-}
+ADROIT_DECLARE_VARIANTS(AdderConv2dVariant, adder_conv2d_variant)
 
 }  // namespace adroit::cpu

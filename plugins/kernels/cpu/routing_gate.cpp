@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/routing_gate_tile.h"
 
 namespace adroit::cpu {
@@ -13,19 +12,7 @@ namespace {
 // the split depends on the shape alone: the order of additions is the same for any thread count.
 constexpr int64_t kMaxParts = 64;
 
-RoutingGateVariant variant() {
-#if defined(__x86_64__)
-    switch (instruction_set()) {
-        case InstructionSet::avx512:
-            return avx512::routing_gate_variant();
-        case InstructionSet::avx2:
-            return avx2::routing_gate_variant();
-        case InstructionSet::generic:
-            break;
-    }
-#endif
-    return generic::routing_gate_variant();
-}
+RoutingGateVariant variant() { return ADROIT_VARIANT(routing_gate_variant); }
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cpu/routing_gate.h"
+#include "kernels/cpu/variant.h"
 
 namespace adroit::cpu {
 
@@ -22,14 +23,6 @@ struct RoutingGateVariant {
 // Hidden channels that a tile handles at most: its sums then stay in the first-level cache.
 constexpr int64_t kHiddenPerTile = 128;
 
-namespace generic {
-RoutingGateVariant routing_gate_variant();
-}
-namespace avx2 {
-RoutingGateVariant routing_gate_variant();
-}
-namespace avx512 {
-RoutingGateVariant routing_gate_variant();
-}
+ADROIT_DECLARE_VARIANTS(RoutingGateVariant, routing_gate_variant)
 
 }  // namespace adroit::cpu

@@ -1,0 +1,116 @@
+// One vector of bytes per instruction set, for sums of absolute differences (see vector.h for the
+// scheme). Weights are broadcast in groups of 4 or 8 bytes; results are 16-bit counts inside the
+// vector.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/cpu/vector.h"
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+namespace adroit::cpu::ADROIT_INSTRUCTION_SET {
+
+template <typename Group>
+Group load_group(const uint8_t* p) {
+    Group group;
+    std::memcpy(&group, p, sizeof(group));
+    return group;
+}
+
+#if defined(__AVX512F__)
+
+struct Bytes {
+    static constexpr int64_t kBytes = 64;
+    static constexpr bool kHasWindows = true;
+    __m512i value;
+    static Bytes zero() { return {_mm512_setzero_si512()}; }
+    static Bytes load(const void* p) { return {_mm512_loadu_si512(p)}; }
+    static Bytes broadcast4(const uint8_t* p) { return {_mm512_set1_epi32(load_group<int32_t>(p))}; }
+    static Bytes broadcast8(const uint8_t* p) { return {_mm512_set1_epi64(load_group<int64_t>(p))}; }
+    void store(void* p) const { _mm512_storeu_si512(p, value); }
+    // Saturating, since that add has a port of its own beside the differences' on some CPUs. It never saturates here.
+    friend Bytes add16(Bytes a, Bytes b) { return {_mm512_adds_epu16(a.value, b.value)}; }
+    // Per 8 bytes, their sum of absolute differences as one 64-bit number.
+    friend Bytes difference8(Bytes a, Bytes b) { return {_mm512_sad_epu8(a.value, b.value)}; }
+    // Per 16 bytes x: word i = the sum of absolute differences of x[i .. i + 3] and the weight group.
+    friend Bytes difference_windows(Bytes x, Bytes w) { return {_mm512_dbsad_epu8(w.value, x.value, 0x94)}; }
+    // Per 16 bytes, bytes 3 to 10 as words: what the fourth byte of every window is.
+    friend Bytes fourth_of_windows(Bytes x) {
+        const __m128i places = _mm_setr_epi8(3, -1, 4, -1, 5, -1, 6, -1, 7, -1, 8, -1, 9, -1, 10, -1);
+        return {_mm512_shuffle_epi8(x.value, _mm512_maskz_broadcast_i32x4(0xffff, places))};
+    }
+};
+
+#elif defined(__AVX2__)
+
+struct Bytes {
+    static constexpr int64_t kBytes = 32;
+    static constexpr bool kHasWindows = true;
+    __m256i value;
+    static Bytes zero() { return {_mm256_setzero_si256()}; }
+    static Bytes load(const void* p) { return {_mm256_loadu_si256(static_cast<const __m256i*>(p))}; }
+    static Bytes broadcast4(const uint8_t* p) { return {_mm256_set1_epi32(load_group<int32_t>(p))}; }
+    static Bytes broadcast8(const uint8_t* p) { return {_mm256_set1_epi64x(load_group<int64_t>(p))}; }
+    void store(void* p) const { _mm256_storeu_si256(static_cast<__m256i*>(p), value); }
+    friend Bytes add16(Bytes a, Bytes b) { return {_mm256_adds_epu16(a.value, b.value)}; }
+    friend Bytes difference8(Bytes a, Bytes b) { return {_mm256_sad_epu8(a.value, b.value)}; }
+    friend Bytes difference_windows(Bytes x, Bytes w) { return {_mm256_mpsadbw_epu8(x.value, w.value, 0)}; }
+    friend Bytes fourth_of_windows(Bytes x) {
+        const __m128i places = _mm_setr_epi8(3, -1, 4, -1, 5, -1, 6, -1, 7, -1, 8, -1, 9, -1, 10, -1);
+        return {_mm256_shuffle_epi8(x.value, _mm256_broadcastsi128_si256(places))};
+    }
+};
+
+#else
+
+// The compiler's own vector extension; it has no instruction for windows.
+struct Bytes {
+    static constexpr int64_t kBytes = 16;
+    static constexpr bool kHasWindows = false;
+    typedef uint8_t Lanes __attribute__((vector_size(16)));
+    typedef uint16_t Words __attribute__((vector_size(16)));
+    typedef uint64_t Longs __attribute__((vector_size(16)));
+    Lanes value;
+    static Bytes zero() { return {Lanes{}}; }
+    static Bytes load(const void* p) {
+        Bytes b;
+        std::memcpy(&b.value, p, sizeof(b.value));
+        return b;
+    }
+    static Bytes broadcast8(const uint8_t* p) {
+        const uint64_t group = load_group<uint64_t>(p);
+        return {(Lanes)Longs{group, group}};
+    }
+    void store(void* p) const { std::memcpy(p, &value, sizeof(value)); }
+    friend Bytes add16(Bytes a, Bytes b) { return {(Lanes)((Words)a.value + (Words)b.value)}; }
+    friend Bytes difference8(Bytes a, Bytes b) {
+        const Lanes above = a.value > b.value ? a.value : b.value, below = a.value > b.value ? b.value : a.value;
+        const Words difference = (Words)(above - below);
+        // Pairs, then fours, then all eight bytes, each sum in the low bits of its part.
+        const Words pairs = (difference & 0xff) + (difference >> 8);
+        const Longs fours = (Longs)pairs + ((Longs)pairs >> 16);
+        return {(Lanes)((fours + (fours >> 32)) & 0xffff)};
+    }
+};
+
+#endif
+
+// sums[i] += word i.
+inline void add_words(Bytes counts, uint32_t* sums) {
+    uint16_t words[Bytes::kBytes / 2];
+    counts.store(words);
+    for (int64_t i = 0; i < Bytes::kBytes / 2; ++i) sums[i] += words[i];
+}
+
+// sums[i] += 64-bit number i, which is below 2^32.
+inline void add_longs(Bytes counts, uint32_t* sums) {
+    uint64_t longs[Bytes::kBytes / 8];
+    counts.store(longs);
+    for (int64_t i = 0; i < Bytes::kBytes / 8; ++i) sums[i] += static_cast<uint32_t>(longs[i]);
+}
+
+}  // namespace adroit::cpu::ADROIT_INSTRUCTION_SET

@@ -1,0 +1,137 @@
+// Compiled once per instruction set (see vector.h). A register block of filters x vectors of outputs
+// runs over the panel of a tile; one step is a load per vector, a broadcast per filter, and for each
+// pair a sum of absolute differences and an addition of 16-bit counts, which are moved to 32 bits
+// before they can overflow.
+#include "kernels/cpu/quantised_adder_conv2d_tile.h"
+
+#include <algorithm>
+
+#include "kernels/cpu/byte_vector.h"
+#include "kernels/cpu/quantised_adder_epilogue.h"
+#include "kernels/cpu/quantised_adder_panel.h"
+
+namespace adroit::cpu::ADROIT_INSTRUCTION_SET {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kFilters = 8, kVectors = 3;
+#else
+constexpr int kFilters = 4, kVectors = 2;
+#endif
+
+// The two kinds of step. kSteps: how many the 16-bit counts hold.
+// Windows is a template so that it is not compiled where `Bytes` has none.
+template <typename ByteVector>
+struct Windows {
+    static constexpr int64_t kGroup = 4, kPixels = ByteVector::kBytes / 2, kSteps = 65535 / (4 * 255);
+    static ByteVector broadcast(const uint8_t* w) { return ByteVector::broadcast4(w); }
+    static ByteVector difference(ByteVector x, ByteVector w) { return difference_windows(x, w); }
+    static void add(ByteVector counts, uint32_t* sums) { add_words(counts, sums); }
+};
+
+struct Channels {
+    static constexpr int64_t kGroup = 8, kPixels = Bytes::kBytes / 8, kSteps = 65535 / (8 * 255);
+    static Bytes broadcast(const uint8_t* w) { return Bytes::broadcast8(w); }
+    static Bytes difference(Bytes x, Bytes w) { return difference8(x, w); }
+    static void add(Bytes counts, uint32_t* sums) { add_longs(counts, sums); }
+};
+
+// sums[filter * kTileRun + pixel] += the sums of absolute differences of a register block.
+template <typename Step, int Vectors>
+void accumulate(const QuantisedAdderPlan& plan, const uint8_t* panel, const uint8_t* weights, uint32_t* sums) {
+    const int64_t steps = plan.steps();
+    const int64_t* offsets = plan.offsets.data();
+    for (int64_t first = 0; first < steps; first += Step::kSteps) {
+        Bytes counts[kFilters][Vectors];
+        for (auto& row : counts)
+            for (auto& value : row) value = Bytes::zero();
+        const int64_t end = std::min(steps, first + Step::kSteps);
+        for (int64_t step = first; step < end; ++step, weights += kFilters * Step::kGroup) {
+            const uint8_t* cells = panel + offsets[step];
+            Bytes x[Vectors];
+            for (int v = 0; v < Vectors; ++v) x[v] = Bytes::load(cells + v * Bytes::kBytes);
+            for (int m = 0; m < kFilters; ++m) {
+                const Bytes w = Step::broadcast(weights + m * Step::kGroup);
+                for (int v = 0; v < Vectors; ++v) counts[m][v] = add16(counts[m][v], Step::difference(x[v], w));
+            }
+        }
+        for (int m = 0; m < kFilters; ++m)
+            for (int v = 0; v < Vectors; ++v) Step::add(counts[m][v], sums + m * kTileRun + v * Step::kPixels);
+    }
+}
+
+template <typename Step>
+void accumulate_tile(const QuantisedAdderPlan& plan, int64_t pixels, const uint8_t* panel, const uint8_t* weights,
+                     uint32_t* sums) {
+    // Equal shares, so that the last block is not a sliver.
+    for (int64_t left = (pixels + Step::kPixels - 1) / Step::kPixels; left > 0;) {
+        const int64_t blocks = (left + kVectors - 1) / kVectors, vectors = (left + blocks - 1) / blocks;
+        if (vectors == 1)
+            accumulate<Step, 1>(plan, panel, weights, sums);
+        else if (vectors == 2 || kVectors == 2)
+            accumulate<Step, 2>(plan, panel, weights, sums);
+        else
+            accumulate<Step, kVectors>(plan, panel, weights, sums);
+        left -= vectors;
+        panel += vectors * Bytes::kBytes;
+        sums += vectors * Step::kPixels;
+    }
+}
+
+// What the fourth tap of windows, whose weight is 0, adds to every sum: the sum of X there, over
+// channels first and then over the kernel's rows.
+template <typename ByteVector>
+void sum_fourth_taps(const QuantisedAdderPlan& plan, int64_t kernel_height, int64_t pixels, const uint8_t* panel,
+                     uint32_t* by_cell, uint32_t* out) {
+    const int64_t channel_bytes = plan.phases_down * plan.plane_bytes();
+    std::fill_n(by_cell, channel_bytes / 2 + ByteVector::kBytes, 0);
+    for (int64_t at = 0; at < channel_bytes; at += ByteVector::kBytes)
+        for (int64_t first = 0; first < plan.blocks; first += 65535 / 255) {
+            ByteVector counts = ByteVector::zero();
+            const int64_t end = std::min(plan.blocks, first + 65535 / 255);
+            for (int64_t c = first; c < end; ++c)
+                counts = add16(counts, fourth_of_windows(ByteVector::load(panel + c * channel_bytes + at)));
+            add_words(counts, by_cell + at / 2);
+        }
+    std::fill_n(out, kTileRun, 0);
+    for (int64_t kh = 0; kh < kernel_height; ++kh)
+        for (int64_t i = 0; i < pixels; ++i) out[i] += by_cell[plan.offsets[kh] / 2 + i];
+}
+
+template <typename ByteVector>
+void run_tile(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, uint8_t* panel,
+              [[maybe_unused]] uint32_t* fourth_by_cell) {
+    alignas(64) uint32_t sums[kFilters * kTileRun];
+    alignas(64) uint32_t fourth_taps[kTileRun];
+    const AdderConv2dShape& s = call.shape;
+    const QuantisedAdderPlan& plan = call.plan;
+    const TileRows rows{tile.rows, tile.columns, plan.pitch(), tile.first_row * s.out_width() + tile.first_column,
+                        s.out_width()};
+    pack_panel(call, tile, panel);
+    std::fill_n(fourth_taps, kTileRun, 0);
+    if constexpr (ByteVector::kHasWindows)
+        if (plan.windows && s.kernel_width == 3)
+            sum_fourth_taps<ByteVector>(plan, s.kernel_height, rows.pixels(), panel, fourth_by_cell, fourth_taps);
+    const int64_t block_bytes = plan.steps() * kFilters * (plan.windows ? 4 : Channels::kGroup);
+    for (int64_t m = 0; m < tile.filters; m += kFilters) {
+        const uint8_t* weights = call.weights + (tile.first_filter + m) / kFilters * block_bytes;
+        // Unsigned numbers wrap: the sums start below 0 by what the fourth taps add.
+        for (int f = 0; f < kFilters; ++f)
+            for (int64_t i = 0; i < kTileRun; ++i) sums[f * kTileRun + i] = 0u - fourth_taps[i];
+        if constexpr (ByteVector::kHasWindows)
+            if (plan.windows) accumulate_tile<Windows<ByteVector>>(plan, rows.pixels(), panel, weights, sums);
+        if (!plan.windows) accumulate_tile<Channels>(plan, rows.pixels(), panel, weights, sums);
+        for (int64_t filter = m; filter < std::min(m + kFilters, tile.filters); ++filter) {
+            const int64_t index = tile.first_filter + filter;
+            const int64_t plane = (tile.image * s.out_channels + index) * s.out_pixels();
+            const auto finish = call.x.is_signed ? finish_filter<int8_t> : finish_filter<uint8_t>;
+            finish(call.epilogue, rows, sums + (filter - m) * kTileRun, index, plane, call.y);
+        }
+    }
+}
+
+}  // namespace
+
+QuantisedAdderVariant quantised_adder_conv2d_variant() { return {kFilters, Bytes::kHasWindows, run_tile<Bytes>}; }
+
+}  // namespace adroit::cpu::ADROIT_INSTRUCTION_SET

@@ -1,0 +1,62 @@
+// The part of the quantised adder convolution that is compiled once per instruction set.
+//
+// A tile of output rows and columns is computed from a panel: X repacked into cells, so that every
+// step of the sum is one load at an offset that is the same for all output pixels. A cell is
+//   windows   16 bytes, of one channel and row: the 8 pixels from which 8 outputs start, and 8 more;
+//             a step is (channel, kh) and takes all of kW (3 or 4) at once;
+//   channels  8 bytes, of one pixel: 8 channels; a step is (8 channels, kh, kw).
+// Rows and columns of each stride phase lie apart, so that strides are steps of one cell.
+#pragma once
+
+#include "kernels/cpu/quantised_adder_conv2d.h"
+#include "kernels/cpu/variant.h"
+
+namespace adroit::cpu {
+
+struct QuantisedAdderPlan {
+    bool windows;
+    int64_t cell_bytes, cell_pixels;    // 16 and 8, or 8 and 1
+    int64_t blocks;                     // channels, or groups of 8 channels
+    int64_t phases_down, phases_along;  // stride phases that any tap meets
+    int64_t tile_rows, tile_columns;    // outputs of a tile at most
+    int64_t packed_rows, packed_cells;  // of one block and phase: rows, and cells of a row
+    std::vector<int64_t> offsets;       // of every step, in bytes from the first cell of an output
+
+    int64_t plane_bytes() const { return packed_rows * packed_cells * cell_bytes; }
+    int64_t panel_bytes() const { return blocks * phases_down * phases_along * plane_bytes(); }
+    int64_t pitch() const { return packed_cells * cell_pixels; }  // outputs from a row of the tile to the next
+    int64_t steps() const { return static_cast<int64_t>(offsets.size()); }
+};
+
+// Output rows [first_row, first_row + rows) and columns alike, of filters [first_filter, first_filter
+// + filters); first_filter is a multiple of filter_block.
+struct QuantisedAdderTile {
+    int64_t image, first_row, rows, first_column, columns, first_filter, filters;
+};
+
+struct QuantisedAdderCall {
+    const AdderConv2dShape& shape;
+    const QuantisedAdderPlan& plan;
+    const QuantisedTensor& x;
+    const uint8_t* weights;
+    const QuantisedAdderEpilogue& epilogue;
+    void* y;
+};
+
+struct QuantisedAdderVariant {
+    int64_t filter_block;  // filters that one packed block of weights holds
+    bool has_windows;
+    // panel: kPanelSlack bytes more than the plan's; fourth_by_cell: half as many numbers as the panel
+    // has bytes of one channel, and kPanelSlack more. Neither needs to hold anything.
+    void (*run_tile)(const QuantisedAdderCall&, const QuantisedAdderTile&, uint8_t* panel, uint32_t* fourth_by_cell);
+};
+
+// Outputs of a tile and one filter at most: a filter block's sums then stay in the first-level cache.
+constexpr int64_t kMaxQuantisedTilePixels = 512;
+
+// Room for whole vectors past the panel's last cell.
+constexpr int64_t kPanelSlack = 128;
+
+ADROIT_DECLARE_VARIANTS(QuantisedAdderVariant, quantised_adder_conv2d_variant)
+
+}  // namespace adroit::cpu
