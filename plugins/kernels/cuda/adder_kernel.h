@@ -93,7 +93,7 @@ adder_kernel(const AdderArguments<Elements, Output> a) {
     worker.fetch(slice, a.whole_weights);
     worker.put(slice);
     __syncthreads();
-    ADROIT_NO_UNROLL
+    ADROIT_UNROLL_BY(1)
     for (int round = 0, step = slice; round < rounds; ++round, step += Tile::kSlices) {
         // After the last step this fetches what lies past the last tap: a condition would cost more.
         worker.fetch(step + Tile::kSlices, a.whole_weights);

@@ -79,7 +79,7 @@ public:
     ADROIT_DEVICE void add(int step, Word (&sums)[Tile::kThreadFilters][Tile::kThreadPixels]) const {
         const Word* weights = shared_.stages[half_of(step)];
         const Word* input = weights + Tile::kWeightWords;
-        ADROIT_UNROLL
+        ADROIT_UNROLL_BY(4)  // by 8 the compiler runs out of registers
         for (int k = 0; k < kStepWords; ++k) {
             Quad<Word> w[Tile::kThreadFilters / 4], x[Tile::kThreadPixels / 4];
             ADROIT_UNROLL

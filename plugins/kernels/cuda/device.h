@@ -17,7 +17,8 @@
 // A variable that the threads of a block share. Its content is undefined at first.
 #define ADROIT_SHARED(Type, name) __shared__ Type name
 #define ADROIT_UNROLL _Pragma("unroll")
-#define ADROIT_NO_UNROLL _Pragma("unroll 1")
+#define ADROIT_PRAGMA(text) _Pragma(#text)
+#define ADROIT_UNROLL_BY(count) ADROIT_PRAGMA(unroll count)
 
 namespace adroit::cuda {
 
