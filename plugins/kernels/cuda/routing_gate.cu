@@ -100,7 +100,7 @@ template <typename T, int Shrink, int Hidden>
 ADROIT_DEVICE void multiply(const HiddenArguments<T>& a, GateInput<T, Shrink>& input, int first_hidden, int hidden_warp,
                             HiddenShared<Hidden>& shared, float (&products)[Hidden][kThreadPositions]) {
     // Channels whose loads are under way together; more would not fit in the registers.
-    [[maybe_unused]] constexpr int kUnrolled = Shrink == 1 && sizeof(T) == 4 ? 4 : 2;
+    [[maybe_unused]] constexpr int kUnrolled = Shrink == 1 ? 4 : 2;
     for (int first = 0; first < a.plan.channels; first += kGateChannels) {
         __syncthreads();
         put_weights<T, Hidden>(a, first_hidden, first, shared);
@@ -122,9 +122,17 @@ ADROIT_DEVICE void multiply(const HiddenArguments<T>& a, GateInput<T, Shrink>& i
     }
 }
 
+// Blocks of a multiprocessor, which bound the registers of a thread: as many as the compiler has found to
+// do without spilling. More have more loads under way.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900
+constexpr int kHiddenBlocks = 3;
+#else
+constexpr int kHiddenBlocks = 2;
+#endif
+
 // Sums over a part's positions of max(0, W1 X + b1).
 template <typename T, int Shrink>
-ADROIT_KERNEL(kGateThreads, 3)
+ADROIT_KERNEL(kGateThreads, sizeof(T) == 4 ? kHiddenBlocks : 2)
 hidden_kernel(const HiddenArguments<T> a) {
     constexpr int kHidden = gate_hidden(Shrink);
     ADROIT_SHARED(HiddenShared<kHidden>, shared);
