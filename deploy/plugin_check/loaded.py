@@ -87,7 +87,8 @@ def _registered(bindings: str, path: str) -> dict[str, Any]:
             errors.clear()
 
     registry = tensorrt.get_plugin_registry()
-    registry.error_recorder = recorder = Recorder()  # noqa: F841: the registry keeps no reference
+    recorder = Recorder()  # the registry keeps no reference
+    registry.error_recorder = recorder
     known = {(c.name, c.plugin_version, c.plugin_namespace) for c in registry.all_creators}
     errors.clear()  # without a GPU, TensorRT's own plugins complain
     handle = registry.load_library(path)
