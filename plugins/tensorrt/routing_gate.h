@@ -45,36 +45,22 @@ public:
         return shape(x, w1, w2);
     }
 
-    // The kernel's own, then its bools, which become `open`.
     size_t workspace(const nvinfer1::Dims* largest) const {
-        const RoutingGateShape most = shape(largest[0], largest[1], largest[3]);
-        return cuda::routing_gate_workspace(most) + static_cast<size_t>(most.paths);
+        return cuda::routing_gate_workspace(shape(largest[0], largest[1], largest[3]));
     }
 
     cudaError_t enqueue(const Call& call) const {
-        const RoutingGateShape shape = check(call.inputs);
         const auto floats = [&](int i) { return static_cast<const float*>(call.input[i]); };
         const cuda::RoutingGateParameters parameters{call.input[1], floats(2), floats(3),
                                                      floats(4),     floats(5), call.inputs[5].dims.d[0] != 1};
-        const auto paths = static_cast<size_t>(shape.paths);
-        bool* flags = static_cast<bool*>(call.workspace) + cuda::routing_gate_workspace(shape);
-        const cudaError_t error =
-            cuda::routing_gate(call.stream, shape, kernel_type(call.inputs[0].type), call.input[0], parameters,
-                               static_cast<float*>(call.output[0]), flags, call.workspace);
-        if (error != cudaSuccess) return error;
-        return widen(call.output[1], flags, paths, call.stream);
+        return cuda::routing_gate(call.stream, check(call.inputs), kernel_type(call.inputs[0].type), call.input[0],
+                                  parameters, static_cast<float*>(call.output[0]),
+                                  static_cast<int32_t*>(call.output[1]), call.workspace);
     }
 
 private:
     RoutingGateShape shape(const nvinfer1::Dims& x, const nvinfer1::Dims& w1, const nvinfer1::Dims& w2) const {
         return {x.d[0], x.d[1], x.d[2], x.d[3], w1.d[0], w2.d[0], shrink_};
-    }
-
-    // int32 from bytes: zeros, then every byte to the low end of its number (all of CUDA is little-endian).
-    static cudaError_t widen(void* numbers, const bool* flags, size_t count, cudaStream_t stream) {
-        const cudaError_t error = cudaMemsetAsync(numbers, 0, count * sizeof(int32_t), stream);
-        if (error != cudaSuccess) return error;
-        return cudaMemcpy2DAsync(numbers, sizeof(int32_t), flags, 1, 1, count, cudaMemcpyDeviceToDevice, stream);
     }
 
     int64_t shrink_;

@@ -179,12 +179,17 @@ hidden_kernel(const HiddenArguments<T> a) {
     a.sums[part * plan.hidden + channel] = total;
 }
 
+ADROIT_DEVICE void set_open(const OpenFlags& flags, int path, bool open) {
+    if (flags.bools) flags.bools[path] = open;
+    if (flags.numbers) flags.numbers[path] = open;
+}
+
 struct GateArguments {
     GatePlan plan;
     RoutingGateParameters parameters;
     const float* sums;
     float* gates;
-    bool* open;  // null where another kernel sets it
+    OpenFlags open;  // null where another kernel sets them
 };
 
 constexpr int kFinishWarps = 8, kFinishThreads = 32 * kFinishWarps;
@@ -228,13 +233,13 @@ gate_kernel(const GateArguments a) {
         // A comparison that is false for NaN: a gate that is not a number is closed.
         const bool above = value > fmaxf(threshold, 0.0f);
         a.gates[image * plan.paths + path] = above ? value : 0.0f;
-        if (a.open) a.open[path] = above;
+        set_open(a.open, path, above);
     }
 }
 
 struct OpenArguments {
     const float* gates;
-    bool* open;
+    OpenFlags open;
     int64_t batch;
     int paths;
 };
@@ -246,7 +251,7 @@ open_kernel(const OpenArguments a) {
     if (path >= a.paths) return;
     bool open = false;
     for (int64_t n = 0; n < a.batch; ++n) open = open || a.gates[n * a.paths + path] != 0.0f;
-    a.open[path] = open;
+    set_open(a.open, path, open);
 }
 
 template <typename T>
@@ -263,11 +268,11 @@ cudaError_t sum_hidden(cudaStream_t stream, const RoutingGateShape& shape, const
 
 size_t routing_gate_workspace(const RoutingGateShape& shape) {
     if (!GatePlan::fits(shape)) return 0;
-    return static_cast<size_t>(shape.batch * GatePlan(shape).parts * shape.hidden) * sizeof(float);
+    return static_cast<size_t>(shape.batch * GatePlan(shape).most_parts * shape.hidden) * sizeof(float);
 }
 
 cudaError_t routing_gate(cudaStream_t stream, const RoutingGateShape& shape, DataType type, const void* x,
-                         const RoutingGateParameters& parameters, float* gates, bool* open, void* workspace) {
+                         const RoutingGateParameters& parameters, float* gates, OpenFlags open, void* workspace) {
     if (!GatePlan::fits(shape)) return cudaErrorInvalidValue;
     const GatePlan plan(shape);
     float* const sums = static_cast<float*>(workspace);
@@ -276,7 +281,7 @@ cudaError_t routing_gate(cudaStream_t stream, const RoutingGateShape& shape, Dat
                                       ? sum_hidden<float>(stream, shape, plan, x, parameters, sums)
                                       : sum_hidden<__half>(stream, shape, plan, x, parameters, sums))
         return error;
-    const GateArguments second{plan, parameters, sums, gates, one ? open : nullptr};
+    const GateArguments second{plan, parameters, sums, gates, one ? open : OpenFlags()};
     const cudaError_t error = launch(gate_kernel, shape.batch, kFinishThreads, stream, second);
     if (error || one) return error;
     return launch(open_kernel, divide_up(plan.paths, 32), 32, stream, OpenArguments{gates, open, shape.batch, plan.paths});

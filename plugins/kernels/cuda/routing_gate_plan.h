@@ -24,6 +24,7 @@ struct GatePlan {
     int hidden_blocks;    // blocks that share the hidden channels
     int block_positions;  // positions that a block takes at a time
     int parts, rounds;    // blocks that share an image's positions, and how often each takes some
+    int most_parts;       // of this and of any smaller shape: more positions can take more rounds in fewer parts
 
     static bool fits(const RoutingGateShape& s) {
         constexpr int64_t limit = int64_t{1} << 30;
@@ -47,6 +48,7 @@ struct GatePlan {
         const int64_t pieces = divide_up(positions, block_positions);
         rounds = static_cast<int>(divide_up(pieces, kMaxGateParts));
         parts = static_cast<int>(divide_up(pieces, rounds));
+        most_parts = pieces < kMaxGateParts ? static_cast<int>(pieces) : kMaxGateParts;
     }
 };
 

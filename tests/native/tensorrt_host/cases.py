@@ -170,7 +170,7 @@ def gate(name: str, kind: str, shrink: int, per_sample: bool) -> Node:
         {"shrink": shrink},
         [(kind, ["N", "C", "H", "W"]), *zip(types, vectors, strict=True)],
         [("float32", ["N", "P"]), ("int32", ["P"])],
-        {"N": (2, 5), "C": (1, 9), "H": (4, 40), "W": (4, 40), "Hd": (1, 9), "P": (1, 4)},
+        {"N": (2, 5), "C": (1, 9), "H": (4, 600), "W": (4, 600), "Hd": (1, 99), "P": (1, 4)},
         lambda t: list(references.routing_gate(*(t[n] for n in names), shrink)),
         [{"N": 3, "C": 6, "H": 9, "W": 13, "Hd": 5, "P": 4}],
         [

@@ -20,7 +20,7 @@ FAULTS = {
     "takes any rank": "a dimension too few is taken",
     "size known too early": "Y has size",
     "other shape": "Y has size",
-    "workspace shrinks": "smaller shapes need more workspace",
+    "workspace shrinks": "needs more workspace than",
     "no timing cache ID": "timing cache ID is null",
     "refuses shapes": "calls went wrong on 8 threads",
     "wrong numbers": "Y is off by",
