@@ -59,7 +59,7 @@ def describe(report: PluginReport) -> str:
         f"exports    {', '.join(library.exported)}",
         f"needs      {', '.join(library.needed) or 'nothing'}",
         f"GPU code   {code}",
-        f"operators  by {report.source}" if report.operators is not None else f"operators  {report.source}",
+        f"operators  {'by' if report.operators else 'unknown:'} {report.source}",
     ]
     lines += [f"  {o.name}, version {o.version}, namespace {o.namespace or '(none)'}" for o in report.operators or ()]
     lines += [f"warning    {text}" for text in report.warnings]

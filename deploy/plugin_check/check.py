@@ -76,7 +76,7 @@ def _operators(library: LibraryFile, load: bool) -> tuple[tuple[PluginOperator, 
         reason = error.message
     if library.noted is not None:
         return library.noted, f"the library's own note ({reason})"
-    return None, f"unknown: {reason}, and it has no note of adroit's"
+    return None, f"{reason}, and the library has no note of adroit's"
 
 
 def _warnings(library: LibraryFile) -> list[str]:

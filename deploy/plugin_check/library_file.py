@@ -57,7 +57,7 @@ def read_library(path: Path) -> LibraryFile:
     from elftools.elf.elffile import ELFFile
 
     if not path.is_file():
-        raise UsageError(f"there is no library {path}")
+        raise UsageError(f"{path} is a folder" if path.is_dir() else f"there is no library {path}")
     try:
         with path.open("rb") as stream:
             if stream.read(4) != b"\x7fELF":
@@ -71,7 +71,9 @@ def read_library(path: Path) -> LibraryFile:
     except UsageError:
         raise
     except Exception as error:  # a damaged file makes the reader raise anything
-        raise UsageError(f"{path} is a damaged ELF file", facts={"reason": error or type(error).__name__}) from error
+        raise UsageError(
+            f"{path} is a damaged ELF file", facts={"reason": str(error) or type(error).__name__}
+        ) from error
 
 
 def _read(path: Path, elf: Any) -> LibraryFile:
@@ -102,7 +104,11 @@ def _note(text: str) -> tuple[dict[str, str], tuple[PluginOperator, ...]]:
         "tensorrt": tensorrt.removeprefix("tensorrt "),
         "cuda": f"{number // 1000}.{number % 1000 // 10}",
     }
-    return built_for, tuple(PluginOperator(*line.split(" ")) for line in operators)
+    return built_for, tuple(_noted_operator(*line.split(" ")) for line in operators)
+
+
+def _noted_operator(name: str, version: str, namespace: str) -> PluginOperator:
+    return PluginOperator(name, version, namespace)
 
 
 def require_loadable(library: LibraryFile) -> None:

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from deploy.entry import Entry
 from deploy.operators import DOMAIN, operators, plugin_files
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Adroit
 from tests.native.tensorrt_host.cases import write_cases
 from tests.native.tensorrt_host.faults import FATAL, FAULTS, MEMORY, write_fault_case
 
@@ -171,6 +172,21 @@ def test_nothing_but_the_two_symbols_leaves_the_library(builds: list[tuple[int, 
         library = folder / "plugins/libadroit_tensorrt.so"
         listed = subprocess.run(["nm", "-D", "--defined-only", library], capture_output=True, text=True, check=True)
         assert [line.split()[-1] for line in listed.stdout.splitlines()] == ["getCreators", "setLoggerFinder"]
+
+
+@pytest.mark.parametrize("major", LEAN)
+def test_plugins_check_asks_the_registry(
+    major: int, builds: list[tuple[int, Path]], lenet_entry: Entry, adroit: Adroit
+) -> None:
+    """From Python, with the bindings that come with the lean runtime."""
+    library = builds[0][1] / "plugins/libadroit_tensorrt.so"
+    folder = str(lean_runtime(major).parents[1])
+    result = adroit("plugins", "check", library, "--model", lenet_entry.path, environment={"PYTHONPATH": folder})
+    assert result.code == 0, result.err
+    assert f"by the registry of TensorRT {LEAN[major]}" in result.out
+    assert "4 of 4 custom nodes are served" in result.out
+    for name in operators():
+        assert f"{name}, version 1, namespace adroit" in result.out
 
 
 def test_the_descriptions_made_at_build_time_compile_without_any_framework(tmp_path: Path) -> None:
