@@ -122,6 +122,8 @@ void read_line(std::vector<Case>& cases, const std::string& key, std::istringstr
         words >> symbol >> node.ranges[symbol].step;
     else if (key == "exact")
         node.exact = true;
+    else if (key == "combinations")
+        words >> node.combinations;
     else if (key == "misfit")
         node.misfits.push_back(read_misfit(words));
     else if (key == "run")

@@ -9,6 +9,7 @@
 //   range SYMBOL FIRST LAST                   the values a symbol may take
 //   divides SYMBOL BY                         only its multiples
 //   exact                                     exactly these fields and types (any stray one is refused)
+//   combinations N                            so many combinations of types and formats are supported
 //   same TYPE NAME VALUES...                  a field given so makes the same plugin
 //   also TYPE NAME VALUES...                  a further field that makes no difference
 //   refused TYPE NAME VALUES...               a field given so makes none
@@ -56,6 +57,7 @@ struct Case {
     std::vector<Tensor> inputs, outputs;
     std::map<std::string, Range> ranges;
     bool exact = false;
+    int combinations = 0;  // 0: not said
     std::vector<std::vector<nvinfer1::Dims>> misfits;
     std::vector<Run> runs;
 

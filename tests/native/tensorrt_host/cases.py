@@ -216,6 +216,7 @@ def _text(node: Node, folder: Path) -> str:
     described = operators()[node.operator]
     assert list(node.attributes) == list(described.attributes)
     lines = [f"case {node.name.replace(' ', '_')}", f"plugin {node.operator} {described.version} {DOMAIN}", "exact"]
+    lines.append(f"combinations {1 if node.operator.startswith('Q') else 2}")  # int8; float32 or float16
     for name, value in node.attributes.items():
         lines += _field(described.attributes[name], value)
     lines += [f"also {kind} plugin_version {described.version}" for kind in ("char", "chars")]
@@ -271,6 +272,10 @@ def write_data(node: Node, sizes: Mapping[str, int], folder: Path) -> None:
         (folder / f"{name}.bin").write_bytes(tensor.tobytes())
     outputs = node.reference({name: tensor.astype(np.float64) for name, tensor in tensors.items()})
     described = operators()[node.operator].outputs
+    # Numbers that would be the same without ReLU, thresholds or rounding prove nothing.
+    assert len(np.unique(outputs[0])) > 3
+    if node.attributes.get("activation") or node.operator == "RoutingGate":
+        assert 0.1 < (outputs[0] <= outputs[0].min()).mean() < 0.9
     for value, (kind, formulas), output in zip(described, node.outputs, outputs, strict=True):
         assert list(output.shape) == [_value(formula, sizes) for formula in formulas]
         (folder / f"{value.name}.bin").write_bytes(output.astype(NUMPY_TYPES[kind]).tobytes())
@@ -279,12 +284,12 @@ def write_data(node: Node, sizes: Mapping[str, int], folder: Path) -> None:
 def _drawn(random: np.random.Generator, name: str, kind: str, shape: list[int]) -> NDArray[np.generic]:
     if kind == "int8":
         return random.integers(-128, 128, shape).astype(np.int8)
-    if name == "scale":  # so that quantised results are neither all clipped nor all alike, and exact in float32
+    if name == "scale":  # powers of two: all that follows is exact in float32
         return np.exp2(random.integers(-8, -6, shape)).astype(np.float32)
     if name == "shift":
-        return (random.integers(0, 40, shape) / 4).astype(np.float32)
+        return (random.integers(-40, 80, shape) / 4).astype(np.float32)
     if name == "threshold":
-        return np.full(shape, 0.2, np.float32) + np.arange(shape[0], dtype=np.float32) / 16
+        return np.linspace(0.1, 0.9, shape[0], dtype=np.float32)
     return random.standard_normal(shape).astype(NUMPY_TYPES[kind])
 
 

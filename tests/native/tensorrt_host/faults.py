@@ -13,6 +13,7 @@ FAULTS = {
     "other clone": "a clone is another",
     "refuses to configure": "configurePlugin gives 1",
     "no format": "no combination of types and formats",
+    "another format": "2 combinations are supported",
     "dead end": "dead end",
     "looks ahead": "depends on tensors after",
     "other type": "getOutputDataTypes does not give",
@@ -49,6 +50,7 @@ CASE = """
 case repeat   # a library that is not ours
 plugin Repeat 2 -
 exact
+combinations 1
 field float32 factor 0.5
 field int32 repeat 3
 refused int32 repeat 0

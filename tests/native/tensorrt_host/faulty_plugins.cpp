@@ -49,6 +49,8 @@ public:
         if (fault("no format") || (fault("dead end") && position == 1)) return false;
         if (fault("looks ahead") && position == 0 && tensors[1].desc.type != DataType::kFLOAT) return false;
         const PluginTensorDesc& tensor = tensors[position].desc;
+        if (fault("another format") && position == 1 && tensor.format == TensorFormat::kHWC8)
+            return tensor.type == DataType::kFLOAT;
         return tensor.format == TensorFormat::kLINEAR && tensor.type == DataType::kFLOAT;
     }
     int32_t getOutputDataTypes(DataType* types, int32_t, const DataType*, int32_t) const noexcept override {

@@ -26,6 +26,9 @@ public:
         checks_.expect(combinations_ > 0, "no combination of types and formats is supported");
         checks_.expect(combinations_ <= build_.getFormatCombinationLimit(),
                        std::to_string(combinations_) + " combinations, more than the limit");
+        checks_.expect(!node_.combinations || combinations_ == node_.combinations,
+                       std::to_string(combinations_) + " combinations are supported, not the case's " +
+                           std::to_string(node_.combinations));
         checks_.expect(found_, "the case's own types are not supported");
     }
 
