@@ -2,13 +2,16 @@
 // ADROIT_EMULATE_THREADS then says that the kernels have it.
 #include "emulator.h"
 
+#include <sys/mman.h>
 #include <ucontext.h>
 
-#include <map>
+#include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 #if defined(ADROIT_EMULATE_THREADS)
@@ -18,11 +21,17 @@
 namespace adroit::tests {
 namespace {
 
+#if defined(ADROIT_EMULATE_THREADS)
+constexpr size_t kStackBytes = 32 * 1024;  // the thread sanitizer visits it all for every block
+#else
 constexpr size_t kStackBytes = 256 * 1024;
+#endif
+constexpr size_t kSharedBytes = 48 * 1024;
+constexpr int kVariables = 4;  // shared ones that a kernel declares, at most
 
 struct Fiber {
     ucontext_t context{};
-    std::unique_ptr<char[]> stack;
+    char* stack = nullptr;
     Index index;
     bool ended = false;
     unsigned barriers = 0;  // that it passed
@@ -37,7 +46,10 @@ struct Block {
     const void* scheduler_stack = nullptr;
     size_t scheduler_stack_bytes = 0;
     const std::function<void()>* kernel = nullptr;
-    std::map<const void*, char*> shared;
+    const void* declarations[kVariables] = {};
+    char* variables[kVariables] = {};
+    char* memory = nullptr;    // stacks; then what is below
+    char* shared = nullptr;    // the next free byte of shared memory
     char* barriers = nullptr;  // two addresses that stand for this barrier and the next
     char end = 0;              // one that stands for the kernel's end
     unsigned number = 0;
@@ -93,7 +105,7 @@ void resume(Block& block, size_t index) {
     block.current = index;
     Fiber& fiber = block.fibers[index];
     void* saved = nullptr;
-    begin_switch(&saved, fiber.stack.get(), kStackBytes);
+    begin_switch(&saved, fiber.stack, kStackBytes);
     become(fiber.sanitizer);
     swapcontext(&block.scheduler, &fiber.context);
     end_switch(saved, nullptr, nullptr);
@@ -104,41 +116,49 @@ void prepare(Block& block, unsigned index) {
     fiber.index.x = index;
     fiber.ended = false;
     fiber.barriers = 0;
-    if (!fiber.stack) fiber.stack.reset(new char[kStackBytes]);
+    fiber.stack = block.memory + index * kStackBytes;
     // A thread of its own for every block: blocks, too, are not ordered.
     fiber.sanitizer = new_thread();
     getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = fiber.stack.get();
+    fiber.context.uc_stack.ss_sp = fiber.stack;
     fiber.context.uc_stack.ss_size = kStackBytes;
     makecontext(&fiber.context, enter_fiber, 0);
 }
 
-// Memory of one block. To the thread sanitizer, memory that is used again would order blocks, or race.
-#if defined(ADROIT_EMULATE_THREADS)
-constexpr size_t kSharedBytes = 48 * 1024;
-std::vector<std::unique_ptr<char[]>> kept;
-size_t used = 0;
+// Memory of one block. It is given back after each: to the thread sanitizer, memory that is used again
+// would be a race of two blocks.
+size_t memory_bytes(const Block& block) { return block.fibers.size() * kStackBytes + kSharedBytes + 2; }
+
 void begin_memory(Block& block) {
-    kept.emplace_back(new char[kSharedBytes + 2]);
-    block.barriers = kept.back().get() + kSharedBytes;
-    used = 0;
+    void* memory = mmap(nullptr, memory_bytes(block), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) std::perror("emulator"), std::abort();
+    block.memory = static_cast<char*>(memory);
+    block.shared = block.memory + block.fibers.size() * kStackBytes;
+    block.barriers = block.shared + kSharedBytes;
 }
-char* take_memory(size_t bytes) {
-    char* memory = kept.back().get() + used;
-    used += (bytes + 15) / 16 * 16;
+
+#if defined(ADROIT_EMULATE_THREADS)
+char* take_shared(Block& block, size_t bytes) {
+    char* memory = block.shared;
+    block.shared += (bytes + 15) / 16 * 16;
     return memory;
 }
-void end_memory(Block&) {}
-void end_kernel_memory() { kept.clear(); }
+void give_shared(char*) {}
 #else
-char no_barriers[2];
-void begin_memory(Block& block) { block.barriers = no_barriers; }
-char* take_memory(size_t bytes) { return new (std::align_val_t(16)) char[bytes]; }
-void end_memory(Block& block) {
-    for (auto& [declaration, memory] : block.shared) ::operator delete[](memory, std::align_val_t(16));
-}
-void end_kernel_memory() {}
+char* take_shared(Block&, size_t bytes) { return new (std::align_val_t(16)) char[bytes]; }
+void give_shared(char* memory) { ::operator delete[](memory, std::align_val_t(16)); }
 #endif
+
+void end_memory(Block& block) {
+    for (int i = 0; i < kVariables; ++i) {
+        if (block.declarations[i]) give_shared(block.variables[i]);
+        block.declarations[i] = nullptr;
+    }
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_unpoison_memory_region(block.memory, memory_bytes(block));
+#endif
+    munmap(block.memory, memory_bytes(block));
+}
 
 // One round is what all threads do up to the next barrier.
 void run_block(Block& block) {
@@ -153,7 +173,6 @@ void run_block(Block& block) {
     }
     for (Fiber& fiber : block.fibers) delete_thread(fiber.sanitizer);
     end_memory(block);
-    block.shared.clear();
 }
 
 }  // namespace
@@ -162,13 +181,16 @@ Index thread_index() { return running->fibers[running->current].index; }
 Index block_index() { return {running->number}; }
 
 void* shared_variable(const void* declaration, size_t bytes) {
-    char*& memory = running->shared[declaration];
-    if (!memory) {
-        memory = take_memory(bytes);
+    Block& block = *running;
+    int i = 0;
+    while (block.declarations[i] && block.declarations[i] != declaration) ++i;
+    if (!block.declarations[i]) {
+        block.declarations[i] = declaration;
+        block.variables[i] = take_shared(block, bytes);
         // Volatile: a call of memset would be seen as an access of the kernel's.
-        for (size_t i = 0; i < bytes; ++i) static_cast<volatile char*>(memory)[i] = static_cast<char>(0xff);
+        for (size_t b = 0; b < bytes; ++b) static_cast<volatile char*>(block.variables[i])[b] = static_cast<char>(0xff);
     }
-    return memory;
+    return block.variables[i];
 }
 
 void synchronise_block() {
@@ -192,7 +214,6 @@ void run_kernel(int64_t blocks, int threads, const std::function<void()>& kernel
     }
     running = nullptr;
     acquire(&block.end);  // the caller sees what all blocks did
-    end_kernel_memory();
 }
 
 }  // namespace adroit::tests
