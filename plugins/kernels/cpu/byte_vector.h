@@ -33,7 +33,11 @@ struct Bytes {
     static Bytes broadcast8(const uint8_t* p) { return {_mm512_set1_epi64(load_group<int64_t>(p))}; }
     void store(void* p) const { _mm512_storeu_si512(p, value); }
     // Saturating, since that add has a port of its own beside the differences' on some CPUs. It never saturates here.
-    friend Bytes add16(Bytes a, Bytes b) { return {_mm512_adds_epu16(a.value, b.value)}; }
+    // In place, by hand: GCC 12 otherwise copies, and spills, the counts of a whole register block.
+    friend Bytes add16(Bytes a, Bytes b) {
+        asm("vpaddusw %1, %0, %0" : "+v"(a.value) : "v"(b.value));
+        return a;
+    }
     // Per 8 bytes, their sum of absolute differences as one 64-bit number.
     friend Bytes difference8(Bytes a, Bytes b) { return {_mm512_sad_epu8(a.value, b.value)}; }
     // Per 16 bytes x: word i = the sum of absolute differences of x[i .. i + 3] and the weight group.
@@ -108,9 +112,18 @@ inline void add_words(Bytes counts, uint32_t* sums) {
 
 // sums[i] += 64-bit number i, which is below 2^32.
 inline void add_longs(Bytes counts, uint32_t* sums) {
+#if defined(__AVX512F__)
+    auto* at = reinterpret_cast<__m256i*>(sums);
+    _mm256_storeu_si256(at, _mm256_add_epi32(_mm256_loadu_si256(at), _mm512_maskz_cvtepi64_epi32(0xff, counts.value)));
+#elif defined(__AVX2__)
+    auto* at = reinterpret_cast<__m128i*>(sums);
+    const __m256i low = _mm256_permutevar8x32_epi32(counts.value, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6));
+    _mm_storeu_si128(at, _mm_add_epi32(_mm_loadu_si128(at), _mm256_castsi256_si128(low)));
+#else
     uint64_t longs[Bytes::kBytes / 8];
     counts.store(longs);
     for (int64_t i = 0; i < Bytes::kBytes / 8; ++i) sums[i] += static_cast<uint32_t>(longs[i]);
+#endif
 }
 
 }  // namespace adroit::cpu::ADROIT_INSTRUCTION_SET

@@ -1,6 +1,7 @@
 #include "kernels/cpu/quantised_adder_conv2d.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "kernels/cpu/quantised_adder_conv2d_tile.h"
 
@@ -18,8 +19,8 @@ bool fits_windows(const AdderConv2dShape& s) {
 
 // The panel should stay in the second-level cache, whatever the number of channels.
 constexpr int64_t kMaxPanelBytes = 192 << 10;
-// Filters of a task at most: more tasks for more threads, few enough that packing X is paid for.
-constexpr int64_t kFiltersPerTask = 128;
+// Filters of a task at most. A tile's tasks follow each other, and a thread packs X once for those it gets.
+constexpr int64_t kFiltersPerTask = 64;
 
 int64_t packed_size(int64_t outputs, int64_t kernel, int64_t stride) { return outputs + (kernel - 1) / stride; }
 
@@ -33,15 +34,27 @@ void size_tile(const AdderConv2dShape& s, int64_t rows, QuantisedAdderPlan& plan
 
 // In the order of the packed weights: blocks, kernel rows, kernel columns (which windows have none of).
 void set_offsets(const AdderConv2dShape& s, QuantisedAdderPlan& plan) {
-    const int64_t columns = plan.windows ? 1 : s.kernel_width;
-    for (int64_t block = 0; block < plan.blocks; ++block)
-        for (int64_t kh = 0; kh < s.kernel_height; ++kh)
-            for (int64_t kw = 0; kw < columns; ++kw) {
-                const int64_t phase = (block * plan.phases_down + kh % s.stride_height) * plan.phases_along +
-                                      (plan.windows ? 0 : kw % s.stride_width);
-                const int64_t cell = kh / s.stride_height * plan.packed_cells + kw / s.stride_width;
-                plan.offsets.push_back(phase * plan.plane_bytes() + cell * plan.cell_bytes);
-            }
+    const int64_t columns = plan.windows ? 1 : s.kernel_width, window = s.kernel_height * columns;
+    plan.offsets.resize(plan.blocks * window);
+    for (int64_t kh = 0; kh < s.kernel_height; ++kh)
+        for (int64_t kw = 0; kw < columns; ++kw) {
+            const int64_t phase = kh % s.stride_height * plan.phases_along + (plan.windows ? 0 : kw % s.stride_width);
+            const int64_t cell = kh / s.stride_height * plan.packed_cells + kw / s.stride_width;
+            plan.offsets[kh * columns + kw] = phase * plan.plane_bytes() + cell * plan.cell_bytes;
+        }
+    const int64_t block_bytes = plan.phases_down * plan.phases_along * plan.plane_bytes();
+    for (int64_t step = window; step < plan.steps(); ++step)
+        plan.offsets[step] = plan.offsets[step - window] + block_bytes;
+}
+
+// A kernel of one pixel sees no rows: X becomes one long row, which wastes no part of a vector.
+AdderConv2dShape without_rows(AdderConv2dShape s) {
+    const bool moves = s.stride_height != 1 || s.stride_width != 1;
+    const bool padded = s.pad_top != 0 || s.pad_left != 0 || s.pad_bottom != 0 || s.pad_right != 0;
+    if (s.kernel_height != 1 || s.kernel_width != 1 || moves || padded) return s;
+    s.width *= s.height;
+    s.height = 1;
+    return s;
 }
 
 QuantisedAdderPlan plan_for(const AdderConv2dShape& s, bool windows) {
@@ -52,7 +65,9 @@ QuantisedAdderPlan plan_for(const AdderConv2dShape& s, bool windows) {
     plan.blocks = windows ? s.in_channels : divide_up(s.in_channels, 8);
     plan.phases_down = std::min(s.stride_height, s.kernel_height);
     plan.phases_along = windows ? 1 : std::min(s.stride_width, s.kernel_width);
-    plan.tile_columns = std::min(s.out_width(), kMaxQuantisedTilePixels / 2);
+    // Equal shares of whole cells.
+    const int64_t across = divide_up(s.out_width(), kMaxQuantisedTilePixels);
+    plan.tile_columns = divide_up(divide_up(s.out_width(), across), plan.cell_pixels) * plan.cell_pixels;
     size_tile(s, 1, plan);
     // As many rows as caches hold, in equal shares.
     int64_t rows = std::max(int64_t{1}, std::min(s.out_height(), kMaxQuantisedTilePixels / plan.pitch()));
@@ -66,17 +81,20 @@ QuantisedAdderPlan plan_for(const AdderConv2dShape& s, bool windows) {
 // tile's source: a template of the standard library compiled there for AVX-512 could be merged into
 // code for older CPUs.)
 struct Workspace {
-    std::vector<uint8_t> panel;
+    std::vector<uint8_t> cells;
     std::vector<uint32_t> fourth_by_cell;
+    uint32_t fourth_taps[kTileRun];
+    // The tile that it holds; calls are counted from 1.
+    uint64_t call = 0;
+    int64_t tile = 0;
 };
 
-Workspace& workspace_for(const QuantisedAdderPlan& plan) {
-    thread_local Workspace workspace;
-    const int64_t panel = plan.panel_bytes() + kPanelSlack;
+QuantisedAdderPanel make_room(const QuantisedAdderPlan& plan, Workspace& workspace) {
+    const int64_t cells = plan.panel_bytes() + kPanelSlack;
     const int64_t fourth = plan.windows ? plan.phases_down * plan.plane_bytes() / 2 + kPanelSlack : 0;
-    workspace.panel.resize(std::max(workspace.panel.size(), static_cast<size_t>(panel)));
+    workspace.cells.resize(std::max(workspace.cells.size(), static_cast<size_t>(cells)));
     workspace.fourth_by_cell.resize(std::max(workspace.fourth_by_cell.size(), static_cast<size_t>(fourth)));
-    return workspace;
+    return {workspace.cells.data(), workspace.fourth_by_cell.data(), workspace.fourth_taps};
 }
 
 // The byte of W at a step's place `lane`: a kernel column, or a channel of the group; 0 past the end.
@@ -112,15 +130,18 @@ PackedQuantisedWeights pack_quantised_weights(const AdderConv2dShape& shape, con
     return packed;
 }
 
-void quantised_adder_conv2d(const AdderConv2dShape& shape, const QuantisedTensor& x,
+void quantised_adder_conv2d(const AdderConv2dShape& given, const QuantisedTensor& x,
                             const PackedQuantisedWeights& weights, const QuantisedAdderEpilogue& epilogue, void* y,
                             const ParallelFor& parallel_for) {
+    const AdderConv2dShape shape = without_rows(given);
     const QuantisedAdderVariant kernel = variant();
     const QuantisedAdderPlan plan = plan_for(shape, weights.windows);
     const QuantisedAdderCall call{shape, plan, x, weights.values.data(), epilogue, y};
     const int64_t down = divide_up(shape.out_height(), plan.tile_rows);
     const int64_t across = divide_up(shape.out_width(), plan.tile_columns);
     const int64_t groups = divide_up(shape.out_channels, kFiltersPerTask);
+    static std::atomic<uint64_t> calls{0};
+    const uint64_t this_call = ++calls;
 
     parallel_for(shape.batch * down * across * groups, [&](int64_t index) {
         QuantisedAdderTile tile;
@@ -131,8 +152,15 @@ void quantised_adder_conv2d(const AdderConv2dShape& shape, const QuantisedTensor
         tile.first_row = index / groups / across % down * plan.tile_rows;
         tile.rows = std::min(plan.tile_rows, shape.out_height() - tile.first_row);
         tile.image = index / groups / across / down;
-        Workspace& workspace = workspace_for(plan);
-        kernel.run_tile(call, tile, workspace.panel.data(), workspace.fourth_by_cell.data());
+
+        thread_local Workspace workspace;
+        const QuantisedAdderPanel panel = make_room(plan, workspace);
+        if (workspace.call != this_call || workspace.tile != index / groups) {
+            kernel.pack_tile(call, tile, panel);
+            workspace.call = this_call;
+            workspace.tile = index / groups;
+        }
+        kernel.run_tile(call, tile, panel);
     });
 }
 

@@ -19,6 +19,9 @@ constexpr int kFilters = 8, kVectors = 3;
 constexpr int kFilters = 4, kVectors = 2;
 #endif
 
+// Weights of large layers come from the third-level cache: asked for this far ahead of their use.
+constexpr int64_t kPrefetchBytes = 2048;
+
 // The two kinds of step. kSteps: how many the 16-bit counts hold.
 // Windows is a template so that it is not compiled where `Bytes` has none.
 template <typename ByteVector>
@@ -48,6 +51,7 @@ void accumulate(const QuantisedAdderPlan& plan, const uint8_t* panel, const uint
         const int64_t end = std::min(steps, first + Step::kSteps);
         for (int64_t step = first; step < end; ++step, weights += kFilters * Step::kGroup) {
             const uint8_t* cells = panel + offsets[step];
+            __builtin_prefetch(weights + kPrefetchBytes);
             Bytes x[Vectors];
             for (int v = 0; v < Vectors; ++v) x[v] = Bytes::load(cells + v * Bytes::kBytes);
             for (int m = 0; m < kFilters; ++m) {
@@ -81,50 +85,55 @@ void accumulate_tile(const QuantisedAdderPlan& plan, int64_t pixels, const uint8
 // What the fourth tap of windows, whose weight is 0, adds to every sum: the sum of X there, over
 // channels first and then over the kernel's rows.
 template <typename ByteVector>
-void sum_fourth_taps(const QuantisedAdderPlan& plan, int64_t kernel_height, int64_t pixels, const uint8_t* panel,
-                     uint32_t* by_cell, uint32_t* out) {
+void sum_fourth_taps(const QuantisedAdderPlan& plan, int64_t kernel_height, int64_t pixels,
+                     const QuantisedAdderPanel& panel) {
+    constexpr int64_t kChannels = 65535 / 255;  // so many bytes a 16-bit count holds
     const int64_t channel_bytes = plan.phases_down * plan.plane_bytes();
-    std::fill_n(by_cell, channel_bytes / 2 + ByteVector::kBytes, 0);
+    std::fill_n(panel.fourth_by_cell, channel_bytes / 2 + ByteVector::kBytes, 0);
     for (int64_t at = 0; at < channel_bytes; at += ByteVector::kBytes)
-        for (int64_t first = 0; first < plan.blocks; first += 65535 / 255) {
+        for (int64_t first = 0; first < plan.blocks; first += kChannels) {
             ByteVector counts = ByteVector::zero();
-            const int64_t end = std::min(plan.blocks, first + 65535 / 255);
+            const int64_t end = std::min(plan.blocks, first + kChannels);
             for (int64_t c = first; c < end; ++c)
-                counts = add16(counts, fourth_of_windows(ByteVector::load(panel + c * channel_bytes + at)));
-            add_words(counts, by_cell + at / 2);
+                counts = add16(counts, fourth_of_windows(ByteVector::load(panel.cells + c * channel_bytes + at)));
+            add_words(counts, panel.fourth_by_cell + at / 2);
         }
-    std::fill_n(out, kTileRun, 0);
     for (int64_t kh = 0; kh < kernel_height; ++kh)
-        for (int64_t i = 0; i < pixels; ++i) out[i] += by_cell[plan.offsets[kh] / 2 + i];
+        for (int64_t i = 0; i < pixels; ++i) panel.fourth_taps[i] += panel.fourth_by_cell[plan.offsets[kh] / 2 + i];
+}
+
+TileRows rows_of(const QuantisedAdderCall& call, const QuantisedAdderTile& tile) {
+    const int64_t width = call.shape.out_width();
+    return {tile.rows, tile.columns, call.plan.pitch(), tile.first_row * width + tile.first_column, width};
 }
 
 template <typename ByteVector>
-void run_tile(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, uint8_t* panel,
-              [[maybe_unused]] uint32_t* fourth_by_cell) {
-    alignas(64) uint32_t sums[kFilters * kTileRun];
-    alignas(64) uint32_t fourth_taps[kTileRun];
-    const AdderConv2dShape& s = call.shape;
-    const QuantisedAdderPlan& plan = call.plan;
-    const TileRows rows{tile.rows, tile.columns, plan.pitch(), tile.first_row * s.out_width() + tile.first_column,
-                        s.out_width()};
-    pack_panel(call, tile, panel);
-    std::fill_n(fourth_taps, kTileRun, 0);
+void pack_tile(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, const QuantisedAdderPanel& panel) {
+    pack_panel(call, tile, panel.cells);
+    std::fill_n(panel.fourth_taps, kTileRun, 0);
     if constexpr (ByteVector::kHasWindows)
-        if (plan.windows && s.kernel_width == 3)
-            sum_fourth_taps<ByteVector>(plan, s.kernel_height, rows.pixels(), panel, fourth_by_cell, fourth_taps);
+        if (call.plan.windows && call.shape.kernel_width == 3)
+            sum_fourth_taps<ByteVector>(call.plan, call.shape.kernel_height, rows_of(call, tile).pixels(), panel);
+}
+
+template <typename ByteVector>
+void run_tile(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, const QuantisedAdderPanel& panel) {
+    alignas(64) uint32_t sums[kFilters * kTileRun];
+    const QuantisedAdderPlan& plan = call.plan;
+    const TileRows rows = rows_of(call, tile);
+    const auto finish = call.x.is_signed ? finish_filter<int8_t> : finish_filter<uint8_t>;
     const int64_t block_bytes = plan.steps() * kFilters * (plan.windows ? 4 : Channels::kGroup);
     for (int64_t m = 0; m < tile.filters; m += kFilters) {
         const uint8_t* weights = call.weights + (tile.first_filter + m) / kFilters * block_bytes;
         // Unsigned numbers wrap: the sums start below 0 by what the fourth taps add.
         for (int f = 0; f < kFilters; ++f)
-            for (int64_t i = 0; i < kTileRun; ++i) sums[f * kTileRun + i] = 0u - fourth_taps[i];
+            for (int64_t i = 0; i < rows.run(); ++i) sums[f * kTileRun + i] = 0u - panel.fourth_taps[i];
         if constexpr (ByteVector::kHasWindows)
-            if (plan.windows) accumulate_tile<Windows<ByteVector>>(plan, rows.pixels(), panel, weights, sums);
-        if (!plan.windows) accumulate_tile<Channels>(plan, rows.pixels(), panel, weights, sums);
+            if (plan.windows) accumulate_tile<Windows<ByteVector>>(plan, rows.pixels(), panel.cells, weights, sums);
+        if (!plan.windows) accumulate_tile<Channels>(plan, rows.pixels(), panel.cells, weights, sums);
         for (int64_t filter = m; filter < std::min(m + kFilters, tile.filters); ++filter) {
             const int64_t index = tile.first_filter + filter;
-            const int64_t plane = (tile.image * s.out_channels + index) * s.out_pixels();
-            const auto finish = call.x.is_signed ? finish_filter<int8_t> : finish_filter<uint8_t>;
+            const int64_t plane = (tile.image * call.shape.out_channels + index) * call.shape.out_pixels();
             finish(call.epilogue, rows, sums + (filter - m) * kTileRun, index, plane, call.y);
         }
     }
@@ -132,6 +141,8 @@ void run_tile(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, ui
 
 }  // namespace
 
-QuantisedAdderVariant quantised_adder_conv2d_variant() { return {kFilters, Bytes::kHasWindows, run_tile<Bytes>}; }
+QuantisedAdderVariant quantised_adder_conv2d_variant() {
+    return {kFilters, Bytes::kHasWindows, pack_tile<Bytes>, run_tile<Bytes>};
+}
 
 }  // namespace adroit::cpu::ADROIT_INSTRUCTION_SET

@@ -22,7 +22,8 @@ struct QuantisedAdderPlan {
     int64_t packed_rows, packed_cells;  // of one block and phase: rows, and cells of a row
     std::vector<int64_t> offsets;       // of every step, in bytes from the first cell of an output
 
-    int64_t plane_bytes() const { return packed_rows * packed_cells * cell_bytes; }
+    int64_t row_bytes() const { return packed_cells * cell_bytes; }
+    int64_t plane_bytes() const { return packed_rows * row_bytes(); }
     int64_t panel_bytes() const { return blocks * phases_down * phases_along * plane_bytes(); }
     int64_t pitch() const { return packed_cells * cell_pixels; }  // outputs from a row of the tile to the next
     int64_t steps() const { return static_cast<int64_t>(offsets.size()); }
@@ -43,17 +44,25 @@ struct QuantisedAdderCall {
     void* y;
 };
 
+// What is made of X for a tile, and then used for all of its filters.
+struct QuantisedAdderPanel {
+    uint8_t* cells;            // kPanelSlack bytes more than the plan's
+    uint32_t* fourth_by_cell;  // half as many numbers as `cells` has bytes of one channel, and kPanelSlack more
+    uint32_t* fourth_taps;     // kTileRun: what the fourth tap of windows that need but three adds to every sum
+};
+
 struct QuantisedAdderVariant {
     int64_t filter_block;  // filters that one packed block of weights holds
     bool has_windows;
-    // panel: kPanelSlack bytes more than the plan's; fourth_by_cell: half as many numbers as the panel
-    // has bytes of one channel, and kPanelSlack more. Neither needs to hold anything.
-    void (*run_tile)(const QuantisedAdderCall&, const QuantisedAdderTile&, uint8_t* panel, uint32_t* fourth_by_cell);
+    void (*pack_tile)(const QuantisedAdderCall&, const QuantisedAdderTile&, const QuantisedAdderPanel&);
+    void (*run_tile)(const QuantisedAdderCall&, const QuantisedAdderTile&, const QuantisedAdderPanel&);
 };
 
 // Outputs of a tile and one filter at most: a filter block's sums then stay in the first-level cache.
 constexpr int64_t kMaxQuantisedTilePixels = 512;
 
+// Outputs of one filter in a tile, rows plan.pitch() apart, and room for whole vectors past them.
+constexpr int64_t kTileRun = kMaxQuantisedTilePixels + 64;
 // Room for whole vectors past the panel's last cell.
 constexpr int64_t kPanelSlack = 128;
 

@@ -12,15 +12,14 @@
 
 namespace adroit::cpu::ADROIT_INSTRUCTION_SET {
 
-// Outputs of one filter in a tile, rows plan.pitch() apart. Multiples of a vector, so that the loops
-// below have no remainder; what lies between the rows' ends is computed and dropped.
-constexpr int64_t kTileRun = kMaxQuantisedTilePixels + 64;
-
+// Where the outputs of a tile lie. What is between the rows' ends is computed and dropped, so that the
+// loops below have no remainder.
 struct TileRows {
     int64_t rows, columns, pitch;     // in the tile
     int64_t plane_first, plane_step;  // in a plane of Y
 
     int64_t pixels() const { return (rows - 1) * pitch + columns; }
+    int64_t run() const { return (pixels() + 63) / 64 * 64; }  // whole vectors of any kind
 };
 
 template <typename Value>
@@ -76,7 +75,7 @@ void finish_filter(const QuantisedAdderEpilogue& epilogue, const TileRows& tile,
                    int64_t plane, void* y) {
     alignas(64) float values[kTileRun];
     alignas(64) Integer bytes[kTileRun];
-    const int64_t count = (tile.pixels() + 63) / 64 * 64;
+    const int64_t count = tile.run();
     apply_scale(sums, count, epilogue.scale[filter], epilogue.shift[filter], values);
     if (epilogue.residual) {
         std::fill_n(bytes, count, Integer{0});
