@@ -6,7 +6,6 @@
 namespace adroit::tests {
 namespace {
 
-
 AdaptiveFilterShape random_shape() {
     const int64_t size = std::max(int64_t{3}, 2 * pick(0, 3) + 1), groups = pick(1, 9), stride = pick(1, 2);
     const int64_t least = size / 2 + 1;

@@ -3,7 +3,6 @@
 namespace adroit::tests {
 namespace {
 
-
 AdderConv2dShape random_shape() {
     AdderConv2dShape s{};
     // Some have more filters than a tile of the kernel.
@@ -53,7 +52,8 @@ bool adder_conv2d_is_right() {
                     double expected = shift[m] - double(scale[m]) * sum + (residual ? rest[i] : 0.0f);
                     if (relu && expected < 0.0) expected = 0.0;
                     const double magnitude = std::fabs(shift[m]) + std::fabs(scale[m]) * sum + std::fabs(rest[i]);
-                    const double limit = rounding_limit(expected, magnitude, s.taps()) + storage_limit(expected) + 1e-30;
+                    const double limit =
+                        rounding_limit(expected, magnitude, s.taps()) + storage_limit(expected) + 1e-30;
                     if (!is_close("adder_conv2d", i, y[i], expected, limit)) return false;
                 }
     return true;

@@ -6,7 +6,6 @@
 namespace adroit::tests {
 namespace {
 
-
 RoutingGateShape random_shape() {
     const int64_t shrink = pick(0, 1) ? 4 : 1;
     // A rare map is too large for each part of it to be visited once.
@@ -77,9 +76,8 @@ bool routing_gate_is_right() {
                threshold = noise(threshold_per_sample ? s.batch : 1, 0.3f);
     std::vector<float> gates(static_cast<size_t>(s.batch * s.paths));
     const auto open = std::make_unique<bool[]>(static_cast<size_t>(s.paths));
-    run_routing_gate(s, x.data(),
-                     {w1.data(), b1.data(), w2.data(), b2.data(), threshold.data(), threshold_per_sample}, gates.data(),
-                     open.get());
+    run_routing_gate(s, x.data(), {w1.data(), b1.data(), w2.data(), b2.data(), threshold.data(), threshold_per_sample},
+                     gates.data(), open.get());
 
     std::vector<bool> any_open(static_cast<size_t>(s.paths));
     for (int64_t n = 0; n < s.batch; ++n) {

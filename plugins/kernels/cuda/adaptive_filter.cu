@@ -1,5 +1,4 @@
 #include "kernels/cuda/adaptive_filter.h"
-
 #include "kernels/cuda/adaptive_filter_plan.h"
 
 namespace adroit::cuda {
@@ -75,22 +74,6 @@ struct StripWeights {
     }
 };
 
-// Where the taps of a pixel lie in a row of X, with reflection.
-template <int Size>
-struct RowTaps {
-    int columns[Size];
-
-    ADROIT_DEVICE RowTaps(int center, int width) {
-        ADROIT_UNROLL
-        for (int i = 0; i < Size; ++i) columns[i] = reflected(center + i - Size / 2, width);
-    }
-    template <typename T>
-    ADROIT_DEVICE void load(const T* row, float (&taps)[Size]) const {
-        ADROIT_UNROLL
-        for (int i = 0; i < Size; ++i) taps[i] = to_float(row[columns[i]]);
-    }
-};
-
 // The weighted sums of `channels` channels. x, y: the first one's planes; factors normalise the weights.
 template <typename T, int Size, int Stride, int Rows>
 ADROIT_DEVICE void filter_channels(const FilterPlan& plan, const Strip<Rows>& strip,
@@ -98,14 +81,16 @@ ADROIT_DEVICE void filter_channels(const FilterPlan& plan, const Strip<Rows>& st
                                    const T* x, T* y) {
     constexpr int kInputRows = (Rows - 1) * Stride + Size;
     const int64_t x_plane = int64_t{plan.height} * plan.width, y_plane = int64_t{plan.out_height} * plan.out_width;
-    const RowTaps<Size> row_taps(strip.column * Stride, plan.width);
-    const T* rows[kInputRows];
+    // Places in a plane, in 32 bits: a pointer to every tap would take twice the registers.
+    int rows[kInputRows], columns[Size];
     ADROIT_UNROLL
     for (int i = 0; i < kInputRows; ++i) {
         // A row that only missing rows of output would read may lie far outside: any row will do.
         const int row = min(strip.first_row * Stride + i - Size / 2, plan.height - 1 + Size / 2);
-        rows[i] = x + int64_t{reflected(row, plan.height)} * plan.width;
+        rows[i] = reflected(row, plan.height) * plan.width;
     }
+    ADROIT_UNROLL
+    for (int i = 0; i < Size; ++i) columns[i] = reflected(strip.column * Stride + i - Size / 2, plan.width);
     T* out = y + int64_t{strip.first_row} * plan.out_width + strip.column;
 
     for (int c = 0; c < channels; ++c) {
@@ -113,7 +98,8 @@ ADROIT_DEVICE void filter_channels(const FilterPlan& plan, const Strip<Rows>& st
         ADROIT_UNROLL
         for (int i = 0; i < kInputRows; ++i) {
             float taps[Size];
-            row_taps.load(rows[i], taps);
+            ADROIT_UNROLL
+            for (int j = 0; j < Size; ++j) taps[j] = to_float(x[rows[i] + columns[j]]);
             ADROIT_UNROLL
             for (int r = 0; r < Rows; ++r) {
                 const int window_row = i - r * Stride;
@@ -121,11 +107,11 @@ ADROIT_DEVICE void filter_channels(const FilterPlan& plan, const Strip<Rows>& st
                 ADROIT_UNROLL
                 for (int j = 0; j < Size; ++j) sums[r] += weights.at[r][window_row * Size + j] * taps[j];
             }
-            rows[i] += x_plane;
         }
         ADROIT_UNROLL
         for (int r = 0; r < Rows; ++r)
             if (r < strip.rows) out[int64_t{r} * plan.out_width] = from_float<T>(sums[r] * factors[r]);
+        x += x_plane;
         out += y_plane;
     }
 }
@@ -193,7 +179,8 @@ filter_kernel(const FilterArguments<T> a) {
         float factors[kRows];
         ADROIT_UNROLL
         for (int r = 0; r < kRows; ++r) {
-            factors[r] = plan.joint_softmax ? share(weights.softmax[r], shared.joint[r][lane]) : 1.0f / weights.softmax[r].sum;
+            factors[r] =
+                plan.joint_softmax ? share(weights.softmax[r], shared.joint[r][lane]) : 1.0f / weights.softmax[r].sum;
         }
         if (number >= plan.strips) continue;
         const int64_t channel = image * channels + int64_t{group} * plan.group_channels + first;

@@ -14,7 +14,9 @@ constexpr int kFilterWarps = 8;
 constexpr int kFilterThreads = 32 * kFilterWarps;
 
 // Rows of a strip: as many as the weights of its pixels fit in registers.
-ADROIT_HOST_DEVICE constexpr int filter_strip_rows(int kernel_size) { return kernel_size == 3 ? 3 : kernel_size == 5 ? 2 : 1; }
+ADROIT_HOST_DEVICE constexpr int filter_strip_rows(int kernel_size) {
+    return kernel_size == 3 ? 3 : kernel_size == 5 ? 2 : 1;
+}
 
 struct FilterPlan {
     int height, width, out_height, out_width;
@@ -26,13 +28,14 @@ struct FilterPlan {
     int group_items;    // items of a group
     int item_channels;  // channels of an item; the last of a group may have fewer
 
+    // Whether the numbers of a plane fit 32 bits. Whole tensors may be larger.
     static bool fits(const AdaptiveFilterShape& s) {
         constexpr int64_t limit = int64_t{1} << 30;
         const int64_t radius = s.kernel_size / 2;
         return (s.kernel_size == 3 || s.kernel_size == 5 || s.kernel_size == 7) && (s.stride == 1 || s.stride == 2) &&
                s.batch >= 1 && s.channels >= 1 && s.groups >= 1 && s.channels % s.groups == 0 && s.height > radius &&
-               s.width > radius && s.height <= limit && s.width <= limit && s.channels <= limit &&
-               s.out_height() * s.out_width() <= limit && s.groups * s.taps() <= limit;
+               s.width > radius && s.height <= limit && s.width <= limit && s.height * s.width <= limit &&
+               s.channels <= limit && s.groups * s.taps() <= limit;
     }
 
     FilterPlan(const AdaptiveFilterShape& s, int multiprocessors)
@@ -55,7 +58,8 @@ struct FilterPlan {
         if (group_items > most) group_items = static_cast<int>(most);
         item_channels = static_cast<int>(divide_up(group_channels, group_items));
         group_items = static_cast<int>(divide_up(group_channels, item_channels));
-        const int64_t blocks = divide_up(int64_t{groups} * group_items, kFilterWarps), useful = divide_up(wanted, kFilterWarps);
+        const int64_t blocks = divide_up(int64_t{groups} * group_items, kFilterWarps),
+                      useful = divide_up(wanted, kFilterWarps);
         item_blocks = static_cast<int>(blocks < useful ? blocks : useful);
     }
 };

@@ -1,5 +1,4 @@
 #include "kernels/cuda/adder_conv2d.h"
-
 #include "kernels/cuda/adder_kernel.h"
 
 namespace adroit::cuda {

@@ -80,7 +80,8 @@ struct AdderGeometry {
         return {channel * plane + int64_t{row} * width + column, row, column};
     }
 
-    // Whether a tap lies in the image, for a window that begins at row and column. Unsigned: a negative place is then past the end, too.
+    // Whether a tap lies in the image, for a window that begins at row and column. Unsigned: a negative place is then
+    // past the end, too.
     ADROIT_HOST_DEVICE bool is_inside(int row, int column, const Tap& tap) const {
         return static_cast<unsigned>(row) + static_cast<unsigned>(tap.row) < static_cast<unsigned>(height) &&
                static_cast<unsigned>(column) + static_cast<unsigned>(tap.column) < static_cast<unsigned>(width);

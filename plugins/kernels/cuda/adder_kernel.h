@@ -26,13 +26,11 @@ ADROIT_DEVICE void add_slices(int slice, int thread, Word* shared,
     for (int half = Tile::kSlices / 2; half >= 1; half /= 2) {
         Word* const own = shared + slice % half * Tile::kSums * Tile::kSliceThreads + thread;
         __syncthreads();
-        if (slice >= half && slice < 2 * half)
-            ADROIT_UNROLL
+        if (slice >= half && slice < 2 * half) ADROIT_UNROLL
         for (int i = 0; i < Tile::kSums; ++i)
             own[i * Tile::kSliceThreads] = sums[i / Tile::kThreadPixels][i % Tile::kThreadPixels];
         __syncthreads();
-        if (slice < half)
-            ADROIT_UNROLL
+        if (slice < half) ADROIT_UNROLL
         for (int i = 0; i < Tile::kSums; ++i)
             sums[i / Tile::kThreadPixels][i % Tile::kThreadPixels] += own[i * Tile::kSliceThreads];
     }

@@ -61,10 +61,11 @@ inline AdderTileKind choose_adder_tile(int64_t filters, int64_t pixels, int mult
         int64_t filters, pixels;
         double cost;  // of a tap, against the large tile's
     };
-    constexpr Candidate candidates[] = {{AdderTileKind::kLarge, LargeAdderTile::kFilters, LargeAdderTile::kPixels, 1.0},
-                                        {AdderTileKind::kMedium, MediumAdderTile::kFilters, MediumAdderTile::kPixels, 1.15},
-                                        {AdderTileKind::kSmall, SmallAdderTile::kFilters, SmallAdderTile::kPixels, 1.25},
-                                        {AdderTileKind::kTiny, TinyAdderTile::kFilters, TinyAdderTile::kPixels, 1.6}};
+    constexpr Candidate candidates[] = {
+        {AdderTileKind::kLarge, LargeAdderTile::kFilters, LargeAdderTile::kPixels, 1.0},
+        {AdderTileKind::kMedium, MediumAdderTile::kFilters, MediumAdderTile::kPixels, 1.15},
+        {AdderTileKind::kSmall, SmallAdderTile::kFilters, SmallAdderTile::kPixels, 1.25},
+        {AdderTileKind::kTiny, TinyAdderTile::kFilters, TinyAdderTile::kPixels, 1.6}};
     AdderTileKind best = AdderTileKind::kLarge;
     double least = 0.0;
     for (const Candidate& c : candidates) {

@@ -66,10 +66,9 @@ public:
         Word* weights = shared_.stages[half_of(step)];
         Word* input = weights + Tile::kWeightWords;
         ADROIT_UNROLL
-        for (int i = 0; i < Tile::kWeightChunks; ++i)
-            ADROIT_UNROLL
-            for (int j = 0; j < 4; ++j)
-                weights[(chunk_word(i) + j) * Tile::kWeightRow + chunk_filter(i)] = elements_.word(weights_[i].at[j]);
+        for (int i = 0; i < Tile::kWeightChunks; ++i) ADROIT_UNROLL
+        for (int j = 0; j < 4; ++j)
+            weights[(chunk_word(i) + j) * Tile::kWeightRow + chunk_filter(i)] = elements_.word(weights_[i].at[j]);
         ADROIT_UNROLL
         for (int i = 0; i < Tile::kInputWords; ++i)
             input[input_row(i) * Tile::kPixels + thread_ % Tile::kPixels] = elements_.word(input_[i]);
@@ -89,10 +88,9 @@ public:
             for (int j = 0; j < Tile::kThreadPixels / 4; ++j)
                 x[j] = quad_at(input + k * Tile::kPixels + Tile::pixel(thread_, 4 * j));
             ADROIT_UNROLL
-            for (int i = 0; i < Tile::kThreadFilters; ++i)
-                ADROIT_UNROLL
-                for (int j = 0; j < Tile::kThreadPixels; ++j)
-                    Elements::add(sums[i][j], x[j / 4].at[j % 4], w[i / 4].at[i % 4]);
+            for (int i = 0; i < Tile::kThreadFilters; ++i) ADROIT_UNROLL
+            for (int j = 0; j < Tile::kThreadPixels; ++j)
+                Elements::add(sums[i][j], x[j / 4].at[j % 4], w[i / 4].at[i % 4]);
         }
     }
 

@@ -1,5 +1,5 @@
 // What every kernel source includes: the words of CUDA C++ and a launch, from nvcc or, in the tests,
-// from an emulator that runs the very same source on the CPU (tests/native/cuda/emulator.h).
+// from an emulator that runs the very same source on the CPU (tests/native/cuda/emulated/emulator.h).
 #pragma once
 
 #include <cstdint>

@@ -28,8 +28,7 @@ ADROIT_DEVICE uint8_t load_if(bool condition, const uint8_t* pointer, uint8_t ot
     return static_cast<uint8_t>(value);
 }
 ADROIT_DEVICE float load_if(bool condition, const float* pointer, float otherwise) {
-    return __uint_as_float(
-        load_if(condition, reinterpret_cast<const uint32_t*>(pointer), __float_as_uint(otherwise)));
+    return __uint_as_float(load_if(condition, reinterpret_cast<const uint32_t*>(pointer), __float_as_uint(otherwise)));
 }
 ADROIT_DEVICE __half load_if(bool condition, const __half* pointer, __half otherwise) {
     return __ushort_as_half(

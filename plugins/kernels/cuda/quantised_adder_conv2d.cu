@@ -1,6 +1,5 @@
-#include "kernels/cuda/quantised_adder_conv2d.h"
-
 #include "kernels/cuda/adder_kernel.h"
+#include "kernels/cuda/quantised_adder_conv2d.h"
 
 namespace adroit::cuda {
 namespace {

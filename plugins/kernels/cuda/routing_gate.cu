@@ -1,6 +1,5 @@
-#include "kernels/cuda/routing_gate.h"
-
 #include "kernels/cuda/load_if.h"
+#include "kernels/cuda/routing_gate.h"
 #include "kernels/cuda/routing_gate_plan.h"
 
 namespace adroit::cuda {
@@ -114,9 +113,8 @@ ADROIT_DEVICE void multiply(const HiddenArguments<T>& a, GateInput<T, Shrink>& i
             for (int h = 0; h < Hidden; h += 4) {
                 const auto w = *reinterpret_cast<const Quad<float>*>(&shared.weights[c][hidden_warp * Hidden + h]);
                 ADROIT_UNROLL
-                for (int j = 0; j < 4; ++j)
-                    ADROIT_UNROLL
-                    for (int i = 0; i < kThreadPositions; ++i) products[h + j][i] += w.at[j] * x[i];
+                for (int j = 0; j < 4; ++j) ADROIT_UNROLL
+                for (int i = 0; i < kThreadPositions; ++i) products[h + j][i] += w.at[j] * x[i];
             }
         }
     }
@@ -284,7 +282,8 @@ cudaError_t routing_gate(cudaStream_t stream, const RoutingGateShape& shape, Dat
     const GateArguments second{plan, parameters, sums, gates, one ? open : OpenFlags()};
     const cudaError_t error = launch(gate_kernel, shape.batch, kFinishThreads, stream, second);
     if (error || one) return error;
-    return launch(open_kernel, divide_up(plan.paths, 32), 32, stream, OpenArguments{gates, open, shape.batch, plan.paths});
+    return launch(open_kernel, divide_up(plan.paths, 32), 32, stream,
+                  OpenArguments{gates, open, shape.batch, plan.paths});
 }
 
 }  // namespace adroit::cuda

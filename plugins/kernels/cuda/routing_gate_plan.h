@@ -11,7 +11,7 @@ namespace adroit::cuda {
 
 constexpr int kGateWarps = 4, kGateThreads = 32 * kGateWarps;
 constexpr int kThreadPositions = 4, kWarpPositions = 32 * kThreadPositions;
-constexpr int kGateChannels = 32;  // of W1, in shared memory at a time
+constexpr int kGateChannels = 32;   // of W1, in shared memory at a time
 constexpr int kMaxGateParts = 256;  // sums of an image that are added in the end, for each hidden channel
 
 // Hidden channels of a warp. Shrinking takes registers, for addresses.

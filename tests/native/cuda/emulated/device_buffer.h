@@ -4,7 +4,8 @@
 #include <cstdint>
 #include <memory>
 
-#include "../kernel_tests.h"
+#include "../../kernel_tests.h"
+#include "emulator.h"
 
 namespace adroit::tests {
 
@@ -19,6 +20,7 @@ public:
         for (int64_t i = 0; i < count; ++i) data()[i] = static_cast<T>(values[i]);
     }
     T* data() { return memory_.get() + shift_; }
+    // What the kernels wrote.
     template <typename U>
     void copy_to(U* values) {
         for (int64_t i = 0; i < count_; ++i) values[i] = static_cast<U>(data()[i]);
@@ -28,5 +30,10 @@ private:
     int64_t count_, shift_;
     std::unique_ptr<T[]> memory_;
 };
+
+inline cudaStream_t test_stream() { return nullptr; }
+
+// A number of multiprocessors by chance, so that the launchers choose all their ways to share out the work.
+inline void choose_device() { emulated_multiprocessors = static_cast<int>(pick(0, 1) ? pick(1, 8) : pick(100, 200)); }
 
 }  // namespace adroit::tests

@@ -1,7 +1,5 @@
-// The kernels under test are CUDA's, on the emulated device, with a number of multiprocessors by chance, so
-// that the launchers choose all their ways to share out the work.
+// The kernels under test are CUDA's, on the device that device_buffer.h is found for.
 #include "device_buffer.h"
-#include "emulator.h"
 #include "kernels/cuda/adaptive_filter.h"
 #include "kernels/cuda/adder_conv2d.h"
 #include "kernels/cuda/routing_gate.h"
@@ -22,7 +20,7 @@ void run_filter(const AdaptiveFilterShape& s, const float* x, const float* logit
     const int64_t plane = s.out_height() * s.out_width();
     DeviceBuffer<T> in(x, s.batch * s.channels * s.height * s.width),
         weights(logits, s.batch * s.groups * s.taps() * plane), out(s.batch * s.channels * plane);
-    require_success(cuda::adaptive_filter(nullptr, s, data_type(), in.data(), weights.data(), out.data()));
+    require_success(cuda::adaptive_filter(test_stream(), s, data_type(), in.data(), weights.data(), out.data()));
     out.copy_to(y);
 }
 
@@ -33,9 +31,9 @@ void run_adder(const AdderConv2dShape& s, const float* x, const float* weights, 
     DeviceBuffer<T> in(x, s.batch * s.in_channels * s.height * s.width), filters(weights, s.out_channels * s.taps()),
         rest = residual ? DeviceBuffer<T>(residual, outputs) : DeviceBuffer<T>(0), out(outputs);
     DeviceBuffer<float> factors(scale, s.out_channels), offsets(shift, s.out_channels);
-    require_success(cuda::adder_conv2d(
-        nullptr, s, data_type(), in.data(), filters.data(),
-        {factors.data(), offsets.data(), residual ? rest.data() : nullptr, relu}, out.data()));
+    require_success(cuda::adder_conv2d(test_stream(), s, data_type(), in.data(), filters.data(),
+                                       {factors.data(), offsets.data(), residual ? rest.data() : nullptr, relu},
+                                       out.data()));
     out.copy_to(y);
 }
 
@@ -45,16 +43,14 @@ void run_gate(const RoutingGateShape& s, const float* x, const GateParameters& p
     DeviceBuffer<float> b1(p.b1, s.hidden), w2(p.w2, s.paths * s.hidden), b2(p.b2, s.paths),
         threshold(p.threshold, p.threshold_per_sample ? s.batch : 1), values(s.batch * s.paths);
     DeviceBuffer<bool> is_open(s.paths);
-    const std::unique_ptr<char[]> workspace(new char[cuda::routing_gate_workspace(s)]);
-    require_success(cuda::routing_gate(
-        nullptr, s, data_type(), in.data(),
-        {w1.data(), b1.data(), w2.data(), b2.data(), threshold.data(), p.threshold_per_sample}, values.data(),
-        is_open.data(), workspace.get()));
+    DeviceBuffer<float> workspace(static_cast<int64_t>(cuda::routing_gate_workspace(s) / sizeof(float)));
+    require_success(
+        cuda::routing_gate(test_stream(), s, data_type(), in.data(),
+                           {w1.data(), b1.data(), w2.data(), b2.data(), threshold.data(), p.threshold_per_sample},
+                           values.data(), is_open.data(), workspace.data()));
     values.copy_to(gates);
     is_open.copy_to(open);
 }
-
-void choose_device() { emulated_multiprocessors = static_cast<int>(pick(0, 1) ? pick(1, 8) : pick(100, 200)); }
 
 }  // namespace
 

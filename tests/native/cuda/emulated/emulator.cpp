@@ -34,7 +34,7 @@ struct Fiber {
     char* stack = nullptr;
     Index index;
     bool ended = false;
-    unsigned barriers = 0;  // that it passed
+    unsigned barriers = 0;      // that it passed
     void* sanitizer = nullptr;  // what the sanitizer knows this fiber by
 };
 
@@ -130,7 +130,8 @@ void prepare(Block& block, unsigned index) {
 size_t memory_bytes(const Block& block) { return block.fibers.size() * kStackBytes + kSharedBytes + 2; }
 
 void begin_memory(Block& block) {
-    void* memory = mmap(nullptr, memory_bytes(block), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* memory =
+        mmap(nullptr, memory_bytes(block), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) std::perror("emulator"), std::abort();
     block.memory = static_cast<char*>(memory);
     block.shared = block.memory + block.fibers.size() * kStackBytes;

@@ -6,19 +6,11 @@
 #include <memory>
 #include <string>
 
-#include "../kernel_tests.h"
+#include "../operator_tests.h"
 #include "emulator.h"
 #include "plan_tests.h"
-#include "quantised_adder_conv2d_tests.h"
 
 namespace {
-
-bool run(const char* name, bool (*is_right)(), int count) {
-    for (int i = 0; i < count; ++i)
-        if (!is_right()) return std::printf("%s failed at shape %d\n", name, i), false;
-    std::printf("%s: %d shapes\n", name, count);
-    return true;
-}
 
 struct Fault {
     bool race;
@@ -50,12 +42,5 @@ int main(int arguments, char** values) {
     const std::string what = arguments > 1 ? values[1] : "";
     if (what == "race" || what == "overrun") return run_faulty(what == "race");
     const int count = arguments > 1 ? std::atoi(values[1]) : 60;
-    bool right = plans_are_right() && run("quantised_adder_conv2d", quantised_adder_conv2d_is_right, count);
-    for (const bool half : {false, true}) {
-        stored_as_half = half;
-        right = right && run(half ? "adder_conv2d float16" : "adder_conv2d float32", adder_conv2d_is_right, count) &&
-                run(half ? "adaptive_filter float16" : "adaptive_filter float32", adaptive_filter_is_right, count) &&
-                run(half ? "routing_gate float16" : "routing_gate float32", routing_gate_is_right, count);
-    }
-    return right ? 0 : 1;
+    return plans_are_right() && operators_are_right(count) ? 0 : 1;
 }

@@ -1,6 +1,6 @@
 #include "plan_tests.h"
 
-#include "../kernel_tests.h"
+#include "../../kernel_tests.h"
 #include "emulator.h"
 #include "kernels/cuda/adder_geometry.h"
 #include "kernels/cuda/adder_tile.h"
@@ -14,8 +14,8 @@ bool divisions_are_right() {
         const int divisor = static_cast<int>(i < 200 ? i + 1 : pick(1, int64_t{1} << pick(1, 30)));
         const cuda::FastDivider by(divisor);
         const int near = static_cast<int>(divisor * pick(0, ((int64_t{1} << 31) - 1) / divisor));
-        for (const int n : {0, 1, divisor - 1, divisor, near, near - (near > 0), INT32_MAX,
-                            static_cast<int>(pick(0, INT32_MAX))})
+        for (const int n :
+             {0, 1, divisor - 1, divisor, near, near - (near > 0), INT32_MAX, static_cast<int>(pick(0, INT32_MAX))})
             if (by.divide(n) != n / divisor) return std::printf("%d / %d is not %d\n", n, divisor, by.divide(n)), false;
     }
     return true;
@@ -51,19 +51,19 @@ bool far_indices_are_right() {
     const cuda::Window w = g.window_of(image * s.out_pixels() + place);
     const cuda::Tap tap = g.tap_at(4 * 9 + 1 * 3 + 2);  // channel 4, row 1, column 2
     const int64_t expected = (image * 5 + 4) * s.height * s.width + row * s.width + column + 1;
-    const bool right = w.row == row - 1 && w.column == column - 1 && w.offset + tap.offset == expected &&
-                       g.is_inside(w.row, w.column, tap) && !g.is_inside(w.row, w.column, g.tap_at(2 * 3)) &&
-                       g.output(g.pixel_at(image * s.out_pixels() + place), 6) ==
-                           (image * 7 + 6) * s.out_pixels() + place;
+    const bool right =
+        w.row == row - 1 && w.column == column - 1 && w.offset + tap.offset == expected &&
+        g.is_inside(w.row, w.column, tap) && !g.is_inside(w.row, w.column, g.tap_at(2 * 3)) &&
+        g.output(g.pixel_at(image * s.out_pixels() + place), 6) == (image * 7 + 6) * s.out_pixels() + place;
     return right || (std::printf("an index beyond 2^31 is wrong\n"), false);
 }
 
 }  // namespace
 
 bool plans_are_right() {
-    return divisions_are_right() && tile_is_covered<cuda::LargeAdderTile>() && tile_is_covered<cuda::MediumAdderTile>() &&
-           tile_is_covered<cuda::SmallAdderTile>() && tile_is_covered<cuda::TinyAdderTile>() && tiles_are_chosen() &&
-           far_indices_are_right();
+    return divisions_are_right() && tile_is_covered<cuda::LargeAdderTile>() &&
+           tile_is_covered<cuda::MediumAdderTile>() && tile_is_covered<cuda::SmallAdderTile>() &&
+           tile_is_covered<cuda::TinyAdderTile>() && tiles_are_chosen() && far_indices_are_right();
 }
 
 }  // namespace adroit::tests

@@ -19,7 +19,7 @@
 #define ADROIT_HOST_DEVICE inline
 #define ADROIT_DEVICE inline
 #define ADROIT_KERNEL(threads, blocks) void
-#define ADROIT_SHARED(Type, name)    \
+#define ADROIT_SHARED(Type, name)     \
     static const char name##_key = 0; \
     Type& name = *static_cast<Type*>(adroit::tests::shared_variable(&name##_key, sizeof(Type)))
 #define ADROIT_UNROLL
