@@ -274,6 +274,10 @@ def write_data(node: Node, sizes: Mapping[str, int], folder: Path) -> None:
     described = operators()[node.operator].outputs
     # Numbers that would be the same without ReLU, thresholds or rounding prove nothing.
     assert len(np.unique(outputs[0])) > 3
+    if len(tensors.get("threshold", [])) > 1:
+        single = {**tensors, "threshold": np.full_like(tensors["threshold"], tensors["threshold"][0])}
+        other = node.reference({name: tensor.astype(np.float64) for name, tensor in single.items()})
+        assert np.any(other[0] != outputs[0])
     if node.attributes.get("activation") or node.operator == "RoutingGate":
         assert 0.1 < (outputs[0] <= outputs[0].min()).mean() < 0.9
     for value, (kind, formulas), output in zip(described, node.outputs, outputs, strict=True):
@@ -290,7 +294,8 @@ def _drawn(random: np.random.Generator, name: str, kind: str, shape: list[int]) 
         return (random.integers(-40, 80, shape) / 4).astype(np.float32)
     if name == "threshold":
         return np.linspace(0.1, 0.9, shape[0], dtype=np.float32)
-    return random.standard_normal(shape).astype(NUMPY_TYPES[kind])
+    spread = 0.3 if name in ("W2", "b2") else 1.0  # so that gates are not all 0 or nearly 1
+    return (spread * random.standard_normal(shape)).astype(NUMPY_TYPES[kind])
 
 
 def _value(formula: str, sizes: Mapping[str, int]) -> int:
