@@ -222,6 +222,7 @@ def _text(node: Node, folder: Path) -> str:
     lines += [f"also {kind} plugin_version {described.version}" for kind in ("char", "chars")]
     lines += [f"also {kind} plugin_namespace {DOMAIN}" for kind in ("char", "chars")]
     lines += ["refused char plugin_version 7", "refused char plugin_namespace other", "refused int32 plugin_version 1"]
+    lines.append("refused int32 dilations 1")  # no attribute of ours: passing over it would compute something else
     lines += [f"refused {wrong}" for wrong in node.refused]
     lines += _tensors("input", [v.name for v in described.inputs], node.inputs)
     lines += _tensors("output", [v.name for v in described.outputs], node.outputs)
