@@ -11,6 +11,7 @@ from deploy.cli.check import check
 from deploy.cli.doctor import doctor
 from deploy.cli.export import export
 from deploy.cli.import_ import import_
+from deploy.cli.plugins import plugins
 from deploy.cli.profile import profile
 from deploy.cli.run import run
 from deploy.cli.train import train
@@ -31,6 +32,7 @@ app.command()(check)
 app.command()(run)
 app.command()(profile)
 app.command()(doctor)
+app.add_typer(plugins, name="plugins")
 
 
 def main(arguments: list[str] | None = None) -> None:

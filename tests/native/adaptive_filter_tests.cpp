@@ -2,11 +2,9 @@
 #include <limits>
 
 #include "kernel_tests.h"
-#include "kernels/cpu/adaptive_filter.h"
 
 namespace adroit::tests {
 namespace {
-
 
 AdaptiveFilterShape random_shape() {
     const int64_t size = std::max(int64_t{3}, 2 * pick(0, 3) + 1), groups = pick(1, 9), stride = pick(1, 2);
@@ -56,7 +54,7 @@ Expected expected_at(const AdaptiveFilterShape& s, const float* x, const float* 
         weight_errors +=
             (kRoundoff * roundoffs * weight + double(std::numeric_limits<float>::min())) * std::fabs(input);
     }
-    return {value, rounding_limit(value, magnitude, s.taps()) + weight_errors};
+    return {value, rounding_limit(value, magnitude, s.taps()) + weight_errors + storage_limit(value)};
 }
 
 }  // namespace
@@ -67,7 +65,7 @@ bool adaptive_filter_is_right() {
     const auto x = noise(s.batch * s.channels * s.height * s.width, 1.0f),
                logits = noise(s.batch * logit_channels * plane, pick(0, 3) ? 3.0f : 40.0f);
     std::vector<float> y(static_cast<size_t>(s.batch * s.channels * plane));
-    cpu::adaptive_filter(s, x.data(), logits.data(), y.data(), cpu::run_serially);
+    run_adaptive_filter(s, x.data(), logits.data(), y.data());
 
     for (int64_t n = 0; n < s.batch; ++n)
         for (int64_t group = 0; group < s.groups; ++group)

@@ -9,17 +9,32 @@
 #include <random>
 #include <vector>
 
+#include "kernels/shapes.h"
+
 namespace adroit::tests {
 
 inline std::mt19937 generator(1);
 
 inline int64_t pick(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(generator); }
 
+// Whether tensors are stored as float16: inputs then are such numbers, and outputs are rounded to them.
+inline bool stored_as_half = false;
+
 inline std::vector<float> noise(int64_t count, float spread) {
     std::normal_distribution<float> normal(0.0f, spread);
     std::vector<float> values(static_cast<size_t>(count));
-    for (float& value : values) value = normal(generator);
+    for (float& value : values) {
+        value = normal(generator);
+#if defined(__FLT16_MAX__)
+        if (stored_as_half) value = static_cast<float>(static_cast<_Float16>(value));
+#endif
+    }
     return values;
+}
+
+// How far an output that is stored may be from what was computed.
+inline double storage_limit(double value) {
+    return stored_as_half ? std::fabs(value) / (1 << 11) + 1.0 / (1 << 25) : 0.0;
 }
 
 // Half the distance of 1 to the next float: the largest relative error of one rounding.
@@ -40,5 +55,19 @@ bool adaptive_filter_is_right();
 bool adder_conv2d_is_right();
 bool quantised_adder_conv2d_is_right();
 bool routing_gate_is_right();
+
+// The kernels under test: the CPU's (cpu_kernels.cpp), or CUDA's (cuda/emulated_kernels.cpp).
+void run_adaptive_filter(const AdaptiveFilterShape& shape, const float* x, const float* logits, float* y);
+
+void run_adder_conv2d(const AdderConv2dShape& shape, const float* x, const float* weights, const float* scale,
+                      const float* shift, const float* residual, bool relu, float* y);
+
+struct GateParameters {
+    const float *w1, *b1, *w2, *b2, *threshold;
+    bool threshold_per_sample;
+};
+
+void run_routing_gate(const RoutingGateShape& shape, const float* x, const GateParameters& parameters, float* gates,
+                      bool* open);
 
 }  // namespace adroit::tests

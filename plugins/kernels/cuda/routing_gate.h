@@ -18,11 +18,22 @@ struct RoutingGateParameters {
     bool threshold_per_sample;
 };
 
-// Bytes of device memory that `routing_gate` needs for the partial sums; its content may be anything.
+// Bytes of device memory that `routing_gate` needs for the partial sums of this shape or any smaller one
+// (a runtime with dynamic shapes asks once); its content may be anything.
 size_t routing_gate_workspace(const RoutingGateShape& shape);
+
+// Where `open` goes: bools, or int32 of 1 and 0 (TensorRT takes no bool from a plugin).
+struct OpenFlags {
+    OpenFlags() = default;
+    OpenFlags(bool* flags) : bools(flags) {}
+    OpenFlags(int32_t* flags) : numbers(flags) {}
+
+    bool* bools = nullptr;
+    int32_t* numbers = nullptr;
+};
 
 // X and w1 have type `type`; gates: [N, P] float32; open: [P].
 cudaError_t routing_gate(cudaStream_t stream, const RoutingGateShape& shape, DataType type, const void* x,
-                         const RoutingGateParameters& parameters, float* gates, bool* open, void* workspace);
+                         const RoutingGateParameters& parameters, float* gates, OpenFlags open, void* workspace);
 
 }  // namespace adroit::cuda

@@ -1,0 +1,92 @@
+"""`adroit plugins check`: a library's report."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deploy.plugin_check.library_file import REQUIRED, LibraryFile, PluginOperator, read_library, require_loadable
+from deploy.plugin_check.loaded import registered_operators
+from deploy.plugin_check.match import Wanted, match
+from models.errors import EnvironmentFault, UnsupportedModel
+
+if TYPE_CHECKING:
+    from deploy.entry import Entry
+
+
+@dataclass(frozen=True)
+class PluginReport:
+    """What was found.
+
+    Attributes:
+        operators: None where nothing tells them.
+        source: who tells of the operators, or why nobody does.
+        warnings: what will go wrong elsewhere or later.
+        wanted: the operators that the model asks for; None where no model was given.
+    """
+
+    library: LibraryFile
+    operators: tuple[PluginOperator, ...] | None
+    source: str
+    warnings: tuple[str, ...]
+    wanted: tuple[Wanted, ...] | None
+
+    @property
+    def unserved(self) -> list[Wanted]:
+        return [w for w in self.wanted or () if w.reason]
+
+    def to_json(self) -> dict[str, Any]:
+        values = dataclasses.asdict(self)
+        values["library"].pop("noted")
+        values["library"]["path"] = str(self.library.path)
+        return values
+
+
+def check_library(path: Path, entry: Entry | None = None, load: bool = True) -> PluginReport:
+    """Reads the library and, where TensorRT is installed, has it loaded in a process of its own.
+
+    Args:
+        entry: a deployment whose nodes it should serve.
+        load: whether code of the library may run.
+
+    Raises:
+        UsageError, EnvironmentFault: it cannot be loaded at all (library_file.py, loaded.py).
+        UnsupportedModel: nobody tells its operators, so that a model cannot be matched.
+    """
+    library = read_library(path)
+    require_loadable(library)
+    operators, source = _operators(library, load)
+    wanted = None
+    if entry:
+        if operators is None:
+            raise UnsupportedModel(f"the operators of {path} are unknown", facts={"reason": source})
+        wanted = tuple(match(entry.load_model(), operators))
+    return PluginReport(library, operators, source, tuple(_warnings(library)), wanted)
+
+
+def _operators(library: LibraryFile, load: bool) -> tuple[tuple[PluginOperator, ...] | None, str]:
+    try:
+        if load:
+            source, operators = registered_operators(library.path)
+            return operators, f"the registry of {source}"
+        reason = "not loaded, as asked"
+    except EnvironmentFault as error:
+        reason = error.message
+    if library.noted is not None:
+        return library.noted, f"the library's own note ({reason})"
+    return None, f"{reason}, and the library has no note of adroit's"
+
+
+def _warnings(library: LibraryFile) -> list[str]:
+    found = []
+    linked = [name for name in library.needed if name.startswith("libnvinfer")]
+    if linked:
+        found.append(f"it is linked with {', '.join(linked)}, and so bound to that major version of TensorRT")
+    others = [name for name in library.exported if name not in REQUIRED]
+    if others:
+        found.append(f"it exports {len(others)} further symbols, which can clash with another library's")
+    if library.gpu_code == []:
+        found.append("it has no GPU code of its own")
+    return found

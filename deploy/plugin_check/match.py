@@ -1,0 +1,79 @@
+"""Which custom nodes of a model find their operator in a library, and why the others do not.
+
+TensorRT's parser looks for a node's operator by name, `plugin_version` and `plugin_namespace` (attributes of
+the node; "1" and "" where they are not there), and hands over the attributes that the creator lists. A miss is
+silent where the model carries a function of that name: the function is built in the plugin's place.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deploy.entry import all_nodes
+from deploy.plugin_check.library_file import PluginOperator
+
+if TYPE_CHECKING:
+    import onnx
+
+_STANDARD = ("", "ai.onnx", "ai.onnx.ml")
+_STAMPS = {"plugin_version": "1", "plugin_namespace": ""}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The nodes of a model that ask for the same operator.
+
+    `reason` is why the library does not serve them, empty where it does.
+    """
+
+    name: str
+    version: str
+    namespace: str
+    nodes: int
+    reason: str
+
+
+def match(model: onnx.ModelProto, operators: Sequence[PluginOperator]) -> list[Wanted]:
+    """Every operator that the model's custom nodes ask for, in order of first use."""
+    counts: dict[tuple[str, str, str], int] = {}
+    attributes: dict[tuple[str, str, str], set[str]] = {}
+    for node in all_nodes(model.graph):
+        if node.domain in _STANDARD:
+            continue
+        stamps = {a.name: a.s.decode("utf-8", "replace") for a in node.attribute if a.name in _STAMPS}
+        key = (node.op_type, *({**_STAMPS, **stamps}[name] for name in _STAMPS))
+        counts[key] = counts.get(key, 0) + 1
+        attributes.setdefault(key, set()).update(a.name for a in node.attribute if a.name not in _STAMPS)
+    return [Wanted(*key, count, _reason(key, attributes[key], operators)) for key, count in counts.items()]
+
+
+def _reason(key: tuple[str, str, str], attributes: set[str], operators: Sequence[PluginOperator]) -> str:
+    name, version, namespace = key
+    same_name = [o for o in operators if o.name == name]
+    found = next((o for o in same_name if (o.version, o.namespace) == (version, namespace)), None)
+    if found:
+        dropped = sorted(attributes - set(found.fields)) if found.fields is not None else []
+        return f"it would never see the attribute {', '.join(dropped)}" if dropped else ""
+    if any(o.namespace == namespace for o in same_name):
+        return f"it has version {_listed(o.version for o in same_name)}, the nodes ask for {version}"
+    if any(o.version == version for o in same_name):
+        return (
+            f"it has it in namespace {_listed(repr(o.namespace) for o in same_name)}, the nodes ask for {namespace!r}"
+        )
+    if same_name:
+        return f"it has {_listed(f'version {o.version} in namespace {o.namespace!r}' for o in same_name)}"
+    near = _near(name, sorted({o.name for o in operators}))
+    return f"it has no such operator; near is {_listed(near)}" if near else "it has no such operator"
+
+
+def _listed(words: object) -> str:
+    return ", ".join(sorted(set(words)))  # type: ignore[call-overload]
+
+
+def _near(name: str, names: list[str]) -> list[str]:
+    """Names that differ by case or little else."""
+    same_letters = [n for n in names if n.casefold() == name.casefold()]
+    return same_letters or difflib.get_close_matches(name, names, n=2, cutoff=0.8)

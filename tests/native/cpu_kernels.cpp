@@ -1,0 +1,25 @@
+// The kernels under test are the CPU's.
+#include "kernel_tests.h"
+#include "kernels/cpu/adaptive_filter.h"
+#include "kernels/cpu/adder_conv2d.h"
+#include "kernels/cpu/routing_gate.h"
+
+namespace adroit::tests {
+
+void run_adaptive_filter(const AdaptiveFilterShape& shape, const float* x, const float* logits, float* y) {
+    cpu::adaptive_filter(shape, x, logits, y, cpu::run_serially);
+}
+
+void run_adder_conv2d(const AdderConv2dShape& shape, const float* x, const float* weights, const float* scale,
+                      const float* shift, const float* residual, bool relu, float* y) {
+    const auto packed = cpu::pack_adder_weights(weights, shape.out_channels, shape.taps());
+    cpu::adder_conv2d(shape, x, packed, {scale, shift, residual, relu}, y, cpu::run_serially);
+}
+
+void run_routing_gate(const RoutingGateShape& shape, const float* x, const GateParameters& p, float* gates,
+                      bool* open) {
+    cpu::routing_gate(shape, x, cpu::pack_gate_weights(p.w1, shape.hidden, shape.channels),
+                      {p.b1, p.w2, p.b2, p.threshold, p.threshold_per_sample}, gates, open, cpu::run_serially);
+}
+
+}  // namespace adroit::tests

@@ -1,0 +1,53 @@
+"""The CUDA kernels' own source on an emulated device, under the sanitizers: needs neither nvcc nor a GPU."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="session")
+def build() -> Path:
+    for tool in ("cmake", "g++"):
+        if not shutil.which(tool):
+            pytest.skip(f"{tool} is not installed")
+    folder = ROOT / "build" / "emulated-cuda-tests"
+    source = ROOT / "tests/native/cuda/emulated"
+    subprocess.run(["cmake", "-S", str(source), "-B", str(folder)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["cmake", "--build", str(folder), "-j2"], check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
+def _run(*command: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+
+
+def test_kernels_are_right_and_stay_inside_their_buffers(build: Path) -> None:
+    done = _run(build / "emulated_tests", 60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "routing_gate float16: 60 shapes" in done.stdout
+
+
+def test_kernels_have_no_races(build: Path) -> None:
+    done = _run(build / "emulated_races", 2)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "routing_gate float16: 2 shapes" in done.stdout
+
+
+def test_a_missing_barrier_would_be_found(build: Path) -> None:
+    done = _run(build / "emulated_races", "race")
+    assert done.returncode != 0
+    assert "data race" in done.stderr
+
+
+def test_an_access_outside_a_buffer_would_be_found(build: Path) -> None:
+    done = _run(build / "emulated_tests", "overrun")
+    assert done.returncode != 0
+    assert "heap-buffer-overflow" in done.stderr
