@@ -2,7 +2,7 @@
 
     python -m benchmarks.routed_parity [--only TEXT] [--images 2] [--keep]
 
-Random weights, batch-norm statistics run in, gates centred so that each is open for some images only.
+Random weights, batch-norm statistics run in, gates biased so that they are neither all open nor all closed.
 Prints for each the share of the parity limit that its logits use, whether every gate of every image
 agrees with PyTorch in float64, how many gates were open, and what the export took.
 """
@@ -42,7 +42,7 @@ def make_checkpoint(preset: str, folder: Path) -> Path:
     known = architecture_named(preset)
     arguments = known.defaults
     network = routed_network(
-        arguments["depth"], arguments["width"], arguments["gate"], PRESETS.index(preset), classes=arguments["classes"]
+        arguments["depth"], arguments["width"], arguments["gate"], PRESETS.index(preset), classes=arguments["classes"], sharpest=4.0
     )
     preprocessing = replace(known.preprocessing, resize=SIZE, crop=None)
     save_checkpoint(folder, network.float().eval(), CheckpointConfig(preset, preprocessing))
@@ -73,6 +73,7 @@ def measure(preset: str, shown: ImageSet) -> list[dict[str, Any]]:
                         "operators": report.facts["operators"],
                         "limit_used": report.output.used,
                         "limit": report.output.limit,
+                        "error": report.output.error,
                         "passed": report.passed,
                         "routes": None if report.routes is None else dataclasses.asdict(report.routes),
                         "export_seconds": seconds,

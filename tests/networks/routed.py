@@ -26,13 +26,15 @@ def images(count: int, size: tuple[int, int] = SIZE, seed: int = 0) -> torch.Ten
 
 
 def routed_network(
-    depth: int = 4, width: int = 8, gate: str = "normal", seed: int = 0, lean: float = 0.1, **more: Any
+    depth: int = 4, width: int = 8, gate: str = "normal", seed: int = 0, lean: float = 0.1, sharpest: float = 1e6, **more: Any
 ) -> DynamicRouting:
     """In evaluation, float64, batch-norm statistics run in, and gates that are open for some images only.
 
     A freshly initialised network must not be tested in evaluation: with untouched statistics its
     gates say nothing about the network in use. The gates' last biases are set so that each gate of a
-    live node is closed for some of the images; `lean` above 0 opens more of them.
+    live node is closed for some of the images; `lean` above 0 opens more of them. `sharpest` bounds the
+    factor that the last weights get for it: where images hardly differ for a gate, a large one would
+    make the network answer to rounding.
     """
     torch.manual_seed(seed)
     network = DynamicRouting(depth, width, more.pop("classes", 5), gate, **more).double()  # type: ignore[arg-type]
@@ -40,12 +42,12 @@ def routed_network(
     settle_batch_norm(network, [inputs])
     network.eval()
     if gate != "none":
-        _centre_gates(network, inputs, lean)
+        _centre_gates(network, inputs, lean, sharpest)
     return network
 
 
 @torch.no_grad()
-def _centre_gates(network: DynamicRouting, inputs: torch.Tensor, lean: float) -> None:
+def _centre_gates(network: DynamicRouting, inputs: torch.Tensor, lean: float, sharpest: float) -> None:
     """Each gate just before it first runs, since the gates before it decide what it sees."""
     random = np.random.default_rng(0)
 
@@ -53,7 +55,7 @@ def _centre_gates(network: DynamicRouting, inputs: torch.Tensor, lean: float) ->
         weight, bias = gate.last()
         first, pool, last = gate
         logits = last(pool(first(shrink_for_gate(seen[0]) if gate.shrink == 4 else seen[0]))).flatten(1)
-        scale = 0.5 / logits.std(0).clamp_min(1e-6)
+        scale = (0.5 / logits.std(0).clamp_min(1e-6)).clamp_max(sharpest)
         middle = (logits - bias).mul(scale).median(0).values
         weight.mul_(scale[:, None])
         bias.copy_(torch.tensor(random.normal(lean, 0.4, len(bias))) - middle)
