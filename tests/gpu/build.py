@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -37,10 +38,29 @@ def build_folder() -> Path:
     reason = reason_against()
     if reason:
         raise NotHere(reason)
-    folder = ROOT / "build" / "gpu-check"
+    return _build("tests/gpu", "gpu-check")
+
+
+@functools.cache
+def emulated_library() -> Path:
+    """The kernels on the emulated device (tests/native/cuda/emulated), behind the same C interface.
+
+    Raises:
+        NotHere: cmake or g++ is missing.
+        RuntimeError: the build failed.
+    """
+    for tool in ("cmake", "g++"):
+        if not shutil.which(tool):
+            raise NotHere(f"{tool} is not installed")
+    folder = _build("tests/native/cuda/emulated", "emulated-cuda-interface", "--target", "emulated_interface")
+    return folder / "libemulated_interface.so"
+
+
+def _build(source: str, name: str, *target: str) -> Path:
+    folder = ROOT / "build" / name
     for command in (
-        ["cmake", "-S", str(ROOT / "tests/gpu"), "-B", str(folder)],
-        ["cmake", "--build", str(folder), "-j8"],
+        ["cmake", "-S", str(ROOT / source), "-B", str(folder)],
+        ["cmake", "--build", str(folder), f"-j{min(8, os.cpu_count() or 1)}", *target],
     ):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

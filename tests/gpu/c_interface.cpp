@@ -22,18 +22,18 @@ RoutingGateShape gate_shape(const int64_t* s) { return {s[0], s[1], s[2], s[3], 
 }  // namespace
 
 ADROIT_EXPORT int adroit_adder_conv2d(cudaStream_t stream, const int64_t* shape, int type, const void* x,
-                                      const void* weights, const float* scale, const float* shift,
-                                      const void* residual, int relu, void* y) {
+                                      const void* weights, const float* scale, const float* shift, const void* residual,
+                                      int relu, void* y) {
     return cuda::adder_conv2d(stream, adder_shape(shape), type_of(type), x, weights,
                               {scale, shift, residual, relu != 0}, y);
 }
 
 // zero_points: of X, of the residual, of the output.
-ADROIT_EXPORT int adroit_quantised_adder_conv2d(cudaStream_t stream, const int64_t* shape, int is_signed,
-                                                const void* x, const void* weights, const float* scale,
-                                                const float* shift, const void* residual, float residual_scale,
-                                                int relu, int quantised_output, float output_scale,
-                                                const int* zero_points, void* y) {
+ADROIT_EXPORT int adroit_quantised_adder_conv2d(cudaStream_t stream, const int64_t* shape, int is_signed, const void* x,
+                                                const void* weights, const float* scale, const float* shift,
+                                                const void* residual, float residual_scale, int relu,
+                                                int quantised_output, float output_scale, const int* zero_points,
+                                                void* y) {
     cuda::QuantisedAdderEpilogue e{};
     e.scale = scale;
     e.shift = shift;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
@@ -54,6 +55,11 @@ class Adder:
         )
         return self.batch, self.filters, rows, columns
 
+    @property
+    def taps(self) -> int:
+        """Absolute differences of the whole batch."""
+        return prod(self.output) * self.channels * self.kernel**2
+
     def inputs(self, dtype: torch.dtype, device: str) -> AdderInputs:
         scale, shift = (_noise(i, (self.filters,), torch.float32, device) for i in (2, 3))
         return AdderInputs(
@@ -82,7 +88,7 @@ ADDER = [
     Adder(2, 16, 32, 32, 16, 3, 1, 1),
     Adder(1, 64, 56, 56, 64, 3, 1, 1, residual=True, relu=True),
     Adder(1, 512, 7, 7, 512, 3, 1, 1, residual=True),
-    Adder(9, 128, 28, 28, 130, 3, 1, 1, relu=True),
+    Adder(3, 128, 28, 28, 130, 3, 1, 1, relu=True),
     Adder(3, 17, 23, 19, 33, 5, 2, 2, residual=True, relu=True),
     Adder(1, 3, 4, 4, 5, 7, 1, 2),
     Adder(4, 64, 14, 15, 256, 1, 2, 0),

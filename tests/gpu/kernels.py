@@ -1,7 +1,8 @@
 """The CUDA kernels on PyTorch tensors: memory and streams are PyTorch's, the launches go through ctypes.
 
 Every function queues its kernel on PyTorch's current stream and returns at once, and so can be captured in a
-CUDA graph. Outputs are given, never allocated.
+CUDA graph. Outputs are given, never allocated. `use_library` puts the emulated device's kernels, on tensors of the
+CPU, in place of the GPU's.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,15 +22,25 @@ TYPES = {torch.float32: 0, torch.float16: 1}
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """libadroit_gpu_check.so, built for this machine."""
-    loaded = ctypes.CDLL(str(build_folder() / "libadroit_gpu_check.so"))
-    loaded.adroit_queue_taps.restype = ctypes.c_double
+    """The kernels behind their C interface, built for this machine's GPU unless `use_library` said otherwise."""
+    loaded = ctypes.CDLL(str(_chosen or build_folder() / "libadroit_gpu_check.so"))
     loaded.adroit_routing_gate_workspace.restype = ctypes.c_size_t
     return loaded
 
 
+_chosen: Path | None = None
+
+
+def use_library(path: Path) -> None:
+    """From now on the kernels of this library."""
+    global _chosen
+    _chosen = path
+    library.cache_clear()
+
+
 def queue_taps(in_bytes: bool, steps: int, out: Tensor) -> float:
     """Queues a launch that adds up taps in registers only, and gives their number; out: 4 bytes."""
+    library().adroit_queue_taps.restype = ctypes.c_double
     taps = float(library().adroit_queue_taps(_stream(), int(in_bytes), steps, _pointer(out)))
     _require(int(taps == 0.0), "peak rate")
     return taps
@@ -41,12 +53,12 @@ def _array(values: Sequence[int]) -> ctypes.Array[ctypes.c_int64]:
 def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
     if tensor is None:
         return ctypes.c_void_p(None)
-    assert tensor.is_cuda and tensor.is_contiguous()
+    assert tensor.is_contiguous() and tensor.is_cuda == (_chosen is None)
     return ctypes.c_void_p(tensor.data_ptr())
 
 
 def _stream() -> ctypes.c_void_p:
-    return ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
+    return ctypes.c_void_p(torch.cuda.current_stream().cuda_stream if _chosen is None else None)
 
 
 def _require(error: int, what: str) -> None:

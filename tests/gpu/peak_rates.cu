@@ -40,7 +40,8 @@ extern "C" __attribute__((visibility("default"))) double adroit_queue_taps(cudaS
     int count = 0;
     if (adroit::cuda::multiprocessors(&count)) return 0.0;
     if (bytes)
-        byte_taps<<<count * kBlocks, kThreads, 0, stream>>>(steps, 0x01020304u, 0xffffffffu, static_cast<uint32_t*>(out));
+        byte_taps<<<count * kBlocks, kThreads, 0, stream>>>(steps, 0x01020304u, 0xffffffffu,
+                                                            static_cast<uint32_t*>(out));
     else
         float_taps<<<count * kBlocks, kThreads, 0, stream>>>(steps, 0.5f, -1.0f, static_cast<float*>(out));
     if (cudaGetLastError() != cudaSuccess) return 0.0;

@@ -1,7 +1,8 @@
-"""The CUDA kernels on a GPU against the operators in float64; skipped where there is none.
+"""The CUDA kernels against the operators in float64.
 
-Every call runs on a stream that is not the default one, once plainly and once from a captured CUDA graph, which
-would fail to capture an allocation or a synchronisation. Outputs are filled with NaN before.
+On a GPU every call runs on a stream that is not the default one, once plainly and then from a captured CUDA
+graph, which an allocation or a synchronisation would fail. Without one the same checks run on the emulated device,
+as a rehearsal. Outputs are filled with NaN before.
 """
 
 from __future__ import annotations
@@ -14,24 +15,30 @@ from torch import Tensor
 
 from tests.gpu import build, cases, kernels, references
 
-reason = build.reason_against()
-pytestmark = [
-    pytest.mark.skipif(reason is not None, reason=f"needs a GPU and nvcc: {reason}"),
-    pytest.mark.timeout(1200),
-]
-
+NO_GPU = build.reason_against()
+DEVICE = "cpu" if NO_GPU else "cuda"
 FLOATS = [torch.float32, torch.float16]
+needs_gpu = pytest.mark.skipif(NO_GPU is not None, reason=f"needs a GPU and nvcc: {NO_GPU}")
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(autouse=True)
-def own_stream() -> Iterator[torch.cuda.Stream]:
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
-        yield stream
+def own_stream() -> Iterator[None]:
+    if not NO_GPU:
+        with torch.cuda.stream(torch.cuda.Stream()):
+            yield
+        return
+    try:
+        kernels.use_library(build.emulated_library())
+    except build.NotHere as why:
+        pytest.skip(str(why))
+    yield
 
 
 def _in_both_ways(launch: Callable[[], None], outputs: list[Tensor], check: Callable[[], None]) -> None:
     launch()
+    if NO_GPU:
+        return check()
     torch.cuda.synchronize()
     check()
     first = [output.clone() for output in outputs]
@@ -48,13 +55,13 @@ def _in_both_ways(launch: Callable[[], None], outputs: list[Tensor], check: Call
 
 
 def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    return torch.full(shape, float("nan"), dtype=dtype, device="cuda")
+    return torch.full(shape, float("nan"), dtype=dtype, device=DEVICE)
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 @pytest.mark.parametrize("case", cases.ADDER, ids=str)
 def test_adder_conv2d(case: cases.Adder, dtype: torch.dtype) -> None:
-    inputs = case.inputs(dtype, "cuda")
+    inputs = case.inputs(dtype, DEVICE)
     reference, y = inputs.reference(dtype), _empty(case.output, dtype)
 
     def launch() -> None:
@@ -72,7 +79,7 @@ def _within(reference: references.Reference, y: Tensor) -> None:
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8], ids=str)
 @pytest.mark.parametrize("case", cases.ADDER, ids=str)
 def test_quantised_adder_conv2d(case: cases.Adder, dtype: torch.dtype) -> None:
-    x, w, scale, shift = case.bytes_of(dtype, "cuda")
+    x, w, scale, shift = case.bytes_of(dtype, DEVICE)
     reference = references.quantised_reference(x, w, scale, shift, case.stride, case.padding, 3)
     y = _empty(case.output, torch.float32)
 
@@ -85,7 +92,7 @@ def test_quantised_adder_conv2d(case: cases.Adder, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 @pytest.mark.parametrize("case", cases.FILTER, ids=str)
 def test_adaptive_filter(case: cases.Filter, dtype: torch.dtype) -> None:
-    x, logits = case.inputs(dtype, "cuda")
+    x, logits = case.inputs(dtype, DEVICE)
     arguments = (case.kernel_size, case.stride, case.groups, case.joint)
     reference = references.filter_reference(x, logits, *arguments, dtype)
     y = _empty(tuple(reference.value.shape), dtype)
@@ -95,10 +102,10 @@ def test_adaptive_filter(case: cases.Filter, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 @pytest.mark.parametrize("case", cases.GATE, ids=str)
 def test_routing_gate(case: cases.Gate, dtype: torch.dtype) -> None:
-    tensors, threshold = case.inputs(dtype, "cuda")
+    tensors, threshold = case.inputs(dtype, DEVICE)
     reference = references.gate_reference(*tensors, case.shrink)
     gates = _empty((case.batch, case.paths), torch.float32)
-    is_open = torch.ones(case.paths, dtype=torch.bool, device="cuda")
+    is_open = torch.ones(case.paths, dtype=torch.bool, device=DEVICE)
     workspace = kernels.routing_gate_workspace(tensors[0], tensors[3], case.shrink)
 
     def launch() -> None:
@@ -110,11 +117,12 @@ def test_routing_gate(case: cases.Gate, dtype: torch.dtype) -> None:
     _in_both_ways(launch, [gates, is_open], check)
 
 
+@needs_gpu
 def test_ten_thousand_calls_take_no_memory() -> None:
-    adder, (x, logits) = cases.ADDER[0].inputs(torch.float32, "cuda"), cases.FILTER[3].inputs(torch.float32, "cuda")
+    adder, (x, logits) = cases.ADDER[0].inputs(torch.float32, DEVICE), cases.FILTER[3].inputs(torch.float32, DEVICE)
     y, filtered = _empty(cases.ADDER[0].output, torch.float32), torch.empty_like(x)
-    tensors, threshold = cases.GATE[0].inputs(torch.float32, "cuda")
-    gates, is_open = _empty((1, 3), torch.float32), torch.ones(3, dtype=torch.bool, device="cuda")
+    tensors, threshold = cases.GATE[0].inputs(torch.float32, DEVICE)
+    gates, is_open = _empty((1, 3), torch.float32), torch.ones(3, dtype=torch.bool, device=DEVICE)
     workspace = kernels.routing_gate_workspace(tensors[0], tensors[3], 1)
     free = []
     for call in range(10_001):
@@ -128,6 +136,6 @@ def test_ten_thousand_calls_take_no_memory() -> None:
 
 
 def test_a_shape_that_does_not_fit_is_an_error() -> None:
-    inputs = cases.ADDER[0].inputs(torch.float32, "cuda")
+    inputs = cases.ADDER[0].inputs(torch.float32, DEVICE)
     with pytest.raises(RuntimeError, match="CUDA error"):
         kernels.adder_conv2d(inputs.x, inputs.w, inputs.scale, inputs.shift, None, inputs.x, 0, 1)
