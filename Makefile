@@ -10,7 +10,7 @@ ARCHITECTURE ?= adder-resnet20
 IMAGES ?= $(if $(wildcard ../shared/data/cifar10/cifar10_subset.npz),../shared/data/cifar10/cifar10_subset.npz:test)
 DEMO := demo
 
-.PHONY: install demo test lint format bench clean
+.PHONY: install demo test lint format bench gpu-check clean
 
 # The virtual environment, the packages and the native build. Re-made when their sources change.
 install: .venv/installed
@@ -57,15 +57,22 @@ test: install
 
 lint: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-	@find plugins tests/native -name '*.cpp' -o -name '*.h' | xargs $(BIN)/clang-format --dry-run --Werror
+	@find plugins tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run --Werror
 
 format: install
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
-	@find plugins tests/native -name '*.cpp' -o -name '*.h' | xargs $(BIN)/clang-format -i
+	@find plugins tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' | xargs $(BIN)/clang-format -i
 
 bench: install
 	@$(BIN)/python -m benchmarks.adder_conv
 	@$(BIN)/python -m benchmarks.quantised_adder_conv
+
+# Everything that needs a GPU: kernels against float64, compute-sanitizer, speeds. A step that cannot run here
+# is skipped with its reason. Nothing is installed: any Python with PyTorch and pytest will do.
+#   make gpu-check GPU_PYTHON=python3
+GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+gpu-check:
+	@$(GPU_PYTHON) -m tests.gpu.check
 
 clean:
 	rm -rf .venv build $(DEMO)

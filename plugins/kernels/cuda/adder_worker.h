@@ -9,6 +9,16 @@
 
 namespace adroit::cuda {
 
+// Words of a step that a thread takes in one go, by the number of its sums: as many as the compiler has been
+// found to have registers for.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+template <int Sums>
+constexpr int kUnrolledSteps = Sums < 64 ? 4 : 1;
+#else
+template <int Sums>
+constexpr int kUnrolledSteps = Sums < 64 ? 4 : 2;
+#endif
+
 template <typename Elements, typename Tile>
 class AdderWorker {
 public:
@@ -78,7 +88,7 @@ public:
     ADROIT_DEVICE void add(int step, Word (&sums)[Tile::kThreadFilters][Tile::kThreadPixels]) const {
         const Word* weights = shared_.stages[half_of(step)];
         const Word* input = weights + Tile::kWeightWords;
-        ADROIT_UNROLL_BY(4)  // by 8 the compiler runs out of registers
+        ADROIT_UNROLL_BY(kUnrolledSteps<Tile::kSums>)
         for (int k = 0; k < kStepWords; ++k) {
             Quad<Word> w[Tile::kThreadFilters / 4], x[Tile::kThreadPixels / 4];
             ADROIT_UNROLL

@@ -56,6 +56,13 @@ struct alignas(4 * sizeof(T)) Quad {
     T at[4];
 };
 
+// A product that is rounded before anything is added to it, where every bit of a result is defined.
+#if defined(__CUDA_ARCH__)
+ADROIT_DEVICE float rounded_product(float a, float b) { return __fmul_rn(a, b); }
+#else
+ADROIT_DEVICE float rounded_product(float a, float b) { return a * b; }
+#endif
+
 ADROIT_DEVICE float to_float(float value) { return value; }
 ADROIT_DEVICE float to_float(__half value) { return __half2float(value); }
 template <typename T>

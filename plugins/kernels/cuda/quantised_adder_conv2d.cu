@@ -10,11 +10,11 @@ struct QuantisedOutput {
 
     ADROIT_DEVICE float residual_at(const uint8_t* residual, int64_t i) const {
         const int stored = epilogue.is_signed ? static_cast<int8_t>(residual[i]) : residual[i];
-        return epilogue.residual_scale * static_cast<float>(stored - epilogue.residual_zero_point);
+        return rounded_product(epilogue.residual_scale, static_cast<float>(stored - epilogue.residual_zero_point));
     }
     ADROIT_DEVICE float value(int64_t index, int filter, uint32_t sum) const {
         const QuantisedAdderEpilogue& e = epilogue;
-        float value = e.shift[filter] - e.scale[filter] * static_cast<float>(sum);
+        float value = e.shift[filter] - rounded_product(e.scale[filter], static_cast<float>(sum));
         if (e.residual) value += residual_at(static_cast<const uint8_t*>(e.residual), index);
         return e.relu && value < 0.0f ? 0.0f : value;
     }

@@ -4,6 +4,8 @@
 //   value = scale[m] * (-S) + shift[m] + residual_scale * (residual - residual_zero_point), float32; then ReLU
 //   Y     = value, or saturate(round_half_to_even(value / output_scale) + output_zero_point)
 //
+// Each step is rounded in float32 and none fused with the next: every implementation gives the same bits.
+//
 // X and W share one scale and one zero point (|sx * a - sw * b| has no common factor otherwise), which
 // `scale` holds. A runtime that knows only signed bytes shifts both by 128: the differences are the same.
 #pragma once

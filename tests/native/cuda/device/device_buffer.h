@@ -33,7 +33,9 @@ template <typename T>
 class DeviceBuffer {
 public:
     explicit DeviceBuffer(int64_t count) : count_(count), shift_(pick(0, 1) ? pick(1, 3) : 0) {
-        require(cudaMalloc(&memory_, static_cast<size_t>(count + shift_) * sizeof(T)));
+        void* memory = nullptr;
+        require(cudaMalloc(&memory, static_cast<size_t>(count + shift_) * sizeof(T)));
+        memory_ = static_cast<T*>(memory);
     }
     template <typename U>
     DeviceBuffer(const U* values, int64_t count) : DeviceBuffer(count) {
