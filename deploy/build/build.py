@@ -15,7 +15,7 @@ from deploy.build.choices import Backend
 from deploy.build.job import CACHE, MODEL, PLAN, Job
 from deploy.build.limits import check_limits
 from deploy.build.options import BuildOptions
-from deploy.build.prepare import Prepared, prepare
+from deploy.build.prepare import Form, Prepared, prepare
 from deploy.build.process import Progress, run_in_process
 from deploy.build.profiles import Profile, profiles_for
 from deploy.build.store import store
@@ -132,7 +132,7 @@ def _parsed(entry: Entry, options: BuildOptions, profiles: list[Profile]) -> str
 def _prepared(entry: Entry, options: BuildOptions) -> tuple[Prepared, list[Profile]]:
     profiles = profiles_for(entry.info, options.profiles)
     check_limits(entry.load_model(), entry.info, profiles)
-    form = "functions" if options.backend == Backend.tensorrt_rtx else "plugins"
+    form: Form = "functions" if options.backend == Backend.tensorrt_rtx else "plugins"
     return prepare(entry, form, options.precision, options.keep), profiles
 
 

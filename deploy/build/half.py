@@ -207,9 +207,9 @@ class _Caster:
             array = np.zeros(1, np.float32) if told is None else told.as_tensor().numpy()
             node.attributes["value"] = ir.AttrTensor("value", ir.tensor(array.astype(dtype.numpy())))
         elif node.op_type == "Constant":
-            array = constant(node.outputs[0])
-            assert array is not None
+            held = constant(node.outputs[0])
+            assert held is not None
             node.attributes.clear()
-            node.attributes["value"] = ir.AttrTensor("value", ir.tensor(array.astype(dtype.numpy())))
+            node.attributes["value"] = ir.AttrTensor("value", ir.tensor(held.astype(dtype.numpy())))
         else:
             raise UnsupportedModel(f"node {node.name} ({node.op_type}) makes floats that the cast does not know")

@@ -16,7 +16,7 @@ from deploy.entry import EntryInfo, all_nodes
 from deploy.operators import DOMAIN
 from deploy.schemas import register_schemas
 from models.errors import UsageError
-from models.routing.cost import GATE_SHRINK, SIZE_MULTIPLE
+from models.routing.cost import SIZE_MULTIPLE
 
 # Elements of one tensor: TensorRT and the kernels count them with 31 bits.
 MOST_ELEMENTS = 2**31 - 1
@@ -33,9 +33,8 @@ def check_limits(model: onnx.ModelProto, info: EntryInfo, profiles: Sequence[Pro
 
 
 def _check_multiples(info: EntryInfo, profile: Profile) -> None:
-    """A routed network's maps are halved four times, and by 4 more before small gates."""
-    assert info.routing is not None
-    multiple = SIZE_MULTIPLE * GATE_SHRINK.get(info.routing["gate"], 1)
+    """A routed network's maps are halved five times."""
+    multiple = SIZE_MULTIPLE
     name = info.inputs[0].name
     for kind, shape in profile.ranges[name].shapes.items():
         for index, dimension in ((2, "height"), (3, "width")):
@@ -92,7 +91,8 @@ def _check_operator(
     node: onnx.NodeProto, x: tuple[int, ...], sizes: Mapping[str, tuple[int, ...] | None], at: str
 ) -> None:
     """The limits of one of our operators on its input X."""
-    values = {a.name: list(a.ints) or a.i for a in node.attribute}
+    values = {a.name: a.i for a in node.attribute}
+    pads = next((list(a.ints) for a in node.attribute if a.name == "pads"), [])
     for axis, dimension in ((2, "height"), (3, "width")):
         needed, why = 1, "it has no pixels"
         if node.op_type == "AdaptiveFilter":
@@ -100,7 +100,7 @@ def _check_operator(
         elif node.op_type == "RoutingGate":
             needed, why = values["shrink"], "nothing is left when it is shrunk"
         elif (weights := sizes.get(node.input[1])) is not None:
-            needed = weights[axis] - values["pads"][axis - 2] - values["pads"][axis]
+            needed = weights[axis] - pads[axis - 2] - pads[axis]
             why = "the kernel does not fit in"
         if x[axis] < needed:
             raise UsageError(

@@ -60,7 +60,8 @@ class Prepared:
 
     @property
     def content(self) -> bytes:
-        return self.model.SerializeToString(deterministic=True)
+        content: bytes = self.model.SerializeToString(deterministic=True)
+        return content
 
 
 def prepare(entry: Entry, form: Form, precision: Precision, keep: Collection[str] = ()) -> Prepared:
