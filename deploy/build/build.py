@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import tempfile
 import time
 from collections.abc import Iterator
@@ -11,22 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from deploy import __version__
-from deploy.build.choices import Backend
+from deploy.build.choices import Backend, Precision
 from deploy.build.job import CACHE, MODEL, PLAN, Job
 from deploy.build.limits import check_limits
 from deploy.build.options import BuildOptions
 from deploy.build.prepare import Form, Prepared, prepare
 from deploy.build.process import Progress, run_in_process
-from deploy.build.profiles import Profile, profiles_for
+from deploy.build.profiles import profiles_for
 from deploy.build.store import store
 from deploy.build.timing_cache import cache_file, read_cache, write_cache
 from deploy.entry import Entry
+from deploy.runtimes.builds import find_build
 from deploy.runtimes.tensorrt.gpu import Gpu, find_gpu
 from deploy.runtimes.tensorrt.modules import Flavour, import_tensorrt
 from deploy.runtimes.tensorrt.plan import read_plan_header
 from deploy.runtimes.tensorrt.plugin_library import plugin_library
+from deploy.runtimes.tensorrt.profiles import Profile
 from models import files
-from models.errors import EnvironmentFault, OutOfResource, UnsupportedModel
+from models.errors import EnvironmentFault, OutOfResource, UnsupportedModel, UsageError
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ def build_entry(entry: Entry, options: BuildOptions, progress: Progress | None =
             built, record = optimise(entry, folder)
             return _stored(entry, options, built, None, record)
     prepared, profiles = _prepared(entry, options)
-    gpu = find_gpu() if options.backend == Backend.tensorrt else None
+    # tensorrt-rtx, too, wants a GPU for weights that can be put in later.
+    gpu = find_gpu() if options.backend == Backend.tensorrt or options.strip_weights else None
     library = plugin_library() if prepared.custom else None
     with _folder() as folder:
         job = _job(options, prepared, profiles, library)
@@ -83,9 +87,34 @@ def build_entry(entry: Entry, options: BuildOptions, progress: Progress | None =
             "plugins": None if library is None else {"file": library.name, "sha256": files.sha256(library)},
             "version_compatible": job.version_compatible,
             "weights_stripped": job.strip_weights,
+            "keep": list(options.keep),
             "seconds": round(seconds, 3),
         }
         return _stored(entry, options, folder / PLAN, prepared, record)
+
+
+def refit_entry(entry: Entry, version: int, backend: Backend, progress: Progress | None = None) -> Built:
+    """The build `version`, made without weights, as a new version with the weights of the entry's model.
+
+    Raises:
+        UsageError: no such build, or one that has its weights.
+        UnsupportedModel, EnvironmentFault, OutOfResource: as build_entry.
+    """
+    name, record, plan = find_build(entry, backend, version)
+    if not record.get("weights_stripped"):
+        raise UsageError(f"build {name} of {entry.path} has its weights", facts={"file": plan})
+    options = BuildOptions(backend, Precision(record["precision"]))
+    prepared = prepare(entry, record["form"], options.precision, record["keep"])
+    find_gpu()
+    library = plugin_library() if prepared.custom else None
+    profiles = [Profile.from_json(profile, ranges) for profile, ranges in record["profiles"].items()]
+    with _folder() as folder:
+        job = dataclasses.replace(_job(options, prepared, profiles, library), refit=True, timing_cache=False)
+        files.write_bytes(folder / MODEL, prepared.content)
+        files.write_bytes(folder / PLAN, plan.read_bytes())
+        facts = run_in_process(folder, job, progress)
+        more = {**record, "weights_stripped": False, "refitted_from": name, "layers": facts["layers"]}
+        return _stored(entry, options, folder / PLAN, prepared, more)
 
 
 def dry_run(entry: Entry, options: BuildOptions) -> list[Checked]:

@@ -39,6 +39,8 @@ def run_job(folder: Path, job: Job, tell: Tell) -> dict[str, Any]:
     if job.library:
         load_plugins(trt, Path(job.library))
     log = _logger(trt)
+    if job.refit:
+        return _refit(trt, log, folder)
     builder, network = _network(trt, log)
     _parse(trt, log, network, (folder / MODEL).read_bytes(), job)
     _check_plugin_layers(trt, network, job)
@@ -53,6 +55,31 @@ def run_job(folder: Path, job: Job, tell: Tell) -> dict[str, Any]:
     if cache is not None:
         (folder / CACHE).write_bytes(cache.serialize())
     return {**facts, "bytes": plan.nbytes, "warnings": log.warnings}
+
+
+def _refit(trt: ModuleType, log: Any, folder: Path) -> dict[str, Any]:
+    """A stripped plan with its weights back in. Needs a GPU, which process.py's caller has made sure of."""
+    engine = trt.Runtime(log).deserialize_cuda_engine((folder / PLAN).read_bytes())
+    if engine is None:
+        raise EnvironmentFault(
+            f"TensorRT {trt.__version__} cannot load the stripped plan",
+            facts={"reason": log.errors[0] if log.errors else "it gives none"},
+            hint="build it again on this machine",
+        )
+    refitter = trt.Refitter(engine, log)
+    parser = trt.OnnxParserRefitter(refitter, log)
+    if not parser.refit_from_bytes((folder / MODEL).read_bytes()) or not refitter.refit_cuda_engine():
+        fault = parser.get_error(0).desc() if parser.num_errors else "; ".join(log.errors[:1])
+        raise UnsupportedModel(
+            "the weights do not fit into the stripped plan",
+            facts={"reason": fault or "TensorRT gives none", "missing": ", ".join(refitter.get_missing_weights()[:5])},
+            hint="build the plan again from this model",
+        )
+    settings = engine.create_serialization_config()
+    settings.clear_flag(trt.SerializationFlag.EXCLUDE_WEIGHTS)
+    plan = engine.serialize_with_config(settings)
+    (folder / PLAN).write_bytes(plan)
+    return {"version": trt.__version__, "layers": engine.num_layers, "bytes": plan.nbytes}
 
 
 def _logger(trt: ModuleType) -> Any:
@@ -214,6 +241,12 @@ def _build_error(errors: list[str]) -> AdroitError:
             hint="lower --workspace, the largest shapes of the profiles, or --optimization-level",
         )
     facts = {"reason": errors[0] if errors else "the builder gives none"}
+    if any("graphScope" in e or "Data-dependent shapes" in e for e in errors):
+        return UnsupportedModel(
+            "the builder cannot take the model's If nodes",
+            facts=facts,
+            hint="export the network again: `adroit export --routing masked` has none",
+        )
     implementation = next((e for e in errors if "Could not find any implementation" in e), None)
     if implementation is not None:
         return UnsupportedModel(

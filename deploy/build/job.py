@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from deploy.build.prepare import CustomNode
-from deploy.build.profiles import Profile
 from deploy.runtimes.tensorrt.modules import Flavour
+from deploy.runtimes.tensorrt.profiles import Profile
 from models import files
 
 JOB, MODEL, PLAN, CACHE = "job.json", "model.onnx", "model.plan", "timing.cache"
@@ -28,6 +28,7 @@ class Job:
         workspace: bytes of GPU memory that layers may use meanwhile; None leaves it to the builder.
         version_compatible: a plan that later runtimes, and the lean one, run; the library goes into it.
         parse_only: stop before the build.
+        refit: put the weights of `model.onnx` into the folder's stripped plan, instead of building one.
     """
 
     flavour: Flavour
@@ -41,6 +42,7 @@ class Job:
     optimization_level: int = 3
     timing_cache: bool = False
     parse_only: bool = False
+    refit: bool = False
 
     def write(self, folder: Path) -> None:
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

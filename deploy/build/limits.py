@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import onnx
 
-from deploy.build.profiles import Profile, Shape
 from deploy.entry import EntryInfo, all_nodes
 from deploy.operators import DOMAIN
+from deploy.runtimes.tensorrt.profiles import Profile, Shape
 from deploy.schemas import register_schemas
 from models.errors import UsageError
 from models.routing.cost import SIZE_MULTIPLE

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deploy.build.choices import COMPUTE_CAPABILITIES, Backend, Precision
-from deploy.build.profiles import Profile
+from deploy.runtimes.tensorrt.profiles import Profile
 from models.errors import UnsupportedModel, UsageError
 
 

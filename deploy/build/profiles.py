@@ -3,51 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from deploy.entry import THRESHOLD, EntryInfo
 from deploy.runtimes.base import TensorSpec
+from deploy.runtimes.tensorrt.profiles import Profile, Range, Shape
 from models.errors import UsageError
 
-Shape = tuple[int, ...]
 # TensorRT's dimensions are 32-bit.
 LARGEST = 2**31 - 1
-KINDS = ("min", "opt", "max")
 HINT = "a profile is NAME=INPUT:MIN,OPT,MAX with shapes such as 1x3x224x224; put ; between inputs"
-
-
-@dataclass(frozen=True)
-class Range:
-    """Shapes of one input: the smallest, the one to be fastest at, the largest."""
-
-    min: Shape
-    opt: Shape
-    max: Shape
-
-    @property
-    def shapes(self) -> dict[str, Shape]:
-        return {"min": self.min, "opt": self.opt, "max": self.max}
-
-    def holds(self, shape: Sequence[int]) -> bool:
-        return len(shape) == len(self.min) and all(
-            low <= size <= high for low, size, high in zip(self.min, shape, self.max, strict=True)
-        )
-
-
-@dataclass(frozen=True)
-class Profile:
-    """A named set of ranges, one for each input."""
-
-    name: str
-    ranges: Mapping[str, Range]
-
-    def to_json(self) -> dict[str, dict[str, list[int]]]:
-        return {name: {k: list(s) for k, s in r.shapes.items()} for name, r in self.ranges.items()}
-
-    @classmethod
-    def from_json(cls, name: str, values: Mapping[str, Mapping[str, Sequence[int]]]) -> Profile:
-        return cls(name, {i: Range(*(tuple(r[kind]) for kind in KINDS)) for i, r in values.items()})
 
 
 def read_profile(text: str) -> Profile:

@@ -40,15 +40,18 @@ def build(
         bool, typer.Option("--version-compatible", help="tensorrt: later runtimes and the lean one run it.")
     ] = False,
     strip_weights: Annotated[
-        bool, typer.Option("--strip-weights", help="A small plan, which gets its weights from the model when loaded.")
+        bool, typer.Option("--strip-weights", help="A small plan without weights; --refit puts them in.")
     ] = False,
+    refit: Annotated[
+        int | None, typer.Option(min=1, metavar="VERSION", help="Put the weights into a build made without.")
+    ] = None,
     optimization_level: Annotated[int, typer.Option(min=0, max=5, help="5 searches longest.")] = 3,
     timing_cache: Annotated[bool, typer.Option(help="Keep timings of tactics between builds.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all that needs no GPU; build nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Build an engine (or ONNX Runtime's optimised file) as a new version of the deployment."""
-    from deploy.build.build import build_entry
+    from deploy.build.build import build_entry, refit_entry
     from deploy.build.build import dry_run as check
     from deploy.build.options import BuildOptions, read_compute_capability
     from deploy.build.profiles import read_profile
@@ -74,7 +77,10 @@ def build(
         else:
             print("\n".join(f"{'ok     ' if line.right else 'missing'}  {line.what}" for line in lines))
         return
-    built = build_entry(read, options, _progress())
+    if refit is not None:
+        built = refit_entry(read, refit, backend, _progress())
+    else:
+        built = build_entry(read, options, _progress())
     print(files.json_text(built.record) if as_json else describe(built), end="" if as_json else "\n")
 
 

@@ -71,9 +71,7 @@ def loaded_libraries(maps: Path = MAPS) -> dict[str, str]:
 def check_one_version(maps: Path = MAPS) -> None:
     """Raises EnvironmentFault where libnvinfer is loaded twice, in two major versions: they share symbols."""
     found = loaded_libraries(maps)
-    majors = {
-        match[1]: path for name, path in found.items() if (match := re.match(r"libnvinfer(?:_lean)?\.so\.(\d+)", name))
-    }
+    majors = {match[1]: path for name, path in found.items() if (match := re.match(r"libnvinfer\.so\.(\d+)", name))}
     if len(majors) > 1:
         raise EnvironmentFault(
             "two TensorRTs are loaded in this process; which one answers a call is chance",
