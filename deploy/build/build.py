@@ -65,9 +65,10 @@ def build_entry(entry: Entry, options: BuildOptions, progress: Progress | None =
             built, record = optimise(entry, folder)
             return _stored(entry, options, built, None, record)
     prepared, profiles = _prepared(entry, options)
-    # tensorrt-rtx, too, wants a GPU for weights that can be put in later.
-    gpu = find_gpu() if options.backend == Backend.tensorrt or options.strip_weights else None
+    if options.backend == Backend.tensorrt:
+        import_tensorrt("tensorrt")
     library = plugin_library() if prepared.custom else None
+    gpu = _gpu(options)
     with _folder() as folder:
         job = _job(options, prepared, profiles, library)
         files.write_bytes(folder / MODEL, prepared.content)
@@ -91,6 +92,22 @@ def build_entry(entry: Entry, options: BuildOptions, progress: Progress | None =
             "seconds": round(seconds, 3),
         }
         return _stored(entry, options, folder / PLAN, prepared, record)
+
+
+def _gpu(options: BuildOptions) -> Gpu | None:
+    """The GPU to build on; none for tensorrt-rtx, which builds ahead of time."""
+    if options.backend == Backend.tensorrt:
+        return find_gpu()
+    if options.strip_weights:
+        try:
+            find_gpu()
+        except EnvironmentFault as error:
+            raise EnvironmentFault(
+                "tensorrt-rtx makes plans without weights only where a GPU is",
+                facts={"reason": error.message},
+                hint="leave --strip-weights out, or build on the machine with the GPU",
+            ) from error
+    return None
 
 
 def refit_entry(entry: Entry, version: int, backend: Backend, progress: Progress | None = None) -> Built:
@@ -132,12 +149,10 @@ def dry_run(entry: Entry, options: BuildOptions) -> list[Checked]:
         lines.append(Checked(True, f"{len(prepared.kept)} nodes stay float32, or have parts that do"))
     lines += [Checked(True, f"profile {p.name}: {_text(p)}") for p in profiles]
     if options.backend == Backend.tensorrt:
-        lines += [
-            _tried("GPU", lambda: find_gpu().name),
-            _tried("TensorRT", lambda: import_tensorrt("tensorrt").__version__),
-        ]
+        lines.append(_tried("TensorRT", lambda: import_tensorrt("tensorrt").__version__))
         if prepared.custom:
             lines.append(_tried("plugin library", lambda: str(plugin_library())))
+        lines.append(_tried("GPU", lambda: find_gpu().name))
     lines.append(_tried("parser", lambda: _parsed(entry, options, profiles)))
     return lines
 

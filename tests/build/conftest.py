@@ -1,0 +1,50 @@
+"""Deployments to build, and what is skipped where NVIDIA's packages are not there."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+
+from deploy.entry import Entry
+from deploy.export.entry import Routing, export_entry
+from models.checkpoint import CheckpointConfig, save_checkpoint
+from tests.conftest import make_checkpoint
+from tests.networks.routed import routed_network
+
+
+@pytest.fixture(scope="session")
+def rtx() -> None:
+    """Skips where NVIDIA's tensorrt-rtx or Polygraphy is not installed."""
+    for module in ("tensorrt_rtx", "polygraphy"):
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not installed: pip install 'adroit-deploy[rtx]'")
+
+
+@pytest.fixture(scope="session")
+def anti_aliased_entry(tmp_path_factory: pytest.TempPathFactory) -> Entry:
+    """An anti-aliased ResNet-20; do not change it."""
+    folder = tmp_path_factory.mktemp("anti-aliased")
+    return export_entry(make_checkpoint(folder / "checkpoint", "aa-cifar-resnet20", (32, 32)), folder)
+
+
+@pytest.fixture(scope="session")
+def routed_entry(tmp_path_factory: pytest.TempPathFactory) -> Entry:
+    """A small routed network in its If form; do not change it."""
+    from models.architectures import architecture_named
+
+    folder = tmp_path_factory.mktemp("routed")
+    network = routed_network(3, 8, "small", classes=11).float()
+    arguments = {"depth": 3, "width": 8, "gate": "small", "classes": 11}
+    config = CheckpointConfig("dynamic-small", architecture_named("dynamic-small").preprocessing, arguments)
+    save_checkpoint(folder / "checkpoint", network, config)
+    return export_entry(folder / "checkpoint", folder, routing=Routing("if"))
+
+
+@pytest.fixture
+def lenet(lenet_entry: Entry, tmp_path: Path) -> Entry:
+    """A copy of the exported LeNet-5-BN, to build in."""
+    shutil.copytree(lenet_entry.path, tmp_path / "lenet")
+    return Entry.read(tmp_path / "lenet")
