@@ -16,7 +16,8 @@ from deploy.operators import DOMAIN
 from deploy.runtimes.tensorrt.profiles import Profile, Shape
 from deploy.schemas import register_schemas
 from models.errors import UsageError
-from models.routing.cost import SIZE_MULTIPLE
+from models.routing.cost import GATE_SHRINK, SIZE_MULTIPLE
+from models.routing.space import RoutingSpace
 
 # Elements of one tensor: TensorRT and the kernels count them with 31 bits.
 MOST_ELEMENTS = 2**31 - 1
@@ -26,25 +27,34 @@ def check_limits(model: onnx.ModelProto, info: EntryInfo, profiles: Sequence[Pro
     """Raises UsageError, naming profile, input, dimension and node, where a shape cannot work."""
     for profile in profiles:
         if info.routing is not None:
-            _check_multiples(info, profile)
+            _check_routed(info, profile)
         for kind in ("min", "opt", "max"):
             shapes = {name: span.shapes[kind] for name, span in profile.ranges.items()}
             _check_shapes(model, shapes, f"profile {profile.name!r}: {kind}", info.inputs[0].name)
 
 
-def _check_multiples(info: EntryInfo, profile: Profile) -> None:
-    """A routed network's maps are halved five times."""
-    multiple = SIZE_MULTIPLE
+def _check_routed(info: EntryInfo, profile: Profile) -> None:
+    """A routed network's maps are halved five times, and its smallest map must leave something to the small gates.
+
+    Shape inference does not see through the branches of such a network, so this is reckoned here.
+    """
+    assert info.routing is not None
+    space = RoutingSpace(info.routing["depth"], info.routing["width"])
+    least = (4 << max(node.scale for node in space.nodes)) * GATE_SHRINK.get(info.routing["gate"], 1)
     name = info.inputs[0].name
     for kind, shape in profile.ranges[name].shapes.items():
         for index, dimension in ((2, "height"), (3, "width")):
-            if shape[index] % multiple:
-                below = shape[index] // multiple * multiple
+            size = shape[index]
+            where = f"profile {profile.name!r}: {kind} of input {name}, dimension {index} ({dimension}) is {size}"
+            if size % SIZE_MULTIPLE:
+                below = size // SIZE_MULTIPLE * SIZE_MULTIPLE
                 raise UsageError(
-                    f"profile {profile.name!r}: {kind} of input {name}, dimension {index} ({dimension}) is"
-                    f" {shape[index]}; this network takes multiples of {multiple}",
-                    hint=f"use {below or multiple} or {below + multiple}; `adroit run` pads images to such sizes",
+                    f"{where}; this network takes multiples of {SIZE_MULTIPLE}",
+                    hint=f"use {max(below, least)} or {max(below + SIZE_MULTIPLE, least)}; `adroit run` pads images"
+                    " to such sizes",
                 )
+            if size < least:
+                raise UsageError(f"{where}; its gates need {least} or more", hint=f"raise it to {least}")
 
 
 def _check_shapes(model: onnx.ModelProto, shapes: Mapping[str, Shape], where: str, image: str) -> None:
@@ -71,7 +81,8 @@ def _inferred(model: onnx.ModelProto, shapes: Mapping[str, Shape], at: str) -> d
     for value in fixed.graph.input:
         for dimension, size in zip(value.type.tensor_type.shape.dim, shapes[value.name], strict=True):
             dimension.dim_value = size
-    for value in (*fixed.graph.value_info, *fixed.graph.output):
+    del fixed.graph.value_info[:]
+    for value in fixed.graph.output:
         value.type.tensor_type.ClearField("shape")
     register_schemas()
     try:

@@ -22,6 +22,8 @@ def read_profile(text: str) -> Profile:
         UsageError: text that is none.
     """
     name, _, rest = text.partition("=")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise UsageError(f"{name!r} is not a name for a profile", hint=HINT)
     ranges: dict[str, Range] = {}
     for part in rest.split(";"):
         given, _, shapes = part.partition(":")
@@ -31,8 +33,6 @@ def read_profile(text: str) -> Profile:
         if len(read) not in (1, 3):
             raise UsageError(f"profile {text!r} gives {len(read)} shapes for {given}, not MIN,OPT,MAX", hint=HINT)
         ranges[given.strip()] = Range(*read) if len(read) == 3 else Range(*read * 3)
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-        raise UsageError(f"{name!r} is not a name for a profile", hint=HINT)
     return Profile(name, ranges)
 
 
