@@ -175,9 +175,10 @@ def _parsed(entry: Entry, options: BuildOptions, profiles: list[Profile]) -> str
 
 def _prepared(entry: Entry, options: BuildOptions) -> tuple[Prepared, list[Profile]]:
     profiles = profiles_for(entry.info, options.profiles)
-    check_limits(entry.load_model(), entry.info, profiles)
     form: Form = "functions" if options.backend == Backend.tensorrt_rtx else "plugins"
-    return prepare(entry, form, options.precision, options.keep), profiles
+    prepared = prepare(entry, form, options.precision, options.keep)
+    check_limits(entry.load_model(), entry.info, profiles)
+    return prepared, profiles
 
 
 def _job(options: BuildOptions, prepared: Prepared, profiles: list[Profile], library: Path | None) -> Job:

@@ -245,7 +245,7 @@ def _build_error(errors: list[str]) -> AdroitError:
         return UnsupportedModel(
             "the builder cannot take the model's If nodes",
             facts=facts,
-            hint="export the network again: `adroit export --routing masked` has none",
+            hint="give profiles of one fixed shape (min = opt = max), or export with --routing masked, which has none",
         )
     implementation = next((e for e in errors if "Could not find any implementation" in e), None)
     if implementation is not None:

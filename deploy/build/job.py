@@ -1,4 +1,7 @@
-"""What the building process is told, as JSON in a folder of its own."""
+"""What the building process is told, as JSON in a folder of its own.
+
+That process imports this and builder.py only: nothing that brings PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.build.prepare import CustomNode
 from deploy.runtimes.tensorrt.modules import Flavour
 from deploy.runtimes.tensorrt.profiles import Profile
 from models import files
 
 JOB, MODEL, PLAN, CACHE = "job.json", "model.onnx", "model.plan", "timing.cache"
+
+
+@dataclass(frozen=True)
+class CustomNode:
+    """A node that a plugin must provide."""
+
+    name: str
+    operator: str
+    version: str
+    namespace: str
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.operator} version {self.version} namespace {self.namespace!r}"
 
 
 @dataclass(frozen=True)

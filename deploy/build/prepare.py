@@ -6,16 +6,16 @@ functions   their portable bodies inlined, for tensorrt-rtx, which takes no plug
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import onnx
 import onnx_ir as ir
 
 from deploy.build.choices import Precision
 from deploy.build.half import Kept, cast_to_half
+from deploy.build.job import CustomNode
 from deploy.entry import Entry, all_nodes
 from deploy.export.graph import inline_bodies
 from deploy.operators import DOMAIN, operators
@@ -24,22 +24,6 @@ from models.errors import UnsupportedModel
 
 Form = Literal["plugins", "functions"]
 INT32 = range(-(2**31), 2**31)
-
-
-@dataclass(frozen=True)
-class CustomNode:
-    """A node that a plugin must provide."""
-
-    name: str
-    operator: str
-    version: str
-    namespace: str
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    def __str__(self) -> str:
-        return f"{self.operator} version {self.version} namespace {self.namespace!r}"
 
 
 @dataclass(frozen=True)

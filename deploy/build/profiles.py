@@ -107,6 +107,11 @@ def _check_range(profile: str, spec: TensorSpec, span: Range) -> None:
             raise UsageError(f"{where} is fixed at {dimension} in the model", facts=told)
         if low < 1 or high > LARGEST:
             raise UsageError(f"{where} must be 1 to {LARGEST}", facts=told)
-        if not low <= usual <= high:
-            fault = f"min {low} is above opt {usual}" if low > usual else f"opt {usual} is above max {high}"
-            raise UsageError(f"{where}: {fault}", facts=told, hint="give min <= opt <= max in every dimension")
+        pairs = (("min", low, "max", high), ("min", low, "opt", usual), ("opt", usual, "max", high))
+        for small, below, large, above in pairs:
+            if below > above:
+                raise UsageError(
+                    f"{where}: {small} {below} is above {large} {above}",
+                    facts=told,
+                    hint="give min <= opt <= max in every dimension",
+                )
