@@ -50,9 +50,12 @@ def load_plugins(trt: ModuleType, library: Path) -> list[Triple]:
             is told), or one of our operators is not in it.
     """
     registry = trt.get_plugin_registry()
-    recorder = _recorder(trt)
+    recorder, before = _recorder(trt), registry.error_recorder
     registry.error_recorder = recorder
-    registry.load_library(str(library))
+    try:
+        registry.load_library(str(library))
+    finally:
+        registry.error_recorder = before
     found = registered(registry)
     missing = [o for o in operators().values() if (o.name, str(o.version), DOMAIN) not in found]
     if missing:
