@@ -142,7 +142,7 @@ class _Caster:
             elif told.name in described.half:
                 self._back_to_half(value)
         stay = [v.name for v in (*described.inputs, *described.outputs) if v.name not in half and v.type is None]
-        why = f"{', '.join([*stay, 'every sum'])}" if half else "its portable body computes in float32"
+        why = f"{', '.join([*stay, 'every sum'])}" if self._operators_too else "its portable body computes in float32"
         self.kept.append(Kept(node.name or "", node.op_type, why))
 
     def _back_to_half(self, value: ir.Value) -> None:

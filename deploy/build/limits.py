@@ -104,15 +104,16 @@ def _check_operator(
     """The limits of one of our operators on its input X."""
     values = {a.name: a.i for a in node.attribute}
     pads = next((list(a.ints) for a in node.attribute if a.name == "pads"), [])
+    weights = sizes.get(node.input[1]) if pads else None
     for axis, dimension in ((2, "height"), (3, "width")):
-        needed, why = 1, "it has no pixels"
         if node.op_type == "AdaptiveFilter":
             needed, why = values["kernel_size"] // 2 + 1, "the reflection at its edges needs more"
         elif node.op_type == "RoutingGate":
             needed, why = values["shrink"], "nothing is left when it is shrunk"
-        elif (weights := sizes.get(node.input[1])) is not None:
-            needed = weights[axis] - pads[axis - 2] - pads[axis]
-            why = "the kernel does not fit in"
+        elif weights is not None:
+            needed, why = weights[axis] - pads[axis - 2] - pads[axis], "the kernel does not fit in"
+        else:
+            return
         if x[axis] < needed:
             raise UsageError(
                 f"{at}: too small for node {node.name} ({node.op_type})",
