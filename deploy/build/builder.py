@@ -241,11 +241,12 @@ def _build_error(errors: list[str]) -> AdroitError:
             hint="lower --workspace, the largest shapes of the profiles, or --optimization-level",
         )
     facts = {"reason": errors[0] if errors else "the builder gives none"}
-    if any("graphScope" in e or "Data-dependent shapes" in e for e in errors):
+    # In tensorrt-rtx 1.7: branches of different shapes, or that reckon shapes inside.
+    if any(word in e for e in errors for word in ("graphScope", "Data-dependent shapes", "shapeContext.isProxy")):
         return UnsupportedModel(
             "the builder cannot take the model's If nodes",
             facts=facts,
-            hint="give profiles of one fixed shape (min = opt = max), or export with --routing masked, which has none",
+            hint="export with --routing masked or --route, which have none",
         )
     implementation = next((e for e in errors if "Could not find any implementation" in e), None)
     if implementation is not None:

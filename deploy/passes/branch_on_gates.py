@@ -317,8 +317,13 @@ def _branch_cell(build: _Builder, at: Node, anchors: _Anchors) -> None:
     (result,) = results
     users = [u for u in result.uses() if build.outermost(u.node) not in nodes]
     module = f"{prefix}.cell_ops"
-    # Nobody reads it, but NVIDIA's builders want both branches of one shape.
-    nothing = build.node("Identity", [anchors.entering], module)
+    nothing = build.node(
+        "ConstantOfShape",
+        [build.constant(np.zeros(4, np.int64))],
+        module,
+        kind=result.dtype,
+        shape=ir.Shape([0, 0, 0, 0]),
+    )
     assert anchors.open_any is not None
     made = build.branch(anchors.open_any, (build.take_out(nodes), result), ([nothing], nothing.outputs[0]), module)
     build.graph.append(made)

@@ -10,6 +10,7 @@ import pytest
 
 from deploy.entry import Entry
 from deploy.export.entry import Routing, export_entry
+from models.architectures import architecture_named
 from models.checkpoint import CheckpointConfig, save_checkpoint
 from tests.conftest import make_checkpoint
 from tests.networks.routed import routed_network
@@ -31,16 +32,26 @@ def anti_aliased_entry(tmp_path_factory: pytest.TempPathFactory) -> Entry:
 
 
 @pytest.fixture(scope="session")
-def routed_entry(tmp_path_factory: pytest.TempPathFactory) -> Entry:
-    """A small routed network in its If form; do not change it."""
-    from models.architectures import architecture_named
-
-    folder = tmp_path_factory.mktemp("routed")
+def routed_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small routed network."""
+    folder = tmp_path_factory.mktemp("routed") / "checkpoint"
     network = routed_network(3, 8, "small", classes=11).float()
     arguments = {"depth": 3, "width": 8, "gate": "small", "classes": 11}
     config = CheckpointConfig("dynamic-small", architecture_named("dynamic-small").preprocessing, arguments)
-    save_checkpoint(folder / "checkpoint", network, config)
-    return export_entry(folder / "checkpoint", folder, routing=Routing("if"))
+    save_checkpoint(folder, network, config)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def routed_entry(routed_checkpoint: Path) -> Entry:
+    """The routed network in its If form; do not change it."""
+    return export_entry(routed_checkpoint, routed_checkpoint.parent, "if", routing=Routing("if"))
+
+
+@pytest.fixture(scope="session")
+def masked_entry(routed_checkpoint: Path) -> Entry:
+    """The routed network in its masked form; do not change it."""
+    return export_entry(routed_checkpoint, routed_checkpoint.parent, "masked", routing=Routing("masked"))
 
 
 @pytest.fixture
