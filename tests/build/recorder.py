@@ -2,7 +2,7 @@
 
     python -m tests.build.recorder FOLDER
 
-FOLDER/task.json: {"creators": [{"name", "version", "namespace", "fields"}], "models": [file, ...]}.
+FOLDER/task.json: {"creators": [{"name", "version", "namespace", "fields": {name: type}}], "models": [file, ...]}.
 Prints a JSON list: for each model whether it was taken, the layers, the errors, and what each creator
 was asked for. A creator must refuse (return None): the parser of tensorrt-rtx aborts its process for
 a plugin that it is given.
@@ -32,12 +32,16 @@ class Creator(trt.IPluginCreatorV3One):
     def __init__(self, told: dict[str, Any], asked: list[dict[str, Any]]) -> None:
         trt.IPluginCreatorV3One.__init__(self)
         self.name, self.plugin_version, self.plugin_namespace = told["name"], told["version"], told["namespace"]
-        fields = [trt.PluginField(name, b"", trt.PluginFieldType.INT32) for name in told["fields"]]
+        kinds = {"float": trt.PluginFieldType.FLOAT32, "floats": trt.PluginFieldType.FLOAT32}
+        fields = [
+            trt.PluginField(name, b"", kinds.get(kind, trt.PluginFieldType.INT32))
+            for name, kind in told["fields"].items()
+        ]
         self.field_names = trt.PluginFieldCollection(fields)
         self.asked = asked
 
     def create_plugin(self, name: str, fields: Any, phase: Any) -> None:
-        values = {f.name: [f.type.name, list(map(int, f.data))] for f in fields}
+        values = {f.name: [f.type.name, f.data.tolist()] for f in fields}
         self.asked.append({"operator": self.name, "node": name, "fields": values})
 
 

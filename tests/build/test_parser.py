@@ -12,17 +12,23 @@ from typing import Any
 import onnx
 import onnx.parser
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 from deploy.entry import Entry, all_nodes
-from deploy.operators import DOMAIN, operators
+from deploy.operators import DOMAIN, Operator, Value, operators
+from deploy.passes.flat_bodies import flat_body
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.usefixtures("rtx")
 
 Creator = dict[str, Any]
 OURS: list[Creator] = [
-    {"name": o.name, "version": str(o.version), "namespace": DOMAIN, "fields": list(o.attributes)}
+    {
+        "name": o.name,
+        "version": str(o.version),
+        "namespace": DOMAIN,
+        "fields": {a.name: a.type for a in o.attributes.values()},
+    }
     for o in operators().values()
 ]
 CREATED = "Could not create the plugin"
@@ -73,7 +79,11 @@ def alone(model: onnx.ModelProto, node: onnx.NodeProto) -> onnx.ModelProto:
 def values_of(node: onnx.NodeProto) -> dict[str, list[Any]]:
     """What a creator should be given: every declared attribute as 32-bit integers."""
     declared = operators()[node.op_type].attributes
-    return {a.name: ["INT32", list(a.ints) or [a.i]] for a in node.attribute if a.name in declared}
+    return {
+        a.name: ["FLOAT32", [a.f]] if a.type == onnx.AttributeProto.FLOAT else ["INT32", list(a.ints) or [a.i]]
+        for a in node.attribute
+        if a.name in declared
+    }
 
 
 def test_the_file_is_read_with_its_bodies_where_no_plugin_is(model: onnx.ModelProto, tmp_path: Path) -> None:
@@ -98,6 +108,57 @@ def test_creators_are_given_exactly_the_declared_fields(model: onnx.ModelProto, 
         (asked,) = answer["asked"]
         assert set(asked["fields"]) == set(operators()[node.op_type].attributes)
         assert asked["fields"] == values_of(node)
+
+
+ONNX_TYPES = {"float32": TensorProto.FLOAT, "int8": TensorProto.INT8, "bool": TensorProto.BOOL}
+
+
+@pytest.mark.parametrize("operator", operators().values(), ids=lambda o: o.name)
+def test_every_operator_can_be_created(operator: Operator, tmp_path: Path) -> None:
+    """Also those that no preset has: a node of smallest attributes, in the last of its types."""
+
+    def values(described: Sequence[Value]) -> list[onnx.ValueInfoProto]:
+        kinds = [ONNX_TYPES[value.type or operator.types[-1]] for value in described]
+        return [
+            helper.make_tensor_value_info(value.name, kind, [f"{value.name}.{d}" for d in value.shape])
+            for value, kind in zip(described, kinds, strict=True)
+        ]
+
+    inputs, outputs = values(operator.inputs), values(operator.outputs)
+    attributes = {
+        a.name: [a.minimum] * a.length if a.type == "ints" else a.minimum for a in operator.attributes.values()
+    }
+    node = helper.make_node(
+        operator.name,
+        [v.name for v in inputs],
+        [v.name for v in outputs],
+        "node",
+        domain=DOMAIN,
+        plugin_namespace=DOMAIN,
+        plugin_version=str(operator.version),
+        **least,
+    )
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid(DOMAIN, 1)]
+    model = helper.make_model(helper.make_graph([node], "g", inputs, outputs), opset_imports=opsets, ir_version=10)
+    (answer,) = parse(tmp_path, [model], OURS)
+    (asked,) = answer["asked"]
+    assert (asked["operator"], set(asked["fields"])) == (operator.name, set(operator.attributes))
+    # float32 is what arrives of an attribute.
+    wanted = values_of(node)
+    assert {n: (k, pytest.approx(v, rel=1e-6)) for n, (k, v) in wanted.items()} == {
+        n: (k, v) for n, (k, v) in asked["fields"].items()
+    }
+
+
+@pytest.mark.parametrize("name", operators())
+def test_bodies_in_files_call_no_other_body(name: str) -> None:
+    """The parser would lose the attributes of the call."""
+    body = flat_body(name)
+    assert body.node
+    assert {node.domain for node in body.node} == {""}
+    assert [v for v in (*body.input, *body.output)] == [
+        v.name for v in (*operators()[name].inputs, *operators()[name].outputs)
+    ]
 
 
 def test_creators_are_called_inside_branches_too(lenet_entry: Entry, tmp_path: Path) -> None:
@@ -129,7 +190,7 @@ def test_creators_are_called_inside_branches_too(lenet_entry: Entry, tmp_path: P
 
 MARKS: Mapping[str, str] = {"namespace": "plugin_namespace", "version": "plugin_version"}
 PROBE = '<domain: "adroit", opset_import: ["": 18]> Probe <size> (X) => (Y) { Y = Relu (X) }'
-PROBES: list[Creator] = [{"name": "Probe", "version": "1", "namespace": DOMAIN, "fields": ["size"]}]
+PROBES: list[Creator] = [{"name": "Probe", "version": "1", "namespace": DOMAIN, "fields": {"size": "int"}}]
 
 
 def probe(function: bool, size: int = 3, **marks: str) -> onnx.ModelProto:
