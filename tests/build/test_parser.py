@@ -125,9 +125,7 @@ def test_every_operator_can_be_created(operator: Operator, tmp_path: Path) -> No
         ]
 
     inputs, outputs = values(operator.inputs), values(operator.outputs)
-    attributes = {
-        a.name: [a.minimum] * a.length if a.type == "ints" else a.minimum for a in operator.attributes.values()
-    }
+    least = {a.name: [a.minimum] * a.length if a.type == "ints" else a.minimum for a in operator.attributes.values()}
     node = helper.make_node(
         operator.name,
         [v.name for v in inputs],
