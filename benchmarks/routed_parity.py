@@ -42,7 +42,12 @@ def make_checkpoint(preset: str, folder: Path) -> Path:
     known = architecture_named(preset)
     arguments = known.defaults
     network = routed_network(
-        arguments["depth"], arguments["width"], arguments["gate"], PRESETS.index(preset), classes=arguments["classes"], sharpest=4.0
+        arguments["depth"],
+        arguments["width"],
+        arguments["gate"],
+        PRESETS.index(preset),
+        classes=arguments["classes"],
+        sharpest=4.0,
     )
     preprocessing = replace(known.preprocessing, resize=SIZE, crop=None)
     save_checkpoint(folder, network.float().eval(), CheckpointConfig(preset, preprocessing))

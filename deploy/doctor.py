@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from deploy.runtimes.tensorrt.modules import TITLES, Flavour, check_one_version, import_tensorrt, loaded_libraries
+from deploy.runtimes.tensorrt.plugin_library import plugin_library
 from models.errors import AdroitError
 
 
@@ -39,9 +41,9 @@ def examine() -> list[Finding]:
         ("scikit-learn", lambda: _package("scikit-learn", "sklearn", "pip install 'adroit-deploy[train]'")),
         ("NVIDIA GPU", _gpu),
         ("CUDA compiler", _cuda_compiler),
-        ("TensorRT", lambda: _tensorrt("tensorrt", "the builder; comes with NVIDIA's TensorRT packages")),
-        ("TensorRT lean", lambda: _tensorrt("tensorrt_lean_bindings", "pip install tensorrt-lean-cu13-bindings")),
-        ("TensorRT RTX", lambda: _tensorrt("tensorrt_rtx", "pip install tensorrt-rtx")),
+        *((title, lambda flavour=flavour: _tensorrt(flavour)) for flavour, title in TITLES.items()),
+        ("TensorRT plugins", _tensorrt_plugins),
+        ("one TensorRT", _one_tensorrt),
     ]
     return [_guarded(name, check) for name, check in checks]
 
@@ -117,10 +119,18 @@ def _cuda_compiler() -> Finding:
     return Finding("CUDA compiler", answer.returncode == 0, f"{release}, {path}")
 
 
-def _tensorrt(module: str, remedy: str) -> Finding:
-    names = {"tensorrt": "TensorRT", "tensorrt_lean_bindings": "TensorRT lean", "tensorrt_rtx": "TensorRT RTX"}
-    try:
-        version = importlib.import_module(module).__version__
-    except (ImportError, OSError) as error:
-        return Finding(names[module], False, str(error).split("\n")[0], remedy)
-    return Finding(names[module], True, version)
+def _tensorrt(flavour: Flavour) -> Finding:
+    """Whether its package is there; running a plan, and building one for TensorRT, needs a GPU besides."""
+    module = import_tensorrt(flavour)
+    uses = {"tensorrt": "builds and runs", "tensorrt-lean": "runs", "tensorrt-rtx": "builds anywhere, runs"}
+    return Finding(TITLES[flavour], True, f"{module.__version__}; {uses[flavour]} where a GPU is")
+
+
+def _tensorrt_plugins() -> Finding:
+    return Finding("TensorRT plugins", True, str(plugin_library()))
+
+
+def _one_tensorrt() -> Finding:
+    check_one_version()
+    found = ", ".join(loaded_libraries()) or "none loaded"
+    return Finding("one TensorRT", True, found)

@@ -2,6 +2,7 @@
 
     <repository>/<name>/config.pbtxt        Triton's configuration
     <repository>/<name>/1/model.onnx        the model
+    <repository>/<name>/2/model.plan        what `adroit build` made of it, if anything (deploy/build/store.py)
     <repository>/<name>/adroit.json         provenance, preprocessing, labels, parity verdict (EntryInfo)
     <repository>/<name>/reference/          the checkpoint that it was made from: what parity is checked against
 
@@ -60,6 +61,7 @@ class EntryInfo:
         model: file and sha256.
         tools: versions that exported it.
         parity: the last verdict of `adroit check`, or None.
+        builds: what `adroit build` made of the model, by version folder; see deploy/build/store.py.
     """
 
     format: int
@@ -78,6 +80,7 @@ class EntryInfo:
     model: Mapping[str, str]
     tools: Mapping[str, str]
     parity: Mapping[str, Any] | None = None
+    builds: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         files.write_json(folder / INFO, dataclasses.asdict(self))
@@ -111,6 +114,7 @@ class Entry:
             # What later code relies on: reading it here makes a damaged file one error.
             _ = info.inputs[0].name, info.outputs[0].name, info.model["sha256"], info.checkpoint["sha256"]
             _ = {name: int(told["nodes"]) for name, told in info.operators.items()}
+            _ = [(int(version), told["backend"], told["file"], told["sha256"]) for version, told in info.builds.items()]
             return cls(path, info)
         except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
             raise UsageError(f"{path / INFO} is not a deployment's description", facts={"at": error}) from error

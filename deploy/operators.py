@@ -48,7 +48,10 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator of the domain `adroit`, as operators.toml describes it."""
+    """One operator of the domain `adroit`, as operators.toml describes it.
+
+    `half` names the inputs and outputs that are float16 in a network of half precision.
+    """
 
     name: str
     version: int
@@ -58,6 +61,7 @@ class Operator:
     outputs: tuple[Value, ...]
     types: tuple[str, ...]
     attributes: Mapping[str, Attribute]
+    half: tuple[str, ...] = ()
 
 
 def plugin_files() -> Traversable:
@@ -95,6 +99,7 @@ def _operator(name: str, entry: Mapping[str, Any]) -> Operator:
         values("outputs"),
         tuple(entry["types"]),
         attributes,
+        tuple(entry.get("half", ())),
     )
 
 

@@ -7,11 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.options import AsJson, DataPath, EntryPath, GateThreshold, Operators, Provider, Threads
+from deploy.cli.options import (
+    AllowHostCode,
+    AsJson,
+    BuildVersion,
+    CudaGraph,
+    DataPath,
+    EntryPath,
+    GateThreshold,
+    Operators,
+    Provider,
+    Threads,
+)
 from deploy.cli.text import progress, table
 from deploy.runtimes.choices import OperatorForm, RuntimeName
 from models import files
-from models.errors import ParityError, RouteMismatch
+from models.errors import ParityError, RouteMismatch, UsageError
 
 if TYPE_CHECKING:
     from deploy.entry import Entry
@@ -35,9 +46,13 @@ def check(
         ),
     ] = None,
     gate_threshold: GateThreshold = 0.0,
+    runtime: Annotated[RuntimeName, typer.Option(help="What runs the deployment.")] = RuntimeName.onnxruntime,
     operators: Operators = OperatorForm.native,
     threads: Threads = None,
     provider: Provider = None,
+    build: BuildVersion = None,
+    cuda_graph: CudaGraph = False,
+    allow_host_code: AllowHostCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare a deployment with the float64 PyTorch network. Exit code 3 where it leaves the tolerance."""
@@ -48,7 +63,10 @@ def check(
 
     read = Entry.read(entry)
     image_set = read_images(data, read.info.labels).first(images)
-    options = RuntimeOptions(RuntimeName.onnxruntime, operators, threads, provider or ("CPUExecutionProvider",))
+    providers = provider or ("CPUExecutionProvider",)
+    options = RuntimeOptions(runtime, operators, threads, providers, build, cuda_graph, allow_host_code)
+    if layers and (runtime != RuntimeName.onnxruntime or build is not None):
+        raise UsageError("--layers compares the layers of the exported model in ONNX Runtime", hint="leave one out")
     report = check_entry(read, image_set, options, layers, progress("checking"), gate_threshold, shift_consistency)
     print(files.json_text(report.to_json()) if as_json else describe(read, report), flush=True)
     verdict = {"passed": report.passed, "used": report.output.used, "images": report.images, **report.facts}

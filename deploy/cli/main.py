@@ -7,6 +7,7 @@ import traceback
 
 import typer
 
+from deploy.cli.build import build
 from deploy.cli.check import check
 from deploy.cli.doctor import doctor
 from deploy.cli.export import export
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command()(train)
 app.command("import")(import_)
 app.command()(export)
+app.command()(build)
 app.command()(check)
 app.command()(run)
 app.command()(profile)

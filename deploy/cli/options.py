@@ -27,3 +27,11 @@ Provider = Annotated[
     list[str] | None, typer.Option(help="ONNX Runtime execution provider; repeat in order of preference.")
 ]
 Operators = Annotated[OperatorForm, typer.Option(help="Native kernels, or the portable bodies (slow, any machine).")]
+BuildVersion = Annotated[
+    int | None,
+    typer.Option(min=1, help="Which build: TensorRT's newest, or the exported model in ONNX Runtime, if not given."),
+]
+CudaGraph = Annotated[bool, typer.Option("--cuda-graph", help="TensorRT: replay the work as one CUDA graph.")]
+AllowHostCode = Annotated[
+    bool, typer.Option("--allow-host-code", help="TensorRT: load version-compatible plans, which carry code.")
+]

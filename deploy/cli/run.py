@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploy.cli.options import AsJson, DataPath, EntryPath, GateThreshold, Operators, Provider, Threads
+from deploy.cli.options import (
+    AllowHostCode,
+    AsJson,
+    BuildVersion,
+    CudaGraph,
+    DataPath,
+    EntryPath,
+    GateThreshold,
+    Operators,
+    Provider,
+    Threads,
+)
 from deploy.cli.text import progress
 from deploy.runtimes.choices import OperatorForm, RuntimeName
 from models import files
@@ -30,6 +41,9 @@ def run(
     operators: Operators = OperatorForm.native,
     threads: Threads = None,
     provider: Provider = None,
+    build: BuildVersion = None,
+    cuda_graph: CudaGraph = False,
+    allow_host_code: AllowHostCode = False,
     gate_threshold: GateThreshold = 0.0,
     batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 16,
     as_json: AsJson = False,
@@ -45,7 +59,9 @@ def run(
     if output is not None:
         files.check_writable(output)
     images = read_images(data, read.info.labels)
-    options = RuntimeOptions(runtime, operators, threads, provider or ("CPUExecutionProvider",))
+    options = RuntimeOptions(
+        runtime, operators, threads, provider or ("CPUExecutionProvider",), build, cuda_graph, allow_host_code
+    )
     show = progress("running")
     outputs: dict[str, list[NDArray[Any]]] = {}
     with open_runtime(read, options) as opened:

@@ -15,12 +15,19 @@ _TYPES = {
 }
 
 
-def triton_config(name: str, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> str:
+def triton_config(
+    name: str, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], versions: Sequence[int] = ()
+) -> str:
     """Protobuf text (Triton's ModelConfig): ONNX Runtime backend, every dimension as the model has it.
 
     max_batch_size 0 means that the dims below include the batch: the model takes any batch.
+
+    Args:
+        versions: the version folders to serve; the newest if none is named.
     """
     lines = [f'name: "{name}"', 'backend: "onnxruntime"', "max_batch_size: 0"]
+    if versions:
+        lines.append(f"version_policy: {{ specific: {{ versions: [{', '.join(map(str, versions))}] }} }}")
     for field, specs in (("input", inputs), ("output", outputs)):
         for spec in specs:
             dims = ", ".join(str(d) if isinstance(d, int) else "-1" for d in spec.shape)

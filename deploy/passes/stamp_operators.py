@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from deploy.operators import DOMAIN, operators, portable_body
+from deploy.operators import DOMAIN, operators
+from deploy.passes.flat_bodies import flat_body
 
 
 def stamp_operators(model: ir.Model) -> int:
@@ -23,13 +24,7 @@ def stamp_operators(model: ir.Model) -> int:
         node.attributes["plugin_version"] = ir.AttrString("plugin_version", str(operators()[node.op_type].version))
         needed.add(node.op_type)
         count += 1
-    for name in sorted(needed | _called_by(needed)):
-        function = ir.serde.deserialize_function(portable_body(name))
+    for name in sorted(needed):
+        function = ir.serde.deserialize_function(flat_body(name))
         model.functions[function.identifier()] = function
     return count
-
-
-def _called_by(names: set[str]) -> set[str]:
-    """Bodies may be written with other operators of ours."""
-    called = {n.op_type for name in names for n in portable_body(name).node if n.domain == DOMAIN}
-    return called | _called_by(called) if called - names else called

@@ -10,6 +10,9 @@ class RuntimeName(StrEnum):
 
     onnxruntime = "onnxruntime"
     torch = "torch"
+    tensorrt = "tensorrt"
+    tensorrt_lean = "tensorrt-lean"
+    tensorrt_rtx = "tensorrt-rtx"
 
 
 class OperatorForm(StrEnum):

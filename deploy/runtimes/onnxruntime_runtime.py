@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from deploy.entry import Entry
 from deploy.runtimes.base import Runtime, Tensors, TensorSpec
+from deploy.runtimes.builds import find_build
 from deploy.runtimes.native import instruction_set, native_library
 from models.errors import EnvironmentFault, UnsupportedModel, UsageError
 
@@ -78,8 +80,21 @@ class OnnxRuntime(Runtime):
 
     @classmethod
     def of_entry(cls, entry: Entry, options: RuntimeOptions) -> OnnxRuntime:
-        """The entry's model, checked to be the exported one."""
-        return cls(entry.load_model(), options, bool(entry.info.operators))
+        """The entry's model, checked to be the exported one; or the build of it that `options` names."""
+        if options.version in (None, 1):
+            return cls(entry.load_model(), options, bool(entry.info.operators))
+        import onnx
+
+        _, record, path = find_build(entry, "onnxruntime", options.version)
+        here = {"machine": platform.machine(), "instruction_set": _own_set(entry)}
+        made_for = {name: record[name] for name in here}
+        if made_for != here:
+            raise EnvironmentFault(
+                f"{path} was optimised for another kind of machine",
+                facts={"made for": made_for, "here": here},
+                hint=f"build it here: adroit build {entry.path} --backend onnxruntime",
+            )
+        return cls(onnx.load(path), options, bool(entry.info.operators))
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -99,6 +114,10 @@ class OnnxRuntime(Runtime):
 
     def close(self) -> None:
         self._session = None
+
+
+def _own_set(entry: Entry) -> str | None:
+    return instruction_set(native_library()) if entry.info.operators else None
 
 
 def _check_providers(options: RuntimeOptions, available: list[str]) -> None:

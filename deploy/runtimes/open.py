@@ -21,12 +21,19 @@ class RuntimeOptions:
         operators: native kernels, or the portable bodies (much slower, any machine).
         threads: inside one run; None leaves it to the runtime.
         providers: ONNX Runtime's execution providers in the order of preference.
+        version: which build of the deployment; for TensorRT the newest if None, for ONNX Runtime the
+            exported model.
+        cuda_graph: TensorRT: capture the work of every shape, and replay it.
+        allow_host_code: TensorRT: load version-compatible plans, which carry code.
     """
 
     runtime: RuntimeName = RuntimeName.onnxruntime
     operators: OperatorForm = OperatorForm.native
     threads: int | None = None
     providers: Sequence[str] = ("CPUExecutionProvider",)
+    version: int | None = None
+    cuda_graph: bool = False
+    allow_host_code: bool = False
 
 
 def open_runtime(entry: Entry, options: RuntimeOptions) -> Runtime:
@@ -44,6 +51,12 @@ def open_runtime(entry: Entry, options: RuntimeOptions) -> Runtime:
         from deploy.runtimes.torch_runtime import TorchRuntime
 
         return TorchRuntime(entry, options.threads)
+    if options.runtime != RuntimeName.onnxruntime:
+        from deploy.runtimes.tensorrt.modules import TITLES
+        from deploy.runtimes.tensorrt.runtime import TensorRTRuntime
+
+        (flavour,) = [flavour for flavour in TITLES if flavour == options.runtime.value]
+        return TensorRTRuntime(entry, options, flavour)
     from deploy.runtimes.onnxruntime_runtime import OnnxRuntime
 
     return OnnxRuntime.of_entry(entry, options)

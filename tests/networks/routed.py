@@ -26,7 +26,13 @@ def images(count: int, size: tuple[int, int] = SIZE, seed: int = 0) -> torch.Ten
 
 
 def routed_network(
-    depth: int = 4, width: int = 8, gate: str = "normal", seed: int = 0, lean: float = 0.1, sharpest: float = 1e6, **more: Any
+    depth: int = 4,
+    width: int = 8,
+    gate: str = "normal",
+    seed: int = 0,
+    lean: float = 0.1,
+    sharpest: float = 1e6,
+    **more: Any,
 ) -> DynamicRouting:
     """In evaluation, float64, batch-norm statistics run in, and gates that are open for some images only.
 

@@ -1,0 +1,85 @@
+"""ONNX Runtime's own optimised file: the work of loading done once, for this kind of machine.
+
+The file holds what the session made of the model for this ONNX Runtime and this CPU (fused operators
+and the layout of convolution weights for its vector width), so it is faster to load, not to run, and
+must not be moved to another kind of machine. Its parity to the exported model is measured here and
+stored with it.
+"""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from deploy.entry import Entry
+from deploy.runtimes.choices import OperatorForm
+from deploy.runtimes.native import instruction_set, native_library
+from deploy.runtimes.onnxruntime_runtime import OnnxRuntime
+from deploy.runtimes.open import RuntimeOptions
+from models.architectures import architecture_named
+from models.errors import EnvironmentFault, ParityError
+
+NAME = "model.onnx"
+IMAGES = 4
+# Reordered float32 sums differ by a few roundings; a wrong network differs by more than this share.
+LARGEST_DIFFERENCE = 1e-4
+# Segmentation networks take any size: a small one tells as much.
+SIDE = 256
+
+
+def optimise(entry: Entry, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Writes the optimised file into `folder`; the file, and its record.
+
+    Raises:
+        EnvironmentFault: ONNX Runtime or the native operators are not there.
+        ParityError: the optimised file gives other numbers than the model.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EnvironmentFault("ONNX Runtime is not installed", hint="pip install 'adroit-deploy[cpu]'") from error
+    path = folder / NAME
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 4
+    settings.optimized_model_filepath = str(path)
+    custom = bool(entry.info.operators)
+    if custom:
+        settings.register_custom_ops_library(str(native_library()))
+    model = entry.load_model()
+    onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+    record = {
+        "builder": f"onnxruntime {onnxruntime.__version__}",
+        "machine": platform.machine(),
+        "instruction_set": instruction_set(native_library()) if custom else None,
+        "difference": _difference(entry, model, onnx.load(path)),
+    }
+    return path, record
+
+
+def _difference(entry: Entry, model: onnx.ModelProto, optimised: onnx.ModelProto) -> dict[str, Any]:
+    """How far apart the two files' outputs are on noise, as a share of the largest value of each output."""
+    height, width = entry.info.input_size
+    if architecture_named(entry.info.architecture).any_size:
+        height, width = min(height, SIDE), min(width, SIDE)
+    channels = entry.info.inputs[0].shape[1]
+    noise = np.random.default_rng(0).standard_normal((IMAGES, int(channels), height, width)).astype(np.float32)
+    options = RuntimeOptions(operators=OperatorForm.native, threads=1)
+    found = []
+    for one in (model, optimised):
+        with OnnxRuntime(one, options, bool(entry.info.operators)) as runtime:
+            found.append(runtime.run(entry.feeds(noise)))
+    shares = {}
+    for name, expected in found[0].items():
+        scale = float(np.abs(expected).max()) or 1.0
+        shares[name] = float(np.abs(found[1][name] - expected).max()) / scale
+    if max(shares.values()) > LARGEST_DIFFERENCE:
+        raise ParityError(
+            "ONNX Runtime's optimised file gives other numbers than the model",
+            facts={"difference": shares, "limit": LARGEST_DIFFERENCE},
+            hint="deploy the exported model; please report this",
+        )
+    return {"images": IMAGES, "share_of_largest": shares}

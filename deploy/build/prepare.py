@@ -1,0 +1,116 @@
+"""The ONNX file that a builder gets: which form, which precision, and whether it may be built at all.
+
+plugins     our operators as nodes, for TensorRT with the plugin library
+functions   their portable bodies inlined, for tensorrt-rtx, which takes no plugins
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx
+import onnx_ir as ir
+
+from deploy.build.choices import Precision
+from deploy.build.half import Kept, cast_to_half
+from deploy.build.job import CustomNode
+from deploy.entry import Entry, all_nodes
+from deploy.export.graph import inline_bodies
+from deploy.operators import DOMAIN, operators
+from deploy.schemas import register_schemas
+from models.errors import UnsupportedModel
+
+Form = Literal["plugins", "functions"]
+INT32 = range(-(2**31), 2**31)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model ready for a builder.
+
+    Attributes:
+        model: with types on every value.
+        custom: the nodes that need plugins; none in the form "functions".
+        kept: what stays float32 in float16.
+    """
+
+    model: onnx.ModelProto
+    form: Form
+    precision: Precision
+    custom: tuple[CustomNode, ...]
+    kept: tuple[Kept, ...]
+
+    @property
+    def content(self) -> bytes:
+        content: bytes = self.model.SerializeToString(deterministic=True)
+        return content
+
+
+def prepare(entry: Entry, form: Form, precision: Precision, keep: Collection[str] = ()) -> Prepared:
+    """The entry's model in `form` and `precision`.
+
+    Args:
+        keep: names of nodes to leave in float32.
+
+    Raises:
+        UsageError: an unreadable entry, or a name that no node has.
+        UnsupportedModel: a model that was changed, an attribute that TensorRT would cut, a precision
+            that this form cannot have.
+    """
+    model = entry.load_model()
+    custom = tuple(_custom_node(node) for node in all_nodes(model.graph) if node.domain == DOMAIN)
+    if precision == Precision.fp16 and entry.info.form == "portable":
+        raise UnsupportedModel(
+            "fp16 was requested, but this deployment holds standard operators only: what of it must stay float32"
+            " cannot be told any more",
+            hint="export it without --portable, and build that",
+        )
+    kept: list[Kept] = []
+    if precision == Precision.fp16:
+        model, kept = _half(model, keep, operators_too=form == "plugins")
+    if form == "functions":
+        model = inline_bodies(model) if custom else model
+        custom = ()
+    return Prepared(model, form, precision, custom, tuple(kept))
+
+
+def _half(model: onnx.ModelProto, keep: Collection[str], operators_too: bool) -> tuple[onnx.ModelProto, list[Kept]]:
+    register_schemas()
+    typed = ir.serde.deserialize_model(onnx.shape_inference.infer_shapes(model, data_prop=True))
+    kept = cast_to_half(typed, keep, operators_too)
+    if operators_too:
+        # Bodies compute in float32, and would stand in for a plugin that is missing.
+        typed.functions.clear()
+    return ir.serde.serialize_model(typed), kept
+
+
+def _custom_node(node: onnx.NodeProto) -> CustomNode:
+    """Raises UnsupportedModel for a node that TensorRT would misread."""
+    described = operators().get(node.op_type)
+    if described is None:
+        raise UnsupportedModel(
+            f"node {node.name} is {DOMAIN}::{node.op_type}, which this adroit does not know",
+            facts={"known": ", ".join(operators())},
+            hint="upgrade adroit, or export again",
+        )
+    stamps = {}
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.STRING:
+            stamps[attribute.name] = attribute.s.decode()
+        wide = [value for value in (*attribute.ints, attribute.i) if value not in INT32]
+        if wide:
+            raise UnsupportedModel(
+                f"attribute {attribute.name} of node {node.name} ({node.op_type}) is {wide[0]}",
+                facts={"limit": "TensorRT passes attributes to plugins as 32-bit integers, and a wider one as 0"},
+                hint="export the network again",
+            )
+    expected = {"plugin_namespace": DOMAIN, "plugin_version": str(described.version)}
+    if stamps != expected:
+        raise UnsupportedModel(
+            f"node {node.name} ({node.op_type}) is not stamped for TensorRT as this adroit does",
+            facts={"has": stamps, "expected": expected},
+            hint="export the network again with this adroit",
+        )
+    return CustomNode(node.name, node.op_type, stamps["plugin_version"], stamps["plugin_namespace"])

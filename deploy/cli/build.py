@@ -1,0 +1,111 @@
+"""`adroit build`"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploy.build.choices import Backend, Precision
+from deploy.cli.options import AsJson, EntryPath
+from models import files
+
+if TYPE_CHECKING:
+    from deploy.build.build import Built
+    from deploy.build.process import Progress
+
+
+def build(
+    entry: EntryPath,
+    backend: Annotated[Backend, typer.Option(help="What to build for.")],
+    precision: Annotated[
+        Precision, typer.Option(help="fp16 casts the network; our operators' sums stay float32.")
+    ] = Precision.fp32,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=INPUT:MIN,OPT,MAX",
+            help="Shapes to build for, such as live=image:1x3x32x32,4x3x32x32,8x3x32x32; repeat for several.",
+        ),
+    ] = None,
+    compute_capability: Annotated[
+        list[str] | None, typer.Option(metavar="CC", help="tensorrt-rtx: GPUs to compile for: 75 to 121; repeat.")
+    ] = None,
+    keep_float32: Annotated[list[str] | None, typer.Option(metavar="NODE", help="fp16: leave this ONNX node.")] = None,
+    workspace: Annotated[
+        int | None, typer.Option(min=1, metavar="MIB", help="GPU memory for layers' scratch space.")
+    ] = None,
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="tensorrt: later runtimes and the lean one run it.")
+    ] = False,
+    strip_weights: Annotated[
+        bool, typer.Option("--strip-weights", help="A small plan without weights; --refit puts them in.")
+    ] = False,
+    refit: Annotated[
+        int | None, typer.Option(min=1, metavar="VERSION", help="Put the weights into a build made without.")
+    ] = None,
+    optimization_level: Annotated[int, typer.Option(min=0, max=5, help="5 searches longest.")] = 3,
+    timing_cache: Annotated[bool, typer.Option(help="Keep timings of tactics between builds.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all that needs no GPU; build nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build an engine (or ONNX Runtime's optimised file) as a new version of the deployment."""
+    from deploy.build.build import build_entry, refit_entry
+    from deploy.build.build import dry_run as check
+    from deploy.build.options import BuildOptions, read_compute_capability
+    from deploy.build.profiles import read_profile
+    from deploy.entry import Entry
+
+    read = Entry.read(entry)
+    options = BuildOptions(
+        backend,
+        precision,
+        [read_profile(text) for text in profile or ()],
+        [read_compute_capability(text) for text in compute_capability or ()],
+        keep_float32 or (),
+        workspace,
+        version_compatible,
+        strip_weights,
+        timing_cache,
+        optimization_level,
+    )
+    if dry_run:
+        lines = check(read, options)
+        if as_json:
+            print(files.json_text([{"right": line.right, "what": line.what} for line in lines]), end="")
+        else:
+            print("\n".join(f"{'ok     ' if line.right else 'missing'}  {line.what}" for line in lines))
+        return
+    if refit is not None:
+        built = refit_entry(read, refit, backend, _progress())
+    else:
+        built = build_entry(read, options, _progress())
+    print(files.json_text(built.record) if as_json else describe(built), end="" if as_json else "\n")
+
+
+def describe(built: Built) -> str:
+    """The build as text."""
+    record = built.record
+    lines = [f"{built.entry.path / record['file']}: {record['builder']}, {record['bytes'] / 1e6:.1f} MB"]
+    if "plan" in record:
+        capabilities = ", ".join(map(str, record["plan"]["compute_capabilities"]))
+        gpu = f"compute capability {capabilities}" if capabilities else record["gpu"]["name"]
+        lines[0] += f" for {gpu}, {record['layers']} layers, built in {record['seconds']:.1f} s"
+        lines += [f"  profile {name}" for name in record["profiles"]]
+    else:
+        share = max(record["difference"]["share_of_largest"].values())
+        lines.append(f"  differs from the model by {share:.1g} of the largest value; for this kind of machine only")
+    return "\n".join(lines)
+
+
+def _progress() -> Progress:
+    """Every phase once on standard error: builders repeat their small ones thousands of times."""
+    told: set[str] = set()
+
+    def show(phase: str) -> None:
+        if phase not in told:
+            told.add(phase)
+            print(f"building: {phase}", file=sys.stderr, flush=True)
+
+    return show

@@ -1,0 +1,1 @@
+"""TensorRT's three runtimes: full, lean (version-compatible plans), and RTX."""

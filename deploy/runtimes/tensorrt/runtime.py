@@ -1,0 +1,131 @@
+"""TensorRT, its lean runtime, and TensorRT-RTX, on a plan that `adroit build` made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from deploy.entry import Entry
+from deploy.runtimes.base import Runtime, Tensors
+from deploy.runtimes.builds import find_build
+from deploy.runtimes.tensorrt.compatible import check_gpu, check_plan
+from deploy.runtimes.tensorrt.gpu import find_gpu
+from deploy.runtimes.tensorrt.modules import TITLES, Flavour, import_tensorrt
+from deploy.runtimes.tensorrt.plugin_library import load_plugins, plugin_library
+from deploy.runtimes.tensorrt.profiles import Profile
+from models.errors import EnvironmentFault, UnsupportedModel
+
+if TYPE_CHECKING:
+    from deploy.runtimes.open import RuntimeOptions
+
+# Every engine of a process shares one logger: TensorRT keeps the first it is given.
+_LOGGERS: dict[str, Any] = {}
+
+
+class TensorRTRuntime(Runtime):
+    """An engine on the first GPU.
+
+    Everything that can be told of the plan is checked before TensorRT sees it; see compatible.py.
+    """
+
+    def __init__(self, entry: Entry, options: RuntimeOptions, flavour: Flavour) -> None:
+        self.name = flavour
+        backend = "tensorrt-rtx" if flavour == "tensorrt-rtx" else "tensorrt"
+        version, record, path = find_build(entry, backend, options.version)
+        rebuild = f"adroit build {entry.path} --backend {backend}"
+        trt = import_tensorrt(flavour)
+        header = check_plan(path, record, flavour, trt, rebuild)
+        if record.get("version_compatible") and not options.allow_host_code:
+            raise UnsupportedModel(
+                f"{path} is version-compatible: it carries code of its own, which loading it would run",
+                hint="where you trust it, say --allow-host-code",
+            )
+        gpu = find_gpu()
+        check_gpu(path, header, record, gpu.compute_capability, rebuild)
+        self.inputs, self.outputs = entry.info.inputs, entry.info.outputs
+        engine = _engine(trt, path, record, options.allow_host_code)
+
+        from deploy.runtimes.tensorrt.device import Device
+        from deploy.runtimes.tensorrt.executor import Executor
+
+        profiles = [Profile.from_json(name, ranges) for name, ranges in record["profiles"].items()]
+        # RTX compiles kernels for the shapes it meets, so it captures by itself when it is ready.
+        own_graphs = flavour == "tensorrt-rtx" and options.cuda_graph
+        self._executor: Executor | None = Executor(
+            lambda: _context(trt, engine, own_graphs),
+            Device(),
+            self.outputs,
+            profiles,
+            rebuild,
+            options.cuda_graph and not own_graphs,
+        )
+        self._facts = {
+            "runtime": f"{TITLES[flavour]} {trt.__version__}",
+            "operators": "plugins" if record.get("plugins") else "portable bodies",
+            "threads": options.threads,
+            "gpu": gpu.name,
+            "version": version,
+            "precision": record["precision"],
+            "cuda_graph": options.cuda_graph,
+        }
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return dict(self._facts)
+
+    def _run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
+        assert self._executor is not None
+        return self._executor.run(feeds)
+
+    def close(self) -> None:
+        self._executor = None
+
+
+def _engine(trt: ModuleType, path: Path, record: Mapping[str, Any], allow_host_code: bool) -> Any:
+    """The plan deserialised; its plugins come from our library, or from inside it where that is allowed."""
+    if record.get("plugins") and not record.get("version_compatible"):
+        load_plugins(trt, plugin_library())
+    log = _logger(trt)
+    runtime = trt.Runtime(log)
+    runtime.engine_host_code_allowed = allow_host_code
+    log.errors.clear()
+    engine = runtime.deserialize_cuda_engine(path.read_bytes())
+    if engine is None:
+        raise EnvironmentFault(
+            f"TensorRT {trt.__version__} cannot load {path}",
+            facts={"reason": log.errors[0] if log.errors else "it gives none"},
+            hint="build it again on this machine",
+        )
+    return engine
+
+
+def _context(trt: ModuleType, engine: Any, own_graphs: bool) -> Any:
+    if own_graphs:
+        config = engine.create_runtime_config()
+        config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        context = engine.create_execution_context(config)
+    else:
+        context = engine.create_execution_context()
+    if context is None:
+        raise EnvironmentFault("TensorRT makes no execution context", hint="the GPU's memory may be full")
+    return context
+
+
+def _logger(trt: ModuleType) -> Any:
+    if trt.__name__ not in _LOGGERS:
+
+        class Log(trt.ILogger):  # type: ignore[name-defined,misc]
+            def __init__(self) -> None:
+                trt.ILogger.__init__(self)
+                self.errors: list[str] = []
+
+            def log(self, severity: Any, text: str) -> None:
+                if severity <= trt.ILogger.ERROR:
+                    self.errors.append(text)
+
+        _LOGGERS[trt.__name__] = Log()
+    return _LOGGERS[trt.__name__]

@@ -1,0 +1,1 @@
+"""The build of engines: what can be proved without a GPU."""

@@ -1,0 +1,149 @@
+"""Float16 files: what is cast, what stays float32, and that they still compute the network."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from deploy.build.choices import Precision
+from deploy.build.half import SUMS
+from deploy.build.prepare import Form, Prepared, prepare
+from deploy.entry import Entry, all_nodes
+from deploy.operators import DOMAIN, operators
+from models.errors import UnsupportedModel, UsageError
+from tests.build.half_model import float_operators
+
+ENTRIES = {
+    "lenet_entry": (32, 32),
+    "resnet_entry": (32, 32),
+    "anti_aliased_entry": (32, 32),
+    "routed_entry": (128, 160),
+}
+EVERY = pytest.mark.parametrize("name", ENTRIES)
+
+
+def run(model: onnx.ModelProto, entry: Entry, x: np.ndarray) -> list[np.ndarray]:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 4, 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    outputs: list[np.ndarray] = session.run(None, entry.feeds(x))
+    return outputs
+
+
+def half(entry: Entry, form: Form, *keep: str) -> Prepared:
+    return prepare(entry, form, Precision.fp16, keep)
+
+
+@EVERY
+@pytest.mark.parametrize("form", ["plugins", "functions"])
+def test_the_float16_file_computes_the_network(name: str, form: Form, request: pytest.FixtureRequest) -> None:
+    """Within 2 % of the largest logit; float16 has 11 bits, these networks some 20 layers."""
+    entry: Entry = request.getfixturevalue(name)
+    prepared = half(entry, form)
+    model = float_operators(prepared.model) if form == "plugins" else prepared.model
+    onnx.checker.check_model(model, full_check=True)
+    shape = (2, entry.info.inputs[0].shape[1], *ENTRIES[name])
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    (expected, *_), (found, *_) = run(entry.load_model(), entry, x), run(model, entry, x)
+    assert found.dtype == np.float32
+    assert np.abs(expected).max() > 0
+    error = np.abs(found - expected).max() / np.abs(expected).max()
+    assert 1e-7 < error < 0.02, error  # not the float32 network either
+
+
+@EVERY
+def test_weights_take_half_the_space_and_the_ends_stay_float32(name: str, request: pytest.FixtureRequest) -> None:
+    entry: Entry = request.getfixturevalue(name)
+    before, after = entry.load_model(), half(entry, "plugins").model
+
+    def matrices(model: onnx.ModelProto, kind: int) -> int:
+        graphs = [model.graph, *(a.g for n in all_nodes(model.graph) for a in n.attribute if a.HasField("g"))]
+        return sum(t.data_type == kind and len(t.dims) > 1 for g in graphs for t in g.initializer)
+
+    second_of_gates = entry.info.operators.get("RoutingGate", {"nodes": 0})["nodes"]
+    assert matrices(before, TensorProto.FLOAT) > 4
+    assert matrices(after, TensorProto.FLOAT) == second_of_gates
+    assert matrices(after, TensorProto.FLOAT16) == matrices(before, TensorProto.FLOAT) - second_of_gates
+    for value, old in zip(
+        (*after.graph.input, *after.graph.output), (*before.graph.input, *before.graph.output), strict=True
+    ):
+        assert value.name == old.name
+        assert value.type.tensor_type.elem_type == old.type.tensor_type.elem_type == TensorProto.FLOAT
+
+
+@EVERY
+def test_our_operators_get_float16_just_where_the_descriptor_says(name: str, request: pytest.FixtureRequest) -> None:
+    """The plugins would read other types as noise."""
+    model = half(request.getfixturevalue(name), "plugins").model
+    types = {t.name: t.data_type for t in model.graph.initializer}
+    for node in all_nodes(model.graph):
+        if node.op_type == "Cast":
+            types[node.output[0]] = next(a.i for a in node.attribute)
+    types |= {v.name: v.type.tensor_type.elem_type for v in (*model.graph.input, *model.graph.value_info)}
+    custom = [node for node in all_nodes(model.graph) if node.domain == DOMAIN]
+    assert custom
+    for node in custom:
+        described = operators()[node.op_type]
+        for value, told in zip((*node.input, *node.output), (*described.inputs, *described.outputs), strict=True):
+            wanted = TensorProto.FLOAT16 if told.name in described.half else TensorProto.FLOAT
+            if told.type == "bool":
+                wanted = TensorProto.BOOL
+            assert types[value] == wanted, (node.name, told.name)
+
+
+@EVERY
+def test_every_node_that_stays_float32_is_told_with_its_reason(name: str, request: pytest.FixtureRequest) -> None:
+    entry: Entry = request.getfixturevalue(name)
+    prepared = half(entry, "plugins")
+    told = Counter(kept.operator for kept in prepared.kept)
+    nodes = Counter(node.op_type for node in all_nodes(entry.load_model().graph))
+    for operator in (*operators(), *SUMS):
+        assert told[operator] == nodes[operator]
+    assert all(kept.node and kept.why for kept in prepared.kept)
+
+
+def test_a_weight_beyond_float16_keeps_its_node_in_float32(lenet: Entry) -> None:
+    model = onnx.load(lenet.model_file)
+    (tensor,) = [t for t in model.graph.initializer if t.name == "classifier.3.weight" or t.dims == [10, 84, 1, 1]]
+    wide = numpy_helper.to_array(tensor).copy()
+    wide.flat[0] = 70000.0
+    tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
+    prepared = half(replaced(lenet, model), "plugins")
+    assert [k.why for k in prepared.kept if k.operator not in operators()] == [
+        "a constant of it is 70000, beyond float16"
+    ]
+    assert {t.data_type for t in prepared.model.graph.initializer if t.name == tensor.name} == {TensorProto.FLOAT}
+
+
+def replaced(entry: Entry, model: onnx.ModelProto) -> Entry:
+    """The entry with another model, as if it had been exported so."""
+    import dataclasses
+    import hashlib
+
+    content = model.SerializeToString()
+    entry.model_file.write_bytes(content)
+    told = {**entry.info.model, "sha256": hashlib.sha256(content).hexdigest()}
+    dataclasses.replace(entry.info, model=told).write(entry.path)
+    return Entry.read(entry.path)
+
+
+def test_a_node_can_be_kept_by_name(lenet_entry: Entry) -> None:
+    pool = next(n.name for n in lenet_entry.load_model().graph.node if n.op_type == "MaxPool")
+    assert ("MaxPool", "asked for") in [(k.operator, k.why) for k in half(lenet_entry, "plugins", pool).kept]
+    with pytest.raises(UsageError, match="no node 'nowhere'"):
+        half(lenet_entry, "plugins", "nowhere")
+
+
+def test_a_portable_deployment_is_refused(lenet_checkpoint: object, tmp_path_factory: pytest.TempPathFactory) -> None:
+    from pathlib import Path
+
+    from deploy.export.entry import export_entry
+
+    entry = export_entry(Path(str(lenet_checkpoint)), tmp_path_factory.mktemp("portable"), "portable", "portable")
+    with pytest.raises(UnsupportedModel, match="standard operators only"):
+        half(entry, "functions")
