@@ -13,7 +13,7 @@ namespace {
 
 using adroit::onnxruntime::AdaptiveFilter;
 using adroit::onnxruntime::AdderConv2d;
-using adroit::onnxruntime::CpuOperator;
+using adroit::onnxruntime::CustomOperator;
 using adroit::onnxruntime::QAdderConv2d;
 using adroit::onnxruntime::RoutingDecision;
 using adroit::onnxruntime::RoutingGate;
@@ -21,19 +21,19 @@ using adroit::onnxruntime::RoutingGate;
 // ONNX Runtime picks the registration whose types a node has.
 template <bool HasResidual, typename Integer>
 void add_quantised(Ort::CustomOpDomain& domain) {
-    static const CpuOperator<QAdderConv2d<HasResidual, Integer, Integer>> quantised_output;
-    static const CpuOperator<QAdderConv2d<HasResidual, Integer, float>> float_output;
+    static const CustomOperator<QAdderConv2d<HasResidual, Integer, Integer>> quantised_output;
+    static const CustomOperator<QAdderConv2d<HasResidual, Integer, float>> float_output;
     domain.Add(&quantised_output);
     domain.Add(&float_output);
 }
 
 // Operators and domain outlive every session: ONNX Runtime keeps pointers to them.
 Ort::CustomOpDomain& domain() {
-    static const CpuOperator<AdaptiveFilter> adaptive_filter;
-    static const CpuOperator<AdderConv2d<false>> adder_conv2d;
-    static const CpuOperator<AdderConv2d<true>> adder_conv2d_add;
-    static const CpuOperator<RoutingDecision> routing_decision;
-    static const CpuOperator<RoutingGate> routing_gate;
+    static const CustomOperator<AdaptiveFilter> adaptive_filter;
+    static const CustomOperator<AdderConv2d<false>> adder_conv2d;
+    static const CustomOperator<AdderConv2d<true>> adder_conv2d_add;
+    static const CustomOperator<RoutingDecision> routing_decision;
+    static const CustomOperator<RoutingGate> routing_gate;
     static Ort::CustomOpDomain domain = [] {
         Ort::CustomOpDomain created("adroit");
         created.Add(&adaptive_filter);

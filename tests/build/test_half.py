@@ -39,6 +39,11 @@ def half(entry: Entry, form: Form, *keep: str) -> Prepared:
     return prepare(entry, form, Precision.fp16, keep)
 
 
+def graphs_of(model: onnx.ModelProto) -> list[onnx.GraphProto]:
+    """The main graph and those of branches."""
+    return [model.graph, *(a.g for n in all_nodes(model.graph) for a in n.attribute if a.HasField("g"))]
+
+
 @EVERY
 @pytest.mark.parametrize("form", ["plugins", "functions"])
 def test_the_float16_file_computes_the_network(name: str, form: Form, request: pytest.FixtureRequest) -> None:
@@ -62,13 +67,14 @@ def test_weights_take_half_the_space_and_the_ends_stay_float32(name: str, reques
     before, after = entry.load_model(), half(entry, "plugins").model
 
     def matrices(model: onnx.ModelProto, kind: int) -> int:
-        graphs = [model.graph, *(a.g for n in all_nodes(model.graph) for a in n.attribute if a.HasField("g"))]
-        return sum(t.data_type == kind and len(t.dims) > 1 for g in graphs for t in g.initializer)
+        return sum(t.data_type == kind and len(t.dims) > 1 for g in graphs_of(model) for t in g.initializer)
 
-    second_of_gates = entry.info.operators.get("RoutingGate", {"nodes": 0})["nodes"]
+    kept = entry.info.operators.get("RoutingGate", {"nodes": 0})["nodes"]
+    decisions = [node for node in all_nodes(before.graph) if node.op_type == "RoutingDecision"]
+    kept += len({name for node in decisions for name in node.input[2:]})
     assert matrices(before, TensorProto.FLOAT) > 4
-    assert matrices(after, TensorProto.FLOAT) == second_of_gates
-    assert matrices(after, TensorProto.FLOAT16) == matrices(before, TensorProto.FLOAT) - second_of_gates
+    assert matrices(after, TensorProto.FLOAT) == kept
+    assert matrices(after, TensorProto.FLOAT16) == matrices(before, TensorProto.FLOAT) - kept
     for value, old in zip(
         (*after.graph.input, *after.graph.output), (*before.graph.input, *before.graph.output), strict=True
     ):
@@ -80,11 +86,12 @@ def test_weights_take_half_the_space_and_the_ends_stay_float32(name: str, reques
 def test_our_operators_get_float16_just_where_the_descriptor_says(name: str, request: pytest.FixtureRequest) -> None:
     """The plugins would read other types as noise."""
     model = half(request.getfixturevalue(name), "plugins").model
-    types = {t.name: t.data_type for t in model.graph.initializer}
+    types = {t.name: t.data_type for graph in graphs_of(model) for t in graph.initializer}
     for node in all_nodes(model.graph):
         if node.op_type == "Cast":
             types[node.output[0]] = next(a.i for a in node.attribute)
-    types |= {v.name: v.type.tensor_type.elem_type for v in (*model.graph.input, *model.graph.value_info)}
+    shown = [v for graph in graphs_of(model) for v in (*graph.input, *graph.value_info, *graph.output)]
+    types |= {v.name: v.type.tensor_type.elem_type for v in shown}
     custom = [node for node in all_nodes(model.graph) if node.domain == DOMAIN]
     assert custom
     for node in custom:
