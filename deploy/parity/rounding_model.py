@@ -22,10 +22,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 # These imports register torch.ops.adroit.*.
 import models.operators.adaptive_filter
-import models.operators.adder_conv2d
-import models.operators.routing_gate  # noqa: F401
+import models.operators.adder_conv2d  # noqa: F401
 from deploy.parity.tolerance import SAFETY, UNIT_ROUNDOFF
 from models.errors import UnsupportedModel
+from models.operators.routing_gate import SMALL_GATE_SHRINK, shrink_for_gate
 
 SAMPLES = 4
 
@@ -93,9 +93,9 @@ def _adaptive_filter(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, 
 
 def _routing_gate(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
     # tanh does not amplify: what the two sums may be off by bounds what a gate may be.
-    x, w1, b1, w2, b2, *_ = arguments
-    seen = x.abs().amax(dim=(2, 3))
-    hidden = seen @ w1.abs().T + b1.abs()
+    x, w1, b1, w2, b2, _, shrink = arguments
+    seen = shrink_for_gate(x.abs()) if shrink == SMALL_GATE_SHRINK else x.abs()
+    hidden = seen.mean((2, 3)) @ w1.abs().T + b1.abs()
     return hidden @ w2.abs().T + b2.abs(), w1.shape[1] + w2.shape[1]
 
 
