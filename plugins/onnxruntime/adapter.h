@@ -138,11 +138,14 @@ inline void set_output(OrtShapeInferContext* context, size_t index, const std::v
     Ort::ThrowOnError(api.ShapeInferContext_SetOutputTypeShape(context, index, info));
 }
 
-// The boilerplate of a CPU operator. `Operator` has: a constructor from ConstKernelInfo,
-// compute(context), input_type(index), output_type(index), the constants name, inputs, outputs, and
-// infer_output(context, raw context) where its inputs' types do not tell that of its output.
+// The execution providers that we have kernels for.
+constexpr const char *kOnCpu = "CPUExecutionProvider", *kOnCuda = "CUDAExecutionProvider";
+
+// The boilerplate of a custom operator. `Operator` has: a constructor from ConstKernelInfo,
+// compute(context), input_type(index), output_type(index), the constants name, provider, inputs, outputs,
+// and infer_output(context, raw context) where its inputs' types do not tell that of its output.
 template <typename Operator>
-struct CpuInstance {
+struct Instance {
     Operator op;
     OrtStatusPtr ComputeV2(OrtKernelContext* context) noexcept {
         return guarded(Operator::name, [&] { op.compute(Ort::KernelContext(context)); });
@@ -155,8 +158,8 @@ template <typename Operator>
 constexpr bool kInfersOutput<Operator, std::void_t<decltype(&Operator::infer_output)>> = true;
 
 template <typename Operator>
-struct CpuOperator : Ort::CustomOpBase<CpuOperator<Operator>, CpuInstance<Operator>, true> {
-    CpuOperator() {
+struct CustomOperator : Ort::CustomOpBase<CustomOperator<Operator>, Instance<Operator>, true> {
+    CustomOperator() {
         if constexpr (kInfersOutput<Operator>)
             this->InferOutputShapeFn = [](const OrtCustomOp*, OrtShapeInferContext* context) noexcept -> OrtStatusPtr {
                 return guarded(Operator::name, [&] {
@@ -167,10 +170,10 @@ struct CpuOperator : Ort::CustomOpBase<CpuOperator<Operator>, CpuInstance<Operat
     }
     OrtStatusPtr CreateKernelV2(const OrtApi&, const OrtKernelInfo* info, void** instance) const noexcept {
         return guarded(Operator::name,
-                       [&] { *instance = new CpuInstance<Operator>{Operator(Ort::ConstKernelInfo(info))}; });
+                       [&] { *instance = new Instance<Operator>{Operator(Ort::ConstKernelInfo(info))}; });
     }
     const char* GetName() const { return Operator::name; }
-    const char* GetExecutionProviderType() const { return "CPUExecutionProvider"; }
+    const char* GetExecutionProviderType() const { return Operator::provider; }
     size_t GetInputTypeCount() const { return Operator::inputs; }
     ONNXTensorElementDataType GetInputType(size_t index) const { return Operator::input_type(index); }
     size_t GetOutputTypeCount() const { return Operator::outputs; }

@@ -1,4 +1,4 @@
-// AdaptiveFilter (plugins/operators.toml) for ONNX Runtime on the CPU.
+// AdaptiveFilter (plugins/operators.toml) for ONNX Runtime: the node on any device, and its kernel on the CPU.
 #pragma once
 
 #include <algorithm>
@@ -8,14 +8,14 @@
 
 namespace adroit::onnxruntime {
 
-class AdaptiveFilter {
+class AdaptiveFilterNode {
 public:
     static constexpr const char* name = "AdaptiveFilter";
     static constexpr size_t inputs = 2, outputs = 1;
     static ONNXTensorElementDataType input_type(size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
     static ONNXTensorElementDataType output_type(size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
 
-    explicit AdaptiveFilter(const Ort::ConstKernelInfo& info)
+    explicit AdaptiveFilterNode(const Ort::ConstKernelInfo& info)
         : kernel_size_(int_attribute(info, "kernel_size", 3, adroit::kMaxFilterSize)),
           stride_(int_attribute(info, "stride", 1, 2)),
           groups_(int_attribute(info, "groups", 1, 65536)),
@@ -24,13 +24,20 @@ public:
             throw InvalidInput("attribute kernel_size is " + std::to_string(kernel_size_) + ", expected 3, 5 or 7");
     }
 
-    void compute(const Ort::KernelContext& context) const {
+protected:
+    // A call's tensors, checked; the pointers are the device's.
+    struct Call {
+        adroit::AdaptiveFilterShape shape;
+        const float *x, *logits;
+        float* y;
+    };
+
+    Call read(const Ort::KernelContext& context) const {
         const FloatInput x = float_input(context, 0, "X", 4), logits = float_input(context, 1, "logits", 4);
         const adroit::AdaptiveFilterShape shape = checked_shape(x);
         const std::vector<int64_t> out{shape.batch, shape.channels, shape.out_height(), shape.out_width()};
         require_shape(logits, "logits", {shape.batch, shape.groups * shape.taps(), out[2], out[3]});
-        float* y = context.GetOutput(0, out).template GetTensorMutableData<float>();
-        cpu::adaptive_filter(shape, x.data, logits.data, y, session_threads(context));
+        return {shape, x.data, logits.data, context.GetOutput(0, out).template GetTensorMutableData<float>()};
     }
 
 private:
@@ -48,6 +55,17 @@ private:
 
     int64_t kernel_size_, stride_, groups_;
     bool joint_softmax_;
+};
+
+class AdaptiveFilter : public AdaptiveFilterNode {
+public:
+    static constexpr const char* provider = kOnCpu;
+    using AdaptiveFilterNode::AdaptiveFilterNode;
+
+    void compute(const Ort::KernelContext& context) const {
+        const Call call = read(context);
+        cpu::adaptive_filter(call.shape, call.x, call.logits, call.y, session_threads(context));
+    }
 };
 
 }  // namespace adroit::onnxruntime

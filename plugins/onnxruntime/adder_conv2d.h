@@ -1,4 +1,5 @@
-// AdderConv2d and AdderConv2dAdd (plugins/operators.toml) for ONNX Runtime on the CPU.
+// AdderConv2d and AdderConv2dAdd (plugins/operators.toml) for ONNX Runtime: the node on any device, and its
+// kernel on the CPU.
 #pragma once
 
 #include "kernels/cpu/adder_conv2d.h"
@@ -20,27 +21,28 @@ inline void require_adder_shape(const adroit::AdderConv2dShape& shape, const std
 }
 
 template <bool HasResidual>
-class AdderConv2d {
+class AdderConv2dNode {
 public:
     static constexpr const char* name = HasResidual ? "AdderConv2dAdd" : "AdderConv2d";
     static constexpr size_t inputs = HasResidual ? 5 : 4, outputs = 1;
     static ONNXTensorElementDataType input_type(size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
     static ONNXTensorElementDataType output_type(size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
 
-    explicit AdderConv2d(const Ort::ConstKernelInfo& info)
+    explicit AdderConv2dNode(const Ort::ConstKernelInfo& info)
         : strides_(ints_attribute(info, "strides", 2, 1, 1024)),
           pads_(ints_attribute(info, "pads", 4, 0, 1024)),
-          relu_(int_attribute(info, "activation", 0, 1) == 1) {
-        int constant = 0;
-        const Ort::ConstValue weights = info.GetTensorConstantInput(1, &constant);
-        if (!constant) return;  // W is computed in the graph: packed at every call
-        const auto shape = weights.GetTensorTypeAndShapeInfo().GetShape();
-        if (shape.size() == 4)
-            packed_ = cpu::pack_adder_weights(weights.GetTensorData<float>(), shape[0], shape[1] * shape[2] * shape[3]);
-        has_packed_ = shape.size() == 4;
-    }
+          relu_(int_attribute(info, "activation", 0, 1) == 1) {}
 
-    void compute(const Ort::KernelContext& context) const {
+protected:
+    // A call's tensors, checked; the pointers are the device's.
+    struct Call {
+        adroit::AdderConv2dShape shape;
+        const float *x, *w, *scale, *shift, *residual;  // residual: null where there is none
+        float* y;
+        bool relu;
+    };
+
+    Call read(const Ort::KernelContext& context) const {
         const FloatInput x = float_input(context, 0, "X", 4), w = float_input(context, 1, "W", 4);
         const adroit::AdderConv2dShape shape = checked_shape(x, w);
         const std::vector<int64_t> out{shape.batch, shape.out_channels, shape.out_height(), shape.out_width()};
@@ -53,11 +55,8 @@ public:
             require_shape(input, "residual", out);
             residual = input.data;
         }
-        const cpu::AdderConv2dEpilogue epilogue{scale.data, shift.data, residual, relu_};
         float* y = context.GetOutput(0, out).template GetTensorMutableData<float>();
-        if (has_packed_) return cpu::adder_conv2d(shape, x.data, packed_, epilogue, y, session_threads(context));
-        const auto packed = cpu::pack_adder_weights(w.data, shape.out_channels, shape.taps());
-        cpu::adder_conv2d(shape, x.data, packed, epilogue, y, session_threads(context));
+        return {shape, x.data, w.data, scale.data, shift.data, residual, y, relu_};
     }
 
 private:
@@ -71,6 +70,34 @@ private:
 
     std::vector<int64_t> strides_, pads_;
     bool relu_;
+};
+
+template <bool HasResidual>
+class AdderConv2d : public AdderConv2dNode<HasResidual> {
+public:
+    static constexpr const char* provider = kOnCpu;
+
+    explicit AdderConv2d(const Ort::ConstKernelInfo& info) : AdderConv2dNode<HasResidual>(info) {
+        int constant = 0;
+        const Ort::ConstValue weights = info.GetTensorConstantInput(1, &constant);
+        if (!constant) return;  // W is computed in the graph: packed at every call
+        const auto shape = weights.GetTensorTypeAndShapeInfo().GetShape();
+        if (shape.size() == 4)
+            packed_ = cpu::pack_adder_weights(weights.GetTensorData<float>(), shape[0], shape[1] * shape[2] * shape[3]);
+        has_packed_ = shape.size() == 4;
+    }
+
+    void compute(const Ort::KernelContext& context) const {
+        const auto call = this->read(context);
+        const cpu::AdderConv2dEpilogue epilogue{call.scale, call.shift, call.residual, call.relu};
+        const auto run = [&](const cpu::PackedAdderWeights& weights) {
+            cpu::adder_conv2d(call.shape, call.x, weights, epilogue, call.y, session_threads(context));
+        };
+        if (has_packed_) return run(packed_);
+        run(cpu::pack_adder_weights(call.w, call.shape.out_channels, call.shape.taps()));
+    }
+
+private:
     bool has_packed_ = false;
     cpu::PackedAdderWeights packed_;
 };

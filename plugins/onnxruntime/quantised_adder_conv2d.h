@@ -1,4 +1,5 @@
-// QAdderConv2d and QAdderConv2dAdd (plugins/operators.toml) for ONNX Runtime on the CPU.
+// QAdderConv2d and QAdderConv2dAdd (plugins/operators.toml) for ONNX Runtime: the node on any device, and its
+// kernel on the CPU.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +14,7 @@ namespace adroit::onnxruntime {
 
 // One registration per type of X (uint8_t, int8_t) and of Y (the same, or float).
 template <bool HasResidual, typename Integer, typename Output>
-class QAdderConv2d {
+class QAdderConv2dNode {
 public:
     static constexpr const char* name = HasResidual ? "QAdderConv2dAdd" : "QAdderConv2d";
     static constexpr size_t inputs = HasResidual ? 5 : 4, outputs = 1;
@@ -43,7 +44,7 @@ public:
         set_output(raw, 0, shape, static_cast<ONNXTensorElementDataType>(type));
     }
 
-    explicit QAdderConv2d(const Ort::ConstKernelInfo& info)
+    explicit QAdderConv2dNode(const Ort::ConstKernelInfo& info)
         : strides_(ints_attribute(info, "strides", 2, 1, 1024)),
           pads_(ints_attribute(info, "pads", 4, 0, 1024)),
           relu_(int_attribute(info, "activation", 0, 1) == 1),
@@ -58,38 +59,51 @@ public:
             residual_scale_ = scale_attribute(info, "residual_scale");
             residual_zero_point_ = zero_point_attribute(info, "residual_zero_point");
         }
-        int constant = 0;
-        const Ort::ConstValue weights = info.GetTensorConstantInput(1, &constant);
-        if (!constant) return;  // W is computed in the graph: packed at every call
-        const auto shape = weights.GetTensorTypeAndShapeInfo().GetShape();
-        has_packed_ = shape.size() == 4 && has_taps(shape);
-        if (has_packed_)
-            packed_ = cpu::pack_quantised_weights(shape_of({1, shape[1], shape[2], shape[3]}, shape),
-                                                  weights.GetTensorData<Integer>(), kSigned);
     }
 
-    void compute(const Ort::KernelContext& context) const {
+protected:
+    // A call's tensors, checked; the pointers are the device's.
+    struct Call {
+        adroit::AdderConv2dShape shape;
+        const Integer *x, *w;
+        const float *scale, *shift;
+        const Integer* residual;  // null where there is none
+        void* y;
+    };
+
+    Call read(const Ort::KernelContext& context) const {
         const auto x = tensor_input<Integer>(context, 0, "X", 4), w = tensor_input<Integer>(context, 1, "W", 4);
         const adroit::AdderConv2dShape shape = checked_shape(x, w);
         const std::vector<int64_t> out{shape.batch, shape.out_channels, shape.out_height(), shape.out_width()};
         const FloatInput scale = float_input(context, 2, "scale", 1), shift = float_input(context, 3, "shift", 1);
         require_shape(scale, "scale", {shape.out_channels});
         require_shape(shift, "shift", {shape.out_channels});
-        cpu::QuantisedAdderEpilogue epilogue{scale.data,      shift.data,           nullptr,
-                                             residual_scale_, residual_zero_point_, relu_,
-                                             kQuantised,      output_scale_,        output_zero_point_};
+        const Integer* given = nullptr;
         if constexpr (HasResidual) {
             const auto residual = tensor_input<Integer>(context, 4, "residual", 4);
             require_shape(residual, "residual", out);
-            epilogue.residual = residual.data;
+            given = residual.data;
         }
         void* y = context.GetOutput(0, out).template GetTensorMutableData<Output>();
-        const cpu::QuantisedTensor input{x.data, kSigned, x_zero_point_};
-        if (has_packed_)
-            return cpu::quantised_adder_conv2d(shape, input, packed_, epilogue, y, session_threads(context));
-        const auto packed = cpu::pack_quantised_weights(shape, w.data, kSigned);
-        cpu::quantised_adder_conv2d(shape, input, packed, epilogue, y, session_threads(context));
+        return {shape, x.data, w.data, scale.data, shift.data, given, y};
     }
+
+    static bool has_taps(const std::vector<int64_t>& w) {
+        return *std::min_element(w.begin(), w.end()) > 0 && w[1] * w[2] * w[3] <= cpu::kMaxQuantisedTaps;
+    }
+
+    adroit::AdderConv2dShape shape_of(const std::vector<int64_t>& x, const std::vector<int64_t>& w) const {
+        return {x[0],        x[1],        x[2],     x[3],     w[0],     w[2],    w[3],
+                strides_[0], strides_[1], pads_[0], pads_[1], pads_[2], pads_[3]};
+    }
+
+    std::vector<int64_t> strides_, pads_;
+    bool relu_;
+    int32_t x_zero_point_;
+    float output_scale_;
+    int32_t output_zero_point_;
+    float residual_scale_ = 1.0f;
+    int32_t residual_zero_point_ = 0;
 
 private:
     static bool is_known(const Ort::ShapeInferContext::SymbolicInteger& size) {
@@ -106,15 +120,6 @@ private:
         return float_attribute(info, attribute, 5.421010862427522e-20f, 18446744073709551616.0f);
     }
 
-    static bool has_taps(const std::vector<int64_t>& w) {
-        return *std::min_element(w.begin(), w.end()) > 0 && w[1] * w[2] * w[3] <= cpu::kMaxQuantisedTaps;
-    }
-
-    adroit::AdderConv2dShape shape_of(const std::vector<int64_t>& x, const std::vector<int64_t>& w) const {
-        return {x[0],        x[1],        x[2],     x[3],     w[0],     w[2],    w[3],
-                strides_[0], strides_[1], pads_[0], pads_[1], pads_[2], pads_[3]};
-    }
-
     adroit::AdderConv2dShape checked_shape(const TensorInput<Integer>& x, const TensorInput<Integer>& w) const {
         const adroit::AdderConv2dShape shape = shape_of(x.shape, w.shape);
         require_adder_shape(shape, x.shape, w.shape);
@@ -123,14 +128,40 @@ private:
                                " taps a filter, at most " + std::to_string(cpu::kMaxQuantisedTaps) + " are exact");
         return shape;
     }
+};
 
-    std::vector<int64_t> strides_, pads_;
-    bool relu_;
-    int32_t x_zero_point_;
-    float output_scale_;
-    int32_t output_zero_point_;
-    float residual_scale_ = 1.0f;
-    int32_t residual_zero_point_ = 0;
+template <bool HasResidual, typename Integer, typename Output>
+class QAdderConv2d : public QAdderConv2dNode<HasResidual, Integer, Output> {
+    using Node = QAdderConv2dNode<HasResidual, Integer, Output>;
+
+public:
+    static constexpr const char* provider = kOnCpu;
+
+    explicit QAdderConv2d(const Ort::ConstKernelInfo& info) : Node(info) {
+        int constant = 0;
+        const Ort::ConstValue weights = info.GetTensorConstantInput(1, &constant);
+        if (!constant) return;  // W is computed in the graph: packed at every call
+        const auto shape = weights.GetTensorTypeAndShapeInfo().GetShape();
+        has_packed_ = shape.size() == 4 && this->has_taps(shape);
+        if (has_packed_)
+            packed_ = cpu::pack_quantised_weights(this->shape_of({1, shape[1], shape[2], shape[3]}, shape),
+                                                  weights.GetTensorData<Integer>(), Node::kSigned);
+    }
+
+    void compute(const Ort::KernelContext& context) const {
+        const auto call = this->read(context);
+        const cpu::QuantisedAdderEpilogue epilogue{
+            call.scale,  call.shift,       call.residual,       this->residual_scale_,   this->residual_zero_point_,
+            this->relu_, Node::kQuantised, this->output_scale_, this->output_zero_point_};
+        const cpu::QuantisedTensor input{call.x, Node::kSigned, this->x_zero_point_};
+        const auto run = [&](const cpu::PackedQuantisedWeights& weights) {
+            cpu::quantised_adder_conv2d(call.shape, input, weights, epilogue, call.y, session_threads(context));
+        };
+        if (has_packed_) return run(packed_);
+        run(cpu::pack_quantised_weights(call.shape, call.w, Node::kSigned));
+    }
+
+private:
     bool has_packed_ = false;
     cpu::PackedQuantisedWeights packed_;
 };

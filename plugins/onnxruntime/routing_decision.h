@@ -1,4 +1,5 @@
-// RoutingDecision (plugins/operators.toml) for ONNX Runtime on the CPU.
+// RoutingDecision (plugins/operators.toml) for ONNX Runtime on the CPU. It has no kernel for CUDA: its flags are
+// conditions of If nodes, which ONNX Runtime reads on the host. In a session on CUDA, ONNX Runtime copies.
 #pragma once
 
 #include "kernels/cpu/routing_decision.h"
@@ -9,6 +10,7 @@ namespace adroit::onnxruntime {
 class RoutingDecision {
 public:
     static constexpr const char* name = "RoutingDecision";
+    static constexpr const char* provider = kOnCpu;
     static constexpr size_t inputs = 5, outputs = 4;
     static ONNXTensorElementDataType input_type(size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
     static ONNXTensorElementDataType output_type(size_t index) {

@@ -1,4 +1,4 @@
-// RoutingGate (plugins/operators.toml) for ONNX Runtime on the CPU.
+// RoutingGate (plugins/operators.toml) for ONNX Runtime: the node on any device, and its kernel on the CPU.
 #pragma once
 
 #include "kernels/cpu/routing_gate.h"
@@ -6,7 +6,7 @@
 
 namespace adroit::onnxruntime {
 
-class RoutingGate {
+class RoutingGateNode {
 public:
     static constexpr const char* name = "RoutingGate";
     static constexpr size_t inputs = 6, outputs = 2;
@@ -15,18 +15,22 @@ public:
         return index == 0 ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT : ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL;
     }
 
-    explicit RoutingGate(const Ort::ConstKernelInfo& info) : shrink_(int_attribute(info, "shrink", 1, 4)) {
+    explicit RoutingGateNode(const Ort::ConstKernelInfo& info) : shrink_(int_attribute(info, "shrink", 1, 4)) {
         if (shrink_ != 1 && shrink_ != 4)
             throw InvalidInput("attribute shrink is " + std::to_string(shrink_) + ", expected 1 or 4");
-        int constant = 0;
-        const Ort::ConstValue weights = info.GetTensorConstantInput(1, &constant);
-        if (!constant) return;  // W1 is computed in the graph: packed at every call
-        const auto shape = weights.GetTensorTypeAndShapeInfo().GetShape();
-        if (shape.size() == 2) packed_ = cpu::pack_gate_weights(weights.GetTensorData<float>(), shape[0], shape[1]);
-        has_packed_ = shape.size() == 2;
     }
 
-    void compute(const Ort::KernelContext& context) const {
+protected:
+    // A call's tensors, checked; the pointers are the device's.
+    struct Call {
+        adroit::RoutingGateShape shape;
+        const float *x, *w1, *b1, *w2, *b2, *threshold;
+        bool threshold_per_sample;
+        float* gates;
+        bool* open;
+    };
+
+    Call read(const Ort::KernelContext& context) const {
         const FloatInput x = float_input(context, 0, "X", 4), w1 = float_input(context, 1, "W1", 2);
         const FloatInput b1 = float_input(context, 2, "b1", 1), w2 = float_input(context, 3, "W2", 2);
         const FloatInput b2 = float_input(context, 4, "b2", 1), threshold = float_input(context, 5, "threshold", 1);
@@ -34,13 +38,10 @@ public:
         require_shape(b1, "b1", {shape.hidden});
         require_shape(b2, "b2", {shape.paths});
         if (threshold.shape[0] != 1) require_shape(threshold, "threshold", {shape.batch});
-        const cpu::RoutingGateParameters parameters{b1.data, w2.data, b2.data, threshold.data, threshold.shape[0] != 1};
         float* gates = context.GetOutput(0, {shape.batch, shape.paths}).GetTensorMutableData<float>();
         bool* open = context.GetOutput(1, {shape.paths}).GetTensorMutableData<bool>();
-        const auto run = [&](const cpu::PackedGateWeights& weights) {
-            cpu::routing_gate(shape, x.data, weights, parameters, gates, open, session_threads(context));
-        };
-        run(has_packed_ ? packed_ : cpu::pack_gate_weights(w1.data, shape.hidden, shape.channels));
+        return {shape, x.data, w1.data, b1.data, w2.data, b2.data, threshold.data, threshold.shape[0] != 1,
+                gates, open};
     }
 
 private:
@@ -63,6 +64,33 @@ private:
     }
 
     int64_t shrink_;
+};
+
+class RoutingGate : public RoutingGateNode {
+public:
+    static constexpr const char* provider = kOnCpu;
+
+    explicit RoutingGate(const Ort::ConstKernelInfo& info) : RoutingGateNode(info) {
+        int constant = 0;
+        const Ort::ConstValue weights = info.GetTensorConstantInput(1, &constant);
+        if (!constant) return;  // W1 is computed in the graph: packed at every call
+        const auto shape = weights.GetTensorTypeAndShapeInfo().GetShape();
+        if (shape.size() == 2) packed_ = cpu::pack_gate_weights(weights.GetTensorData<float>(), shape[0], shape[1]);
+        has_packed_ = shape.size() == 2;
+    }
+
+    void compute(const Ort::KernelContext& context) const {
+        const Call call = read(context);
+        const cpu::RoutingGateParameters parameters{call.b1, call.w2, call.b2, call.threshold,
+                                                    call.threshold_per_sample};
+        const auto run = [&](const cpu::PackedGateWeights& weights) {
+            cpu::routing_gate(call.shape, call.x, weights, parameters, call.gates, call.open, session_threads(context));
+        };
+        if (has_packed_) return run(packed_);
+        run(cpu::pack_gate_weights(call.w1, call.shape.hidden, call.shape.channels));
+    }
+
+private:
     bool has_packed_ = false;
     cpu::PackedGateWeights packed_;
 };
