@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -58,7 +59,7 @@ def emulated_library() -> Path:
 
 @functools.cache
 def onnxruntime_headers() -> Path:
-    """The folder of onnxruntime_c_api.h: told, left by an earlier build, or fetched as the build does.
+    """The folder of onnxruntime_c_api.h: told, found by an earlier build, or fetched as the build does.
 
     Raises:
         NotHere: there is none.
@@ -66,8 +67,10 @@ def onnxruntime_headers() -> Path:
     told = os.environ.get("ONNXRUNTIME_INCLUDE_DIR")
     if told:
         return Path(told)
-    for found in sorted((ROOT / "build").glob("**/onnxruntime-headers/**/onnxruntime_c_api.h")):
-        return found.parent
+    for cache in sorted((ROOT / "build").glob("*/CMakeCache.txt")):
+        found = re.search(r"^ONNXRUNTIME_INCLUDE_DIR:\w+=(/.+)$", cache.read_text(encoding="utf-8"), re.MULTILINE)
+        if found and (Path(found[1]) / "onnxruntime_c_api.h").is_file():
+            return Path(found[1])
     script = ROOT / "plugins/onnxruntime/get_headers.sh"
     done = subprocess.run([script, ROOT / "build/onnxruntime-headers"], capture_output=True, text=True, check=False)
     if done.returncode:

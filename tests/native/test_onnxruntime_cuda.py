@@ -51,8 +51,10 @@ def registrations(with_cuda: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_it_needs_no_library_of_cuda_and_exports_two_functions(with_cuda: Path) -> None:
-    with with_cuda.open("rb") as file:
+@pytest.mark.parametrize("which", ["with_cuda", "cpu_only"])
+def test_it_needs_no_library_of_cuda_and_exports_two_functions(which: str, request: pytest.FixtureRequest) -> None:
+    library: Path = request.getfixturevalue(which)
+    with library.open("rb") as file:
         elf = ELFFile(file)
         dynamic, symbols = elf.get_section_by_name(".dynamic"), elf.get_section_by_name(".dynsym")
         assert isinstance(dynamic, DynamicSection) and isinstance(symbols, SymbolTableSection)
