@@ -6,45 +6,35 @@
 #include "onnxruntime/adaptive_filter.h"
 #include "onnxruntime/adder_conv2d.h"
 #include "onnxruntime/quantised_adder_conv2d.h"
+#include "onnxruntime/registration.h"
 #include "onnxruntime/routing_decision.h"
 #include "onnxruntime/routing_gate.h"
+#ifdef ADROIT_WITH_CUDA
+#include "onnxruntime/cuda_operators.h"
+#endif
 
 namespace {
 
-using adroit::onnxruntime::AdaptiveFilter;
-using adroit::onnxruntime::AdderConv2d;
-using adroit::onnxruntime::CustomOperator;
-using adroit::onnxruntime::QAdderConv2d;
-using adroit::onnxruntime::RoutingDecision;
-using adroit::onnxruntime::RoutingGate;
+using namespace adroit::onnxruntime;
 
-// ONNX Runtime picks the registration whose types a node has.
-template <bool HasResidual, typename Integer>
-void add_quantised(Ort::CustomOpDomain& domain) {
-    static const CustomOperator<QAdderConv2d<HasResidual, Integer, Integer>> quantised_output;
-    static const CustomOperator<QAdderConv2d<HasResidual, Integer, float>> float_output;
-    domain.Add(&quantised_output);
-    domain.Add(&float_output);
-}
-
-// Operators and domain outlive every session: ONNX Runtime keeps pointers to them.
+// The domain outlives every session. An operator may be there once for each execution provider; those for
+// CUDA mean nothing to an ONNX Runtime without it, and registering calls nothing of CUDA.
 Ort::CustomOpDomain& domain() {
-    static const CustomOperator<AdaptiveFilter> adaptive_filter;
-    static const CustomOperator<AdderConv2d<false>> adder_conv2d;
-    static const CustomOperator<AdderConv2d<true>> adder_conv2d_add;
-    static const CustomOperator<RoutingDecision> routing_decision;
-    static const CustomOperator<RoutingGate> routing_gate;
     static Ort::CustomOpDomain domain = [] {
         Ort::CustomOpDomain created("adroit");
-        created.Add(&adaptive_filter);
-        created.Add(&adder_conv2d);
-        created.Add(&adder_conv2d_add);
-        created.Add(&routing_decision);
-        created.Add(&routing_gate);
-        add_quantised<false, uint8_t>(created);
-        add_quantised<false, int8_t>(created);
-        add_quantised<true, uint8_t>(created);
-        add_quantised<true, int8_t>(created);
+        add<AdaptiveFilter>(created);
+        add<AdderConv2d<false>>(created);
+        add<AdderConv2d<true>>(created);
+        add<RoutingDecision>(created);
+        add<RoutingGate>(created);
+        add_quantised<QAdderConv2d>(created);
+#ifdef ADROIT_WITH_CUDA
+        add<CudaAdaptiveFilter>(created);
+        add<CudaAdderConv2d<false>>(created);
+        add<CudaAdderConv2d<true>>(created);
+        add<CudaRoutingGate>(created);
+        add_quantised<CudaQAdderConv2d>(created);
+#endif
         return created;
     }();
     return domain;

@@ -40,7 +40,8 @@ protected:
         if (threshold.shape[0] != 1) require_shape(threshold, "threshold", {shape.batch});
         float* gates = context.GetOutput(0, {shape.batch, shape.paths}).GetTensorMutableData<float>();
         bool* open = context.GetOutput(1, {shape.paths}).GetTensorMutableData<bool>();
-        return {shape, x.data, w1.data, b1.data, w2.data, b2.data, threshold.data, threshold.shape[0] != 1, gates, open};
+        return {shape, x.data, w1.data, b1.data, w2.data, b2.data, threshold.data, threshold.shape[0] != 1,
+                gates, open};
     }
 
 private:

@@ -2,9 +2,9 @@
 
     python -m tests.gpu.check [--only STEP]
 
-Needs a Python with PyTorch and pytest, nvcc, cmake and g++; no network, and no installed adroit. A step that
-cannot run here is a SKIP with its reason. Exit code: 0 when no step failed, 1 otherwise. A new step is a new
-line of STEPS.
+Needs a Python with PyTorch and pytest, nvcc, cmake and g++; no network, and no installed adroit. The step
+with ONNX Runtime also needs onnx, onnxruntime-gpu and ONNX Runtime's C headers. A step that cannot run here is a
+SKIP with its reason. Exit code: 0 when no step failed, 1 otherwise. A new step is a new line of STEPS.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ STEPS = [
     Step("references", ("-m", "pytest", "-p", "no:cacheprovider", "tests/gpu/test_references.py"), needs_build=False),
     Step("kernels", ("-m", "pytest", "-p", "no:cacheprovider", "tests/gpu/test_kernels.py")),
     Step("sanitizers", ("-m", "pytest", "-p", "no:cacheprovider", "tests/gpu/test_sanitizers.py")),
+    Step("ONNX Runtime CUDA", ("-m", "pytest", "-p", "no:cacheprovider", "tests/gpu/test_onnxruntime_cuda.py")),
     Step("benchmark", ("-m", "benchmarks.cuda_kernels")),
 ]
 
@@ -81,7 +82,7 @@ def main() -> int:
         if only in (None, step.name):
             print(f"== {step.name}", flush=True)
             verdicts[step.name] = run(step)
-    print("\n".join(["== gpu-check", *(f"{name:<12} {found}" for name, found in verdicts.items())]))
+    print("\n".join(["== gpu-check", *(f"{name:<17} {found}" for name, found in verdicts.items())]))
     return int(any(found.startswith("FAIL") for found in verdicts.values()))
 
 

@@ -30,11 +30,11 @@ def test_verdict(code: int, output: str, expected: str) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU: make gpu-check runs it all")
 def test_without_a_gpu_every_step_that_needs_one_is_skipped_with_the_reason() -> None:
-    for step in ("kernels", "sanitizers", "benchmark"):
+    for step in ("kernels", "sanitizers", "ONNX Runtime CUDA", "benchmark"):
         command = [sys.executable, "-m", "tests.gpu.check", "--only", step]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         assert done.returncode == 0, done.stderr
-        assert f"{step:<12} SKIP: PyTorch finds no NVIDIA GPU here" in done.stdout
+        assert f"{step:<17} SKIP: PyTorch finds no NVIDIA GPU here" in done.stdout
 
 
 def test_floor_is_the_longer_of_arithmetic_and_memory() -> None:
