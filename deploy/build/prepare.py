@@ -1,6 +1,6 @@
 """The ONNX file that a builder gets: which form, which precision, and whether it may be built at all.
 
-plugins     our operators as nodes, for TensorRT with the plugin library
+plugins     our operators as nodes, for TensorRT with the plugin library; their bool outputs cast to bool
 functions   their portable bodies inlined, for tensorrt-rtx, which takes no plugins
 """
 
@@ -13,6 +13,7 @@ from typing import Literal
 import onnx
 import onnx_ir as ir
 
+from deploy.build.bool_outputs import cast_bool_outputs
 from deploy.build.choices import Precision
 from deploy.build.half import Kept, cast_to_half
 from deploy.build.job import CustomNode
@@ -73,6 +74,8 @@ def prepare(entry: Entry, form: Form, precision: Precision, keep: Collection[str
     if form == "functions":
         model = inline_bodies(model) if custom else model
         custom = ()
+    else:
+        model = cast_bool_outputs(model)
     return Prepared(model, form, precision, custom, tuple(kept))
 
 

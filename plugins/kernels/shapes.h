@@ -39,4 +39,11 @@ struct RoutingGateShape {
     int64_t positions() const { return rows() * columns(); }
 };
 
+struct RoutingDecisionShape {
+    int64_t batch, paths, nodes;  // gates: N P; belongs: P S
+    int64_t reached, flags;       // columns of the matrices with a row for each state
+
+    int64_t states() const { return paths + 3 * nodes; }
+};
+
 }  // namespace adroit

@@ -23,8 +23,7 @@ public:
         const FloatInput gates = float_input(context, 0, "gates", 2), live = float_input(context, 1, "live", 2);
         const FloatInput belongs = float_input(context, 2, "belongs", 2), reach = float_input(context, 3, "reach", 2);
         const FloatInput shown = float_input(context, 4, "shown", 2);
-        const cpu::RoutingDecisionShape shape{gates.shape[0], gates.shape[1], live.shape[1], reach.shape[1],
-                                              shown.shape[1]};
+        const RoutingDecisionShape shape{gates.shape[0], gates.shape[1], live.shape[1], reach.shape[1], shown.shape[1]};
         require_shape(live, "live", {shape.batch, shape.nodes});
         require_shape(belongs, "belongs", {shape.paths, shape.nodes});
         require_shape(reach, "reach", {shape.states(), shape.reached});

@@ -88,6 +88,8 @@ Attributes::Attributes(const description::Operator& op, const nvinfer1::PluginFi
         else
             serialised_.emplace_back(attribute.name, value.integers.data(), PluginFieldType::kINT32, attribute.length);
     }
+    // TensorRT says nothing of an empty timing cache ID.
+    if (op.attributes.size == 0) text_ = "no attributes";
     collection_.nbFields = static_cast<int32_t>(serialised_.size());
     collection_.fields = serialised_.data();
 }

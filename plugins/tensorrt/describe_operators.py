@@ -41,12 +41,14 @@ def header(described: Mapping[str, Any]) -> str:
 
 def _operator(name: str, operator: Mapping[str, Any], domain: str) -> list[str]:
     attributes = [_attribute(key, value) for key, value in operator["attributes"].items()]
+    array = f"k{name}Attributes"
+    lines = [f"inline constexpr Attribute {array}[] = {{{', '.join(attributes)}}};"] if attributes else []
     return [
-        f"inline constexpr Attribute k{name}Attributes[] = {{{', '.join(attributes)}}};",
+        *lines,
         f"inline constexpr Tensor k{name}Inputs[] = {{{_tensors(operator['inputs'])}}};",
         f"inline constexpr Tensor k{name}Outputs[] = {{{_tensors(operator['outputs'])}}};",
         f'inline constexpr Operator k{name}{{"{name}", "{operator["version"]}", "{domain}", '
-        f"k{name}Attributes, k{name}Inputs, k{name}Outputs}};",
+        f"{array if attributes else '{}'}, k{name}Inputs, k{name}Outputs}};",
         "",
     ]
 

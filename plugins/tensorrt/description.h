@@ -7,9 +7,10 @@
 
 namespace adroit::description {
 
-// A constant array and its length.
+// A constant array and its length; C++ has no empty array, so that an empty list has none.
 template <typename Item>
 struct List {
+    constexpr List() = default;
     template <size_t Count>
     constexpr List(const Item (&array)[Count]) : items(array), size(static_cast<int32_t>(Count)) {}
 
@@ -17,8 +18,8 @@ struct List {
     const Item* end() const { return items + size; }
     const Item& operator[](int32_t i) const { return items[i]; }
 
-    const Item* items;
-    int32_t size;
+    const Item* items = nullptr;
+    int32_t size = 0;
 };
 
 // `length` values of one type, each within [minimum, maximum] and, where there are some, among `values`.

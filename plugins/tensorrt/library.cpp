@@ -8,6 +8,7 @@
 #include "tensorrt/adaptive_filter.h"
 #include "tensorrt/adder_conv2d.h"
 #include "tensorrt/quantised_adder_conv2d.h"
+#include "tensorrt/routing_decision.h"
 #include "tensorrt/routing_gate.h"
 
 #define ADROIT_TEXT_OF(value) #value
@@ -37,7 +38,8 @@ ADROIT_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& cou
     using namespace adroit::tensorrt;
     static nvinfer1::IPluginCreatorInterface* const creators[] = {
         creator<AdderConv2d<false>>(), creator<AdderConv2d<true>>(), creator<QAdderConv2d<false>>(),
-        creator<QAdderConv2d<true>>(), creator<RoutingGate>(),       creator<AdaptiveFilter>()};
+        creator<QAdderConv2d<true>>(), creator<RoutingGate>(),       creator<RoutingDecision>(),
+        creator<AdaptiveFilter>()};
     count = static_cast<int32_t>(sizeof creators / sizeof *creators);
     return creators;
 }

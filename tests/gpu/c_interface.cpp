@@ -3,6 +3,7 @@
 #include "kernels/cuda/adaptive_filter.h"
 #include "kernels/cuda/adder_conv2d.h"
 #include "kernels/cuda/quantised_adder_conv2d.h"
+#include "kernels/cuda/routing_decision.h"
 #include "kernels/cuda/routing_gate.h"
 
 #define ADROIT_EXPORT extern "C" __attribute__((visibility("default")))
@@ -65,4 +66,11 @@ ADROIT_EXPORT int adroit_routing_gate(cudaStream_t stream, const int64_t* shape,
                                       void* workspace) {
     return cuda::routing_gate(stream, gate_shape(shape), type_of(type), x,
                               {w1, b1, w2, b2, threshold, threshold_per_sample != 0}, gates, open, workspace);
+}
+
+ADROIT_EXPORT int adroit_routing_decision(cudaStream_t stream, const int64_t* s, const float* gates, const float* live,
+                                          const float* belongs, const float* reach, const float* shown, float* counted,
+                                          float* opened, float* reached, bool* flags) {
+    return cuda::routing_decision(stream, {s[0], s[1], s[2], s[3], s[4]}, {gates, live, belongs, reach, shown},
+                                  {counted, opened, reached, flags});
 }

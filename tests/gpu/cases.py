@@ -153,3 +153,34 @@ GATE = [
     Gate(1, 2, 400, 380, 3, 1, 1, False),
     Gate(2, 512, 8, 16, 256, 2, 4, False),
 ]
+
+
+@dataclass(frozen=True)
+class Decision:
+    batch: int
+    paths: tuple[int, ...]  # of each node
+    reached: int
+    flags: int
+
+    def inputs(self, device: str) -> list[Tensor]:
+        """gates, live, belongs, reach, shown; gates are multiples of 2^-15, so that every sum of them is exact."""
+        generator = torch.Generator().manual_seed(6)
+
+        def draw(*shape: int) -> Tensor:
+            return torch.rand(shape, generator=generator)
+
+        nodes, paths = len(self.paths), sum(self.paths)
+        most = torch.where(draw(self.batch, paths) < 0.5, 3.0, 2.0**15)  # below 1e-4, or any
+        gates = (draw(self.batch, paths) * most).round() / 2**15 * (draw(self.batch, paths) < 0.6)
+        live = (draw(self.batch, nodes) < 0.8).float()
+        belongs = torch.eye(nodes)[torch.arange(nodes).repeat_interleave(torch.tensor(self.paths))]
+        matrices = ((draw(paths + 3 * nodes, count) < 0.1).float() for count in (self.reached, self.flags))
+        return [t.to(device).contiguous() for t in (gates, live, belongs, *matrices)]
+
+
+DECISION = [
+    Decision(1, (2, 3, 3, 2), 4, 37),
+    Decision(200, (2, 3, 3, 2), 4, 37),
+    Decision(1, (1,), 1, 1),
+    Decision(9, (1,) * 40, 33, 65),
+]

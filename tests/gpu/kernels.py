@@ -143,3 +143,11 @@ def routing_gate(
         _stream(), shape, TYPES[x.dtype], *tensors, per_sample, _pointer(gates), _pointer(is_open), _pointer(workspace)
     )
     _require(error, "routing_gate")
+
+
+def routing_decision(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    """inputs: gates, live, belongs, reach, shown; outputs: counted, opened, reached (all float32), flags (bool)."""
+    gates, live, _, reach, shown = inputs
+    shape = _array([*gates.shape, live.shape[1], reach.shape[1], shown.shape[1]])
+    error = library().adroit_routing_decision(_stream(), shape, *(_pointer(t) for t in (*inputs, *outputs)))
+    _require(error, "routing_decision")

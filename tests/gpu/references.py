@@ -112,3 +112,12 @@ def gates_are_right(reference: Reference, threshold: Tensor, gates: Tensor, is_o
     near = (value - reference.value).abs() <= reference.limit
     right = torch.where(closed, may_be_closed, may_be_open & near)
     return bool(right.all()) and bool((is_open == (~closed).any(0)).all())
+
+
+def decision_reference(gates: Tensor, live: Tensor, belongs: Tensor, reach: Tensor, shown: Tensor) -> list[Tensor]:
+    """Of RoutingDecision: counted, opened, reached, flags; exact where sums of gates are."""
+    gates, live, belongs, reach, shown = (t.double() for t in (gates, live, belongs, reach, shown))
+    opened = ((gates @ belongs >= 1e-4) & (live > 0)).double()
+    counted = gates * (opened @ belongs.T)
+    states = torch.cat([counted, opened, 1 - opened, live], 1)
+    return [counted.float(), opened.float(), (states @ reach > 0).float(), (states @ shown > 0).any(0)]

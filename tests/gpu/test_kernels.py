@@ -117,6 +117,18 @@ def test_routing_gate(case: cases.Gate, dtype: torch.dtype) -> None:
     _in_both_ways(launch, [gates, is_open], check)
 
 
+@pytest.mark.parametrize("case", cases.DECISION, ids=str)
+def test_routing_decision(case: cases.Decision) -> None:
+    inputs = case.inputs(DEVICE)
+    expected = references.decision_reference(*inputs)
+    outputs = [torch.full_like(t, float("nan") if t.is_floating_point() else 1) for t in expected]
+
+    def check() -> None:
+        assert all(torch.equal(found, right) for found, right in zip(outputs, expected, strict=True))
+
+    _in_both_ways(lambda: kernels.routing_decision(inputs, outputs), outputs, check)
+
+
 @needs_gpu
 def test_ten_thousand_calls_take_no_memory() -> None:
     adder, (x, logits) = cases.ADDER[0].inputs(torch.float32, DEVICE), cases.FILTER[3].inputs(torch.float32, DEVICE)
@@ -124,11 +136,14 @@ def test_ten_thousand_calls_take_no_memory() -> None:
     tensors, threshold = cases.GATE[0].inputs(torch.float32, DEVICE)
     gates, is_open = _empty((1, 3), torch.float32), torch.ones(3, dtype=torch.bool, device=DEVICE)
     workspace = kernels.routing_gate_workspace(tensors[0], tensors[3], 1)
+    layer = cases.DECISION[0].inputs(DEVICE)
+    decided = [torch.empty_like(t) for t in references.decision_reference(*layer)]
     free = []
     for call in range(10_001):
         kernels.adder_conv2d(adder.x, adder.w, adder.scale, adder.shift, None, y, 1, 1)
         kernels.adaptive_filter(x, logits, filtered, 3, 1, 24, True)
         kernels.routing_gate(*tensors, threshold, 1, gates, is_open, workspace)
+        kernels.routing_decision(layer, decided)
         if call % 10_000 == 0:
             torch.cuda.synchronize()
             free.append(torch.cuda.mem_get_info()[0])

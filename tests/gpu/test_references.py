@@ -48,6 +48,13 @@ def test_gate_reference(case: cases.Gate) -> None:
     assert not references.gates_are_right(reference, threshold, gates, ~is_open)
 
 
+@pytest.mark.parametrize("case", cases.DECISION[:2], ids=str)
+def test_decisions_differ(case: cases.Decision) -> None:
+    """Numbers that were all alike would prove nothing."""
+    for output in references.decision_reference(*case.inputs("cpu")):
+        assert output.min() < output.max()
+
+
 def test_bytes_are_summed_exactly() -> None:
     case = cases.ADDER[0]
     x, w, scale, shift = case.bytes_of(torch.int8, "cpu")

@@ -2,6 +2,7 @@
 #include "kernel_tests.h"
 #include "kernels/cpu/adaptive_filter.h"
 #include "kernels/cpu/adder_conv2d.h"
+#include "kernels/cpu/routing_decision.h"
 #include "kernels/cpu/routing_gate.h"
 
 namespace adroit::tests {
@@ -20,6 +21,11 @@ void run_routing_gate(const RoutingGateShape& shape, const float* x, const GateP
                       bool* open) {
     cpu::routing_gate(shape, x, cpu::pack_gate_weights(p.w1, shape.hidden, shape.channels),
                       {p.b1, p.w2, p.b2, p.threshold, p.threshold_per_sample}, gates, open, cpu::run_serially);
+}
+
+void run_routing_decision(const RoutingDecisionShape& shape, const DecisionInputs& in, const DecisionOutputs& out) {
+    cpu::routing_decision(shape, {in.gates, in.live, in.belongs, in.reach, in.shown},
+                          {out.counted, out.opened, out.reached, out.flags});
 }
 
 }  // namespace adroit::tests

@@ -54,6 +54,7 @@ inline bool is_close(const char* what, int64_t index, double value, double expec
 bool adaptive_filter_is_right();
 bool adder_conv2d_is_right();
 bool quantised_adder_conv2d_is_right();
+bool routing_decision_is_right();
 bool routing_gate_is_right();
 
 // The kernels under test: the CPU's (cpu_kernels.cpp), or CUDA's (cuda/emulated_kernels.cpp).
@@ -69,5 +70,16 @@ struct GateParameters {
 
 void run_routing_gate(const RoutingGateShape& shape, const float* x, const GateParameters& parameters, float* gates,
                       bool* open);
+
+struct DecisionInputs {
+    const float *gates, *live, *belongs, *reach, *shown;
+};
+
+struct DecisionOutputs {
+    float *counted, *opened, *reached;
+    bool* flags;
+};
+
+void run_routing_decision(const RoutingDecisionShape& shape, const DecisionInputs& in, const DecisionOutputs& out);
 
 }  // namespace adroit::tests

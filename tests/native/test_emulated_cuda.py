@@ -32,12 +32,14 @@ def _run(*command: object) -> subprocess.CompletedProcess[str]:
 def test_kernels_are_right_and_stay_inside_their_buffers(build: Path) -> None:
     done = _run(build / "emulated_tests", 60)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "routing_decision float32: 60 shapes" in done.stdout
     assert "routing_gate float16: 60 shapes" in done.stdout
 
 
 def test_kernels_have_no_races(build: Path) -> None:
     done = _run(build / "emulated_races", 2)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "routing_decision float32: 2 shapes" in done.stdout
     assert "routing_gate float16: 2 shapes" in done.stdout
 
 

@@ -201,6 +201,7 @@ def test_the_descriptions_made_at_build_time_compile_without_any_framework(tmp_p
     for name, operator in operators().items():
         constant = f"adroit::description::k{name}"
         checks.append(f"static_assert({constant}.inputs.size == {len(operator.inputs)});")
+        checks.append(f"static_assert({constant}.attributes.size == {len(operator.attributes)});")
         for i, attribute in enumerate(operator.attributes.values()):
             one = f"{constant}Attributes[{i}]"
             checks += [

@@ -7,15 +7,9 @@
 // so that the caller says, by two matrices, what follows for the next layer and which flags it wants.
 #pragma once
 
-#include <cstdint>
+#include "kernels/shapes.h"
 
 namespace adroit::cpu {
-
-struct RoutingDecisionShape {
-    int64_t batch, paths, nodes, reached, flags;
-
-    int64_t states() const { return paths + 3 * nodes; }
-};
 
 // All [rows, columns]. belongs: [paths, nodes], 1 where a path is of a node, else 0.
 struct RoutingDecisionInputs {

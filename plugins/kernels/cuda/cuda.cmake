@@ -72,6 +72,7 @@ if(build_cuda)
     plugins/kernels/cuda/adaptive_filter.cu
     plugins/kernels/cuda/adder_conv2d.cu
     plugins/kernels/cuda/quantised_adder_conv2d.cu
+    plugins/kernels/cuda/routing_decision.cu
     plugins/kernels/cuda/routing_gate.cu)
   target_include_directories(adroit_kernels_cuda PUBLIC plugins)
   target_compile_options(adroit_kernels_cuda PRIVATE --Werror=all-warnings --threads=2)

@@ -1,6 +1,7 @@
 #include "kernels/cuda/load_if.h"
 #include "kernels/cuda/routing_gate.h"
 #include "kernels/cuda/routing_gate_plan.h"
+#include "kernels/cuda/set_flag.h"
 
 namespace adroit::cuda {
 namespace {
@@ -177,17 +178,12 @@ hidden_kernel(const HiddenArguments<T> a) {
     a.sums[part * plan.hidden + channel] = total;
 }
 
-ADROIT_DEVICE void set_open(const OpenFlags& flags, int path, bool open) {
-    if (flags.bools) flags.bools[path] = open;
-    if (flags.numbers) flags.numbers[path] = open;
-}
-
 struct GateArguments {
     GatePlan plan;
     RoutingGateParameters parameters;
     const float* sums;
     float* gates;
-    OpenFlags open;  // null where another kernel sets them
+    Flags open;  // null where another kernel sets them
 };
 
 constexpr int kFinishWarps = 8, kFinishThreads = 32 * kFinishWarps;
@@ -231,13 +227,13 @@ gate_kernel(const GateArguments a) {
         // A comparison that is false for NaN: a gate that is not a number is closed.
         const bool above = value > fmaxf(threshold, 0.0f);
         a.gates[image * plan.paths + path] = above ? value : 0.0f;
-        set_open(a.open, path, above);
+        set_flag(a.open, path, above);
     }
 }
 
 struct OpenArguments {
     const float* gates;
-    OpenFlags open;
+    Flags open;
     int64_t batch;
     int paths;
 };
@@ -249,7 +245,7 @@ open_kernel(const OpenArguments a) {
     if (path >= a.paths) return;
     bool open = false;
     for (int64_t n = 0; n < a.batch; ++n) open = open || a.gates[n * a.paths + path] != 0.0f;
-    set_open(a.open, path, open);
+    set_flag(a.open, path, open);
 }
 
 template <typename T>
@@ -270,7 +266,7 @@ size_t routing_gate_workspace(const RoutingGateShape& shape) {
 }
 
 cudaError_t routing_gate(cudaStream_t stream, const RoutingGateShape& shape, DataType type, const void* x,
-                         const RoutingGateParameters& parameters, float* gates, OpenFlags open, void* workspace) {
+                         const RoutingGateParameters& parameters, float* gates, Flags open, void* workspace) {
     if (!GatePlan::fits(shape)) return cudaErrorInvalidValue;
     const GatePlan plan(shape);
     float* const sums = static_cast<float*>(workspace);
@@ -279,7 +275,7 @@ cudaError_t routing_gate(cudaStream_t stream, const RoutingGateShape& shape, Dat
                                       ? sum_hidden<float>(stream, shape, plan, x, parameters, sums)
                                       : sum_hidden<__half>(stream, shape, plan, x, parameters, sums))
         return error;
-    const GateArguments second{plan, parameters, sums, gates, one ? open : OpenFlags()};
+    const GateArguments second{plan, parameters, sums, gates, one ? open : Flags()};
     const cudaError_t error = launch(gate_kernel, shape.batch, kFinishThreads, stream, second);
     if (error || one) return error;
     return launch(open_kernel, divide_up(plan.paths, 32), 32, stream,

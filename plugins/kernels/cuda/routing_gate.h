@@ -5,6 +5,7 @@
 
 #include <cstddef>
 
+#include "kernels/cuda/flags.h"
 #include "kernels/cuda/launch.h"
 
 namespace adroit::cuda {
@@ -22,18 +23,8 @@ struct RoutingGateParameters {
 // (a runtime with dynamic shapes asks once); its content may be anything.
 size_t routing_gate_workspace(const RoutingGateShape& shape);
 
-// Where `open` goes: bools, or int32 of 1 and 0 (TensorRT takes no bool from a plugin).
-struct OpenFlags {
-    OpenFlags() = default;
-    OpenFlags(bool* flags) : bools(flags) {}
-    OpenFlags(int32_t* flags) : numbers(flags) {}
-
-    bool* bools = nullptr;
-    int32_t* numbers = nullptr;
-};
-
 // X and w1 have type `type`; gates: [N, P] float32; open: [P].
 cudaError_t routing_gate(cudaStream_t stream, const RoutingGateShape& shape, DataType type, const void* x,
-                         const RoutingGateParameters& parameters, float* gates, OpenFlags open, void* workspace);
+                         const RoutingGateParameters& parameters, float* gates, Flags open, void* workspace);
 
 }  // namespace adroit::cuda

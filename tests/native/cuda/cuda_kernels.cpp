@@ -2,6 +2,7 @@
 #include "device_buffer.h"
 #include "kernels/cuda/adaptive_filter.h"
 #include "kernels/cuda/adder_conv2d.h"
+#include "kernels/cuda/routing_decision.h"
 #include "kernels/cuda/routing_gate.h"
 
 namespace adroit::tests {
@@ -52,6 +53,23 @@ void run_gate(const RoutingGateShape& s, const float* x, const GateParameters& p
     is_open.copy_to(open);
 }
 
+// Flag: bool, or int32 as TensorRT wants them.
+template <typename Flag>
+void run_decision(const RoutingDecisionShape& s, const DecisionInputs& in, const DecisionOutputs& out) {
+    DeviceBuffer<float> gates(in.gates, s.batch * s.paths), live(in.live, s.batch * s.nodes),
+        belongs(in.belongs, s.paths * s.nodes), reach(in.reach, s.states() * s.reached),
+        shown(in.shown, s.states() * s.flags), counted(s.batch * s.paths), opened(s.batch * s.nodes),
+        reached(s.batch * s.reached);
+    DeviceBuffer<Flag> flags(s.flags);
+    require_success(cuda::routing_decision(test_stream(), s,
+                                           {gates.data(), live.data(), belongs.data(), reach.data(), shown.data()},
+                                           {counted.data(), opened.data(), reached.data(), flags.data()}));
+    counted.copy_to(out.counted);
+    opened.copy_to(out.opened);
+    reached.copy_to(out.reached);
+    flags.copy_to(out.flags);
+}
+
 }  // namespace
 
 void run_adaptive_filter(const AdaptiveFilterShape& shape, const float* x, const float* logits, float* y) {
@@ -69,6 +87,10 @@ void run_routing_gate(const RoutingGateShape& shape, const float* x, const GateP
                       bool* open) {
     choose_device();
     (stored_as_half ? run_gate<__half> : run_gate<float>)(shape, x, parameters, gates, open);
+}
+
+void run_routing_decision(const RoutingDecisionShape& shape, const DecisionInputs& in, const DecisionOutputs& out) {
+    (pick(0, 1) ? run_decision<bool> : run_decision<int32_t>)(shape, in, out);
 }
 
 }  // namespace adroit::tests

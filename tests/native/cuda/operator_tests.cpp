@@ -16,7 +16,9 @@ bool run(const char* name, const char* type, bool (*is_right)(), int count) {
 }  // namespace
 
 bool operators_are_right(int count) {
-    if (!run("quantised_adder_conv2d", "8-bit", quantised_adder_conv2d_is_right, count)) return false;
+    if (!run("quantised_adder_conv2d", "8-bit", quantised_adder_conv2d_is_right, count) ||
+        !run("routing_decision", "float32", routing_decision_is_right, count))
+        return false;
     for (const bool half : {false, true}) {
         stored_as_half = half;
         const char* type = half ? "float16" : "float32";

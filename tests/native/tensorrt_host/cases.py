@@ -184,6 +184,30 @@ def gate(name: str, kind: str, shrink: int, per_sample: bool) -> Node:
     )
 
 
+def decision(name: str) -> Node:
+    """RoutingDecision; `flags` is int32 in TensorRT."""
+    sizes = [["N", "P"], ["N", "S"], ["P", "S"], ["P+3*S", "T"], ["P+3*S", "K"]]
+    names = [v.name for v in operators()["RoutingDecision"].inputs]
+    return Node(
+        name,
+        "RoutingDecision",
+        {},
+        [("float32", size) for size in sizes],
+        [("float32", ["N", "P"]), ("float32", ["N", "S"]), ("float32", ["N", "T"]), ("int32", ["K"])],
+        {"N": (1, 20), "P": (1, 12), "S": (1, 4), "T": (1, 5), "K": (1, 70)},
+        lambda t: references.routing_decision(*(t[n] for n in names)),
+        [{"N": 1, "P": 10, "S": 4, "T": 5, "K": 9}, {"N": 19, "P": 11, "S": 3, "T": 4, "K": 40}],
+        [
+            "3x8 2x2 8x2 14x4 14x9",  # live: samples
+            "3x8 3x2 7x2 14x4 14x9",  # belongs: paths
+            "3x8 3x2 8x3 14x4 14x9",  # belongs: nodes
+            "3x8 3x2 8x2 13x4 14x9",  # reach
+            "3x8 3x2 8x2 14x4 15x9",  # shown
+            "3x8 3x2 8x2 14x4 14x0",  # empty
+        ],
+    )
+
+
 def nodes() -> list[Node]:
     """Every operator, type and form."""
     return [
@@ -201,6 +225,7 @@ def nodes() -> list[Node]:
         gate("gate float32", "float32", 1, False),
         gate("gate float16 small", "float16", 4, False),
         gate("gate float32 thresholds", "float32", 4, True),
+        decision("decision"),
     ]
 
 
@@ -216,7 +241,7 @@ def _text(node: Node, folder: Path) -> str:
     described = operators()[node.operator]
     assert list(node.attributes) == list(described.attributes)
     lines = [f"case {node.name.replace(' ', '_')}", f"plugin {node.operator} {described.version} {DOMAIN}", "exact"]
-    lines.append(f"combinations {1 if node.operator.startswith('Q') else 2}")  # int8; float32 or float16
+    lines.append(f"combinations {2 if described.half else 1}")  # float32 or float16; int8, or float32 alone
     for name, value in node.attributes.items():
         lines += _field(described.attributes[name], value)
     lines += [f"also {kind} plugin_version {described.version}" for kind in ("char", "chars")]
@@ -295,6 +320,13 @@ def _drawn(random: np.random.Generator, name: str, kind: str, shape: list[int]) 
         return (random.integers(-40, 80, shape) / 4).astype(np.float32)
     if name == "threshold":
         return np.linspace(0.1, 0.9, shape[0], dtype=np.float32)
+    if name == "gates":  # some 0, some too small to open a node
+        gates = random.uniform(0, 1, shape) * np.where(random.random(shape) < 0.3, 2e-5, 1.0)
+        return (gates * (random.random(shape) < 0.7)).astype(np.float32)
+    if name == "belongs":  # path p is of node p modulo their number
+        return np.eye(shape[1], dtype=np.float32)[np.arange(shape[0]) % shape[1]]
+    if name in ("live", "reach", "shown"):
+        return (random.random(shape) < (0.8 if name == "live" else 0.1)).astype(np.float32)
     spread = 0.3 if name in ("W2", "b2") else 1.0  # so that gates are not all 0 or nearly 1
     return (spread * random.standard_normal(shape)).astype(NUMPY_TYPES[kind])
 

@@ -60,3 +60,16 @@ def routing_gate(
     value = np.maximum(np.tanh(hidden @ w2.T + b2), 0)
     gates = np.where(value > np.maximum(threshold, 0)[:, None], value, 0)
     return gates, (gates > 0).any(0).astype(np.float64)
+
+
+def routing_decision(gates: Array, live: Array, belongs: Array, reach: Array, shown: Array) -> list[Array]:
+    """counted [N,P], opened [N,S], reached [N,T], flags [K]; all but the first 1 or 0."""
+    counted, opened = np.zeros_like(gates), np.zeros_like(live)
+    for sample, node in np.ndindex(*live.shape):
+        paths = belongs[:, node] == 1
+        if live[sample, node] > 0 and gates[sample, paths].sum() >= 1e-4:
+            opened[sample, node] = 1
+            counted[sample, paths] = gates[sample, paths]
+    states = np.concatenate([counted, opened, 1 - opened, live], 1)
+    reached, flags = states @ reach > 0, (states @ shown > 0).any(0)
+    return [counted, opened, reached.astype(np.float64), flags.astype(np.float64)]
