@@ -2,10 +2,11 @@
 // at a time, whose ReLU and sum over positions are taken while the products are still in registers.
 // Columns of X are copied into a panel [channels][positions] first: the planes of X often lie a power
 // of two apart, and reading them in place would throw each other out of the cache.
+#include "kernels/cpu/routing_gate_tile.h"
+
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/cpu/routing_gate_tile.h"
 #include "kernels/cpu/vector.h"
 
 namespace adroit::cpu::ADROIT_INSTRUCTION_SET {
