@@ -2,9 +2,10 @@
 
     python -m tests.gpu.check [--only STEP]
 
-Needs a Python with PyTorch and pytest, nvcc, cmake and g++; no network, and no installed adroit. The step
-with ONNX Runtime also needs onnx, onnxruntime-gpu and ONNX Runtime's C headers. A step that cannot run here is a
-SKIP with its reason. Exit code: 0 when no step failed, 1 otherwise. A new step is a new line of STEPS.
+Needs a Python with PyTorch and pytest, nvcc, cmake and g++; no network, and no installed adroit. The steps
+with ONNX Runtime also need onnx, onnxruntime-gpu and ONNX Runtime's C headers, and the whole networks, which
+tests/gpu/networks.py makes beforehand. Those with TensorRT need its SDK and adroit installed. A step that cannot
+run here is a SKIP with its reason. Exit code: 0 when no step failed, 1 otherwise. A new step is a new line of STEPS.
 """
 
 from __future__ import annotations
@@ -32,6 +33,12 @@ STEPS = [
     Step("kernels", ("-m", "pytest", "-p", "no:cacheprovider", "tests/gpu/test_kernels.py")),
     Step("sanitizers", ("-m", "pytest", "-p", "no:cacheprovider", "tests/gpu/test_sanitizers.py")),
     Step("ONNX Runtime CUDA", ("-m", "pytest", "-p", "no:cacheprovider", "tests/gpu/test_onnxruntime_cuda.py")),
+    Step("whole networks", ("-m", "pytest", "-p", "no:cacheprovider", "-s", "tests/gpu/test_networks.py")),
+    Step(
+        "TensorRT plugins",
+        ("-m", "pytest", "-p", "no:cacheprovider", "tests/native/test_tensorrt_plugins.py", "-k", "kernels_on_the_gpu"),
+    ),
+    Step("TensorRT engines", ("-m", "pytest", "-p", "no:cacheprovider", "-s", "tests/gpu/test_engines.py")),
     Step("benchmark", ("-m", "benchmarks.cuda_kernels")),
 ]
 
