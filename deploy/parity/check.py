@@ -128,6 +128,7 @@ def check_entry(
     else:
         runtime = open_runtime(entry, options)
 
+    precision = "float16" if runtime.facts.get("precision") == "fp16" else "float32"
     worst: dict[str, Comparison] = {}
     predictions: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     gates: list[tuple[NDArray[np.floating], NDArray[np.floating]]] = []
@@ -135,7 +136,7 @@ def check_entry(
     with runtime:
         for where, x in images.batches(entry.info.preprocessing, BATCH[entry.info.task]):
             values = runtime.run(entry.feeds(x, gate_threshold))
-            references, limits = reference.run(x, list(targets), seed=where.start)
+            references, limits = reference.run(x, list(targets), where.start, precision)
             for module, name in targets.items():
                 if module in references:
                     result = compare(values[name], references[module], limits[module])
@@ -228,14 +229,14 @@ class _Reference:
             self._arguments = (threshold, Route.from_json(baked) if baked else None)
 
     def run(
-        self, x: NDArray[np.float32], modules: Sequence[str], seed: int
+        self, x: NDArray[np.float32], modules: Sequence[str], seed: int, precision: str
     ) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
         """References and limits, as run_with_limits."""
         import torch
 
         from deploy.parity.rounding_model import run_with_limits
 
-        found = run_with_limits(self._network, torch.from_numpy(x).double(), modules, seed, self._arguments)
+        found = run_with_limits(self._network, torch.from_numpy(x).double(), modules, seed, self._arguments, precision)
         references, limits = ({path: value.numpy() for path, value in part.items()} for part in found)
         output = references[""]
         self._first = output[:1] if self._first is None else self._first

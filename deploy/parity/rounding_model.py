@@ -1,4 +1,4 @@
-"""The tolerance of a whole network: how far correct float32 arithmetic may move each of its tensors.
+"""The tolerance of a whole network: how far correct float32 (or float16) arithmetic may move each of its tensors.
 
 The float64 network is run again with a random error in the result of every operation, drawn
 uniformly within that operation's own limit (tolerance.py). How far a tensor moves, as a root mean
@@ -192,9 +192,9 @@ def _rule_of(operation: Any) -> Rule:
 class _Perturbed(TorchDispatchMode):
     """Adds a random error within each operation's limit to its (first) float64 result."""
 
-    def __init__(self, generator: torch.Generator) -> None:
+    def __init__(self, generator: torch.Generator, unit: float) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._generator = generator
+        self._generator, self._unit = generator, unit
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -211,14 +211,25 @@ class _Perturbed(TorchDispatchMode):
 
     def _moved(self, rule: Rule, args: Sequence[Any], result: Tensor) -> Tensor:
         magnitude, terms = rule(args, result)
-        unit = UNIT_ROUNDOFF["float32"]
-        limit = unit * result.abs() + SAFETY * math.sqrt(terms) * unit * magnitude
-        error = torch.rand(result.shape, generator=self._generator, dtype=result.dtype).mul_(2).sub_(1)
-        return result + error * limit
+        limit = self._unit * result.abs() + SAFETY * math.sqrt(terms) * self._unit * magnitude
+        return result + self._within(limit)
+
+    def _within(self, limit: Tensor) -> Tensor:
+        error = torch.rand(limit.shape, generator=self._generator, dtype=limit.dtype).mul_(2).sub_(1)
+        return error * limit
+
+    def rounded(self, x: Tensor) -> Tensor:
+        """An input that is cast to the shorter type first."""
+        return x + self._within(self._unit * x.abs())
 
 
 def run_with_limits(
-    network: nn.Module, x: Tensor, modules: Sequence[str], seed: int = 0, arguments: Sequence[Any] = ()
+    network: nn.Module,
+    x: Tensor,
+    modules: Sequence[str],
+    seed: int = 0,
+    arguments: Sequence[Any] = (),
+    precision: str = "float32",
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The outputs of `modules` (paths; "" is the network) in float64 and the limit of each element.
 
@@ -227,23 +238,28 @@ def run_with_limits(
         x: its input, float64.
         modules: whose outputs are wanted; each must run once and return a tensor.
         arguments: what else the network takes.
+        precision: key of UNIT_ROUNDOFF: what the deployment computes in. In float16 the input and the
+            weights are rounded too; where some of its operations stay float32 the limit is generous.
 
     Returns:
-        References and limits by module path, shaped as the outputs. A limit is float32's round-off
+        References and limits by module path, shaped as the outputs. A limit is the precision's round-off
         of the value plus SAFETY times how far it moved; the movement is taken per image, and per
         element where that is larger, since a few samples say little about one element.
     """
+    unit = UNIT_ROUNDOFF[precision]
     references = _outputs(network, (x, *arguments), modules)
     squares = {path: torch.zeros_like(value) for path, value in references.items()}
     for sample in range(SAMPLES):
-        with _Perturbed(torch.Generator().manual_seed(seed + sample)):
-            moved = _outputs(network, (x, *arguments), modules)
+        perturbed = _Perturbed(torch.Generator().manual_seed(seed + sample), unit)
+        start = x if precision == "float32" else perturbed.rounded(x)
+        with perturbed:
+            moved = _outputs(network, (start, *arguments), modules)
         for path, value in moved.items():
             squares[path] += (value - references[path]) ** 2 / SAMPLES
     limits = {}
     for path, square in squares.items():
         spread = torch.maximum(square, square.mean(dim=tuple(range(1, square.dim())), keepdim=True)).sqrt()
-        limits[path] = UNIT_ROUNDOFF["float32"] * references[path].abs() + SAFETY * spread
+        limits[path] = unit * references[path].abs() + SAFETY * spread
     return references, limits
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from onnx import TensorProto, numpy_helper
 
 from deploy.build.choices import Precision
@@ -15,6 +16,9 @@ from deploy.build.half import SUMS
 from deploy.build.prepare import Form, Prepared, prepare
 from deploy.entry import Entry, all_nodes
 from deploy.operators import DOMAIN, operators
+from deploy.parity.rounding_model import run_with_limits
+from deploy.parity.tolerance import compare
+from deploy.runtimes.torch_runtime import load_reference
 from models.errors import UnsupportedModel, UsageError
 from tests.build.half_model import float_operators
 
@@ -54,6 +58,27 @@ def test_the_float16_file_computes_the_network(name: str, form: Form, request: p
     assert np.abs(expected).max() > 0
     error = np.abs(found - expected).max() / np.abs(expected).max()
     assert 1e-7 < error < 0.02, error  # not the float32 network either
+
+
+def share_of_limit(found: np.ndarray, entry: Entry, x: np.ndarray, precision: str) -> float:
+    reference = load_reference(entry).double()
+    values, limits = run_with_limits(reference, torch.from_numpy(x).double(), [""], precision=precision)
+    return compare(found, values[""].numpy(), limits[""].numpy()).used
+
+
+@pytest.mark.parametrize("name", ["lenet_entry", "anti_aliased_entry"])
+def test_parity_holds_a_float16_build_to_the_rounding_of_float16(name: str, request: pytest.FixtureRequest) -> None:
+    entry: Entry = request.getfixturevalue(name)
+    model = half(entry, "functions").model
+    x = np.random.default_rng(0).standard_normal((2, entry.info.inputs[0].shape[1], *ENTRIES[name])).astype(np.float32)
+    found = run(model, entry, x)[0]
+    assert share_of_limit(found, entry, x, "float16") < 1 < share_of_limit(found, entry, x, "float32")
+    weights = max(
+        (t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT16), key=lambda t: t.ByteSize()
+    )
+    wrong = numpy_helper.to_array(weights)[..., ::-1] * np.float16(-1)
+    weights.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(wrong), weights.name))
+    assert share_of_limit(run(model, entry, x)[0], entry, x, "float16") > 1
 
 
 def graphs_of(model: onnx.ModelProto) -> list[onnx.GraphProto]:
