@@ -7,8 +7,9 @@ The masked graph computes every path and multiplies it by its gate. Here
   so that a closed path's term vanishes from the sum (an If a path).
 
 Sums keep their terms and a skipped term is exactly zero, so the results are those of the masked graph.
-An If costs ONNX Runtime about a microsecond; copying a map to pass it on, a hundred times that. So where
-several Ifs could say the same, the form with fewer copies is built.
+Passing a map on costs a copy, since a branch cannot hand on a value from outside: 26 microseconds for the
+largest of a width-16 network at 256 x 512 in ONNX Runtime, where an If alone took 0.7 to 1.6 (warm, one
+thread). So where several Ifs could say the same, the form with fewer copies is built.
 """
 
 from __future__ import annotations

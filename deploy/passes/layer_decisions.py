@@ -1,8 +1,8 @@
 """What a layer of routed nodes decides, as one operator for all its nodes together.
 
-ONNX Runtime spends about as long on an operation with three numbers as on one with three thousand,
-and a network has dozens of nodes: deciding node by node, in standard operators, costs as much as
-computing the nodes. The rules are those of models/routing/route.py and of the network's gate (Decide).
+Deciding node by node takes some twenty standard operators a node, on a few numbers each: more than
+1,200 in a network of 16 layers, each with its own overhead in the runtime. Here a layer takes three.
+The rules are those of models/routing/route.py and of the network's gate (Decide).
 """
 
 from __future__ import annotations

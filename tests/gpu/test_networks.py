@@ -13,7 +13,7 @@ import pytest
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime-gpu is not installed")
 from tests.gpu import build, networks  # noqa: E402
-from tests.gpu.test_onnxruntime_cuda import CPU, CUDA, NO_GPU, reason_against_provider  # noqa: E402
+from tests.gpu.test_onnxruntime_cuda import CPU, CUDA, NO_GPU, installed_library, reason_against_provider  # noqa: E402
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -29,13 +29,7 @@ def library() -> Path:
             return build.onnxruntime_library("native")
         except build.NotHere as why:
             pytest.skip(str(why))
-    from deploy.runtimes.native import native_library
-    from models.errors import EnvironmentFault
-
-    try:
-        return native_library()
-    except EnvironmentFault as error:
-        pytest.skip(error.message)
+    return installed_library()
 
 
 @pytest.fixture(scope="module")

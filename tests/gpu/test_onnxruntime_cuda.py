@@ -49,11 +49,8 @@ def library() -> Path:
         pytest.skip(str(why))
 
 
-@pytest.fixture(scope="module")
-def cpu_library(library: Path) -> Path:
-    """The one with the CPU's kernels: on a GPU the same."""
-    if not NO_GPU:
-        return library
+def installed_library() -> Path:
+    """The one that adroit was installed with; skips where there is none."""
     from deploy.runtimes.native import native_library
     from models.errors import EnvironmentFault
 
@@ -61,6 +58,12 @@ def cpu_library(library: Path) -> Path:
         return native_library()
     except EnvironmentFault as error:
         pytest.skip(error.message)
+
+
+@pytest.fixture(scope="module")
+def cpu_library(library: Path) -> Path:
+    """The one with the CPU's kernels: on a GPU the same."""
+    return installed_library() if NO_GPU else library
 
 
 def session(node: Node, library: Path, providers: Sequence[str]) -> Any:
