@@ -98,6 +98,8 @@ def describe(entry: Entry, report: ParityReport) -> str:
         f" (limit {output.limit:.3g}) at {list(output.worst)}",
         f"same class as PyTorch: {report.argmax_equal:.4%} of the {predictions}",
     ]
+    if entry.info.quantisation is not None:
+        lines.append("in 8 bits: every part was compared on its own inputs, the classes with the float64 network")
     if report.top1:
         ours, theirs = report.top1
         lines.append(f"top-1 accuracy: {ours:.2%}, PyTorch {theirs:.2%}")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.options import AsJson, DataPath, EntryPath, Threads
+from deploy.cli.options import AsJson, DataPath, EntryPath, Operators, Threads
 from deploy.cli.text import progress, table
 from deploy.quantize.choices import Method
+from deploy.runtimes.choices import OperatorForm
 from models import files
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def quantize(
     sensitivity: Annotated[
         bool, typer.Option("--sensitivity", help="Also tell what each layer costs, quantised alone.")
     ] = False,
+    operators: Operators = OperatorForm.native,
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
@@ -48,7 +50,8 @@ def quantize(
 
     read = Entry.read(entry)
     image_set = read_images(data, read.info.labels).first(images)
-    options = QuantiseOptions(method, percentile, bias_correction, tuple(keep_float or ()), sensitivity, threads)
+    kept = tuple(keep_float or ())
+    options = QuantiseOptions(method, percentile, bias_correction, kept, sensitivity, operators, threads)
     quantised = quantise_entry(read, image_set, data, output, name, options, progress)
     print(files.json_text(_to_json(quantised)) if as_json else describe(quantised), flush=True)
 

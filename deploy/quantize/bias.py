@@ -24,6 +24,7 @@ from deploy.entry import Entry
 from deploy.operators import DOMAIN
 from deploy.passes.graph import add_initializer
 from deploy.passes.quantise_adders import activations, adders, linear, quantised_node
+from deploy.passes.stamp_operators import stamp_operators
 from deploy.quantize.calibrate import BATCH, Progress
 from deploy.quantize.grid import Grid
 from deploy.quantize.weights import QuantisedWeights
@@ -70,8 +71,7 @@ def _with_differences(
     for node in adders(graph):
         if node.name in layers:
             _add_difference(graph, node, grids, layers[str(node.name)])
-    # Bodies are for machines without the native library; this model never leaves this one.
-    copy.functions.clear()
+    stamp_operators(copy)  # the bodies, for a machine without native operators
     return ir.to_proto(copy)
 
 

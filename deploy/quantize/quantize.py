@@ -24,6 +24,7 @@ from deploy.quantize.grid import Grid
 from deploy.quantize.sensitivity import Cost, cost_of, layer_costs, logits_of
 from deploy.quantize.store import check_place, store
 from deploy.quantize.weights import QuantisedWeights, quantise_weights
+from deploy.runtimes.choices import OperatorForm
 from deploy.runtimes.open import RuntimeOptions
 from models.data.images import ImageSet
 from models.errors import UnsupportedModel, UsageError
@@ -43,7 +44,7 @@ class QuantiseOptions:
         bias_correction: see deploy/quantize/bias.py.
         keep_float: names of adder nodes to leave in float32.
         sensitivity: also measure what each layer costs.
-        threads: of ONNX Runtime; it decides if None.
+        operators, threads: of the runs over the images, as RuntimeOptions.
     """
 
     method: Method = Method.mse
@@ -51,6 +52,7 @@ class QuantiseOptions:
     bias_correction: bool = True
     keep_float: tuple[str, ...] = ()
     sensitivity: bool = False
+    operators: OperatorForm = OperatorForm.native
     threads: int | None = None
 
 
@@ -91,10 +93,10 @@ def quantise_entry(
         EnvironmentFault: ONNX Runtime or the native operators are not there.
     """
     options = options or QuantiseOptions()
-    folder = check_place(entry, repository, name or f"{entry.info.name}-8bit")
     model = _float_model(entry)
     chosen = _chosen_layers(model, options.keep_float)
-    run = RuntimeOptions(threads=options.threads)
+    folder = check_place(entry, repository, name or f"{entry.info.name}-8bit")
+    run = RuntimeOptions(operators=options.operators, threads=options.threads)
     counter: Callable[[str], Progress | None] = progress or (lambda what: None)
 
     tensors = byte_tensors(ir.from_proto(model).graph, chosen)
