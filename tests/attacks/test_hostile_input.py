@@ -24,6 +24,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from deploy.entry import Entry
 from deploy.export.entry import export_entry
+from deploy.operators import DOMAIN
 from deploy.quantize.quantize import quantise_entry
 from models.architectures import build_network
 from models.data.images import read_images
@@ -303,8 +304,8 @@ def quantise_with_an_unknown_layer(scene: Scene) -> list[object]:
 
 def quantise_nothing(scene: Scene) -> list[object]:
     """Every layer kept: the copy would be no 8-bit network, though it says so."""
-    kept = [f"--keep-float={node.name}" for node in Entry.read(scene.entry).load_model().graph.node]
-    return _quantise(scene.entry, scene, *(option for option in kept if option.endswith(("0", "4", "8", "11"))))
+    nodes = Entry.read(scene.entry).load_model().graph.node
+    return _quantise(scene.entry, scene, *(f"--keep-float={n.name}" for n in nodes if n.domain == DOMAIN))
 
 
 def quantise_with_an_empty_folder(scene: Scene) -> list[object]:
