@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from deploy.entry import Entry
 from deploy.operators import DOMAIN
 from deploy.passes.graph import add_initializer
-from deploy.passes.quantise_adders import activations, adders, linear, quantised_node
 from deploy.passes.stamp_operators import stamp_operators
 from deploy.quantize.calibrate import BATCH, Progress
+from deploy.quantize.graph import activations, adders, linear, quantised_node
 from deploy.quantize.grid import Grid
 from deploy.quantize.weights import QuantisedWeights
 from deploy.runtimes.onnxruntime_runtime import OnnxRuntime

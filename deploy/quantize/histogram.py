@@ -48,14 +48,16 @@ class Histogram:
 
     def percentile(self, share: float) -> Grid:
         """The grid that leaves (100 - share) % of the values outside, half of them on each side where both exist."""
-        outside = (1 - share / 100) * self._counts.sum()
-        below, above = (0.0, outside) if self.low >= 0 else (outside, 0.0) if self.high <= 0 else (outside / 2,) * 2
-        counts, centres, half = self._counts, self._centres, self._reach / BINS
-        first = int(np.searchsorted(np.cumsum(counts), below, side="right"))
-        last = BINS - 1 - int(np.searchsorted(np.cumsum(counts[::-1]), above, side="right"))
-        low = max(self.low, float(centres[min(first, BINS - 1)]) - half)
-        high = min(self.high, float(centres[max(last, 0)]) + half)
-        return Grid.of_range(low, high)
+        sides = [self.low < 0, self.high > 0]
+        outside = (1 - share / 100) * self._counts.sum() / max(1, sum(sides))
+        low = -self._end(self._counts[::-1], outside) if sides[0] else 0.0
+        high = self._end(self._counts, outside) if sides[1] else 0.0
+        return Grid.of_range(max(low, self.low), min(high, self.high))
+
+    def _end(self, counts: NDArray[np.int64], outside: float) -> float:
+        """The upper border of the highest bin (the last of `counts`) above which at most `outside` values lie."""
+        bins_above = int(np.searchsorted(np.cumsum(counts[::-1]), outside, side="right"))
+        return self._reach * (1 - 2 * min(bins_above, BINS - 1) / BINS)
 
     def least_error(self) -> Grid:
         """The grid of the least mean squared error, of those that span a share of the whole range."""

@@ -1,4 +1,10 @@
-"""`adroit quantize`: a deployment in 8 bits from one in float32 and images, without training."""
+"""`adroit quantize`: a deployment in 8 bits from one in float32 and images, without training.
+
+Adder layers are quantised; the first and the last convolution stay float32. In int8, by ONNX Runtime's own
+quantiser, they would cost accuracy and save no time here: the official ResNet-20's first convolution lowers
+the share of equal classes from 99.63 % to 99.44 %, both to 98.81 % (9,000 shifted and mirrored test images),
+and it runs in 0.296 instead of 0.275 ms (one thread, AVX-512).
+"""
 
 from __future__ import annotations
 
@@ -16,10 +22,10 @@ import onnx_ir as ir
 from deploy.entry import Entry
 from deploy.export.graph import finish
 from deploy.passes.graph import constant
-from deploy.passes.quantise_adders import activations, adders, byte_tensors, quantise_adders
 from deploy.quantize.bias import measure_bias
 from deploy.quantize.calibrate import Progress, calibrate, grids_of
 from deploy.quantize.choices import Method
+from deploy.quantize.graph import activations, adders, byte_tensors, quantise_adders
 from deploy.quantize.grid import Grid
 from deploy.quantize.sensitivity import Cost, cost_of, layer_costs, logits_of
 from deploy.quantize.store import check_place, store

@@ -10,7 +10,7 @@ import pytest
 
 from deploy.entry import Entry
 from deploy.passes.graph import constant
-from deploy.passes.quantise_adders import activations, adders, byte_tensors
+from deploy.quantize.graph import activations, adders, byte_tensors
 from deploy.quantize.grid import Grid
 from deploy.quantize.quantize import quantise_model
 from deploy.quantize.weights import quantise_weights
