@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploy.cli.options import GateThreshold
-from deploy.cli.text import progress
+from deploy.cli.text import describe_agreement, progress
 from models.errors import UsageError
 
 if TYPE_CHECKING:
     from deploy.export.entry import Routing
-    from deploy.routes.replay import Agreement
 
 
 class RoutingChoice(StrEnum):
@@ -81,11 +80,3 @@ def _specialised(
     if found.agreement:
         print(describe_agreement(found.agreement))
     return Routing("static", None if route == "all" else found.route, found.to_json())
-
-
-def describe_agreement(agreement: Agreement) -> str:
-    """As text."""
-    return (
-        f"same class as the dynamic network: {agreement.same_class:.4%} of the pixels of {agreement.images} images;"
-        f" logits differ by up to {agreement.largest_difference:.3g}, the largest is {agreement.largest_logit:.3g}"
-    )
