@@ -50,13 +50,8 @@ def sample_picture(sample: RouteSample) -> Picture:
 def usage_page(statistics: RouteStatistics) -> Page:
     """How often each path is used; its route is the common one."""
     route = common_route([sample.route for sample in statistics.samples])
-    return Page(USAGE, statistics_picture(statistics), route)
-
-
-def statistics_picture(statistics: RouteStatistics) -> Picture:
-    """The usage map, as figure 4 of the paper draws it."""
-    title = f"{statistics.title}: use of each path by {len(statistics.samples)} images"
-    return usage_picture(title, statistics.space, statistics.path_open, statistics.node_open)
+    s, title = statistics, f"{statistics.title}: use of each path by {len(statistics.samples)} images"
+    return Page(USAGE, usage_picture(title, s.space, s.path_open, s.node_open), route)
 
 
 def write_pages(folder: Path, pages: Sequence[Page]) -> list[Path]:
@@ -64,7 +59,7 @@ def write_pages(folder: Path, pages: Sequence[Page]) -> list[Path]:
     written = []
     for page in pages:
         contents = {
-            "svg": page.picture.svg("white").encode(),
+            "svg": page.picture.svg().encode(),
             "png": page.picture.png(),
             "json": files.json_text(page.route.to_json()).encode(),
         }
