@@ -55,12 +55,12 @@ def with_route(model: onnx.ModelProto, route: Route) -> onnx.ModelProto:
     """The same network with its gates' biases (b2) set so that it takes `route` for every image."""
     forced = onnx.ModelProto()
     forced.CopyFrom(model)
-    biases = dict(_gate_biases(forced.graph, {}))
+    biases = list(_gate_biases(forced.graph, {}))
     for node in route.space.nodes:
         module = "backbone.init_layer" if node == INIT else f"backbone.all_cell_list.{node.name}"
-        (bias,) = [tensor for name, tensor in biases.items() if name.startswith(f"{module}.")]
         values = np.where(route.open[route.space.gates(node)], 2.0, -2.0).astype(np.float32)
-        bias.CopyFrom(numpy_helper.from_array(values, bias.name))
+        for bias in [tensor for name, tensor in biases if name.startswith(f"{module}.")]:
+            bias.CopyFrom(numpy_helper.from_array(values, bias.name))
     return forced
 
 
