@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from deploy.entry import Entry
 from deploy.profile.forced import ForcedRuntime
 from deploy.profile.routed import executed_route
-from deploy.profile.timing import machine_facts
+from deploy.profile.timing import machine_facts, medians_in_turns
 from deploy.runtimes.open import RuntimeOptions, open_runtime
 from models.errors import UsageError
 from models.routing.route import Route
@@ -106,28 +105,12 @@ def measure_latency_table(
         feeds = [forced.feeds_along(image, route) for route in routes]
         calls = [functools.partial(forced.run, fed) for fed in feeds]
         calls.append(functools.partial(free.run, entry.feeds(image)))
-        times = _medians(calls, seconds)
+        times = medians_in_turns(calls, seconds, LEAST_ROUNDS)
         # Telling gates costs some time of its own, which the same route without it shows.
         times = times[:-1] * (times[-1] / times[-2])
         parts, error = _fit(routes, times)
         size = (image.shape[2], image.shape[3])
         return LatencyTable(size, parts, error, entry.info.model["sha256"], machine_facts(), free.facts)
-
-
-def _medians(calls: Sequence[Callable[[], object]], seconds: float) -> NDArray[np.float64]:
-    """Median milliseconds of each call; every round takes them in another order."""
-    random = np.random.default_rng(0)
-    rounds: list[NDArray[np.float64]] = []
-    end = time.perf_counter() + seconds
-    # The first round warms up.
-    while len(rounds) < 1 + LEAST_ROUNDS or time.perf_counter() < end:
-        spent = np.zeros(len(calls))
-        for index in random.permutation(len(calls)):
-            start = time.perf_counter()
-            calls[index]()
-            spent[index] = time.perf_counter() - start
-        rounds.append(spent)
-    return np.asarray(np.median(rounds[1:], axis=0) * 1e3)
 
 
 def _fit(routes: Sequence[Route], times: NDArray[np.float64]) -> tuple[dict[str, float], float]:

@@ -68,7 +68,7 @@ def _parts(table: CostTable, route: Route) -> list[tuple[str, OperationCounts]]:
 
 
 def skip_efficiency(
-    milliseconds: float, operations: int, open_milliseconds: float, open_operations: int
+    milliseconds: float, operations: float, open_milliseconds: float, open_operations: float
 ) -> float | None:
     """(T_open - T) / (T_open * (1 - F / F_open)): 1 where every operation saved saved its time; None if none was.
 
