@@ -96,6 +96,8 @@ def describe(report: ProfileReport, layers: bool) -> str:
             "median ms",
             "p90",
             "p99",
+            "spread",
+            "rank",
             "runs",
             "multiply-adds",
             "abs. differences",
@@ -106,7 +108,8 @@ def describe(report: ProfileReport, layers: bool) -> str:
     for c in report.candidates:
         t, o = c.latency, total_counts(c.layers)
         counted = [str(getattr(o, column)) for column in COLUMNS]
-        rows.append((c.title, f"{t.median:.4g}", f"{t.p90:.4g}", f"{t.p99:.4g}", str(t.runs), *counted))
+        times = [f"{value:.4g}" for value in (t.median, t.p90, t.p99)]
+        rows.append((c.title, *times, f"{t.spread:.1%}", str(c.rank), str(t.runs), *counted))
     if any(c.skip_efficiency is not None for c in report.candidates):
         shown = ["" if c.skip_efficiency is None else f"{c.skip_efficiency:.2f}" for c in report.candidates]
         rows = [(*row, last) for row, last in zip(rows, ["skip efficiency", *shown], strict=True)]
