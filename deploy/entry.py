@@ -62,6 +62,7 @@ class EntryInfo:
         tools: versions that exported it.
         parity: the last verdict of `adroit check`, or None.
         builds: what `adroit build` made of the model, by version folder; see deploy/build/store.py.
+        budget: of a routed network: the table of `adroit budget` (deploy/budget/table.py), or None.
     """
 
     format: int
@@ -81,6 +82,7 @@ class EntryInfo:
     tools: Mapping[str, str]
     parity: Mapping[str, Any] | None = None
     builds: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    budget: Mapping[str, Any] | None = None
 
     def write(self, folder: Path) -> None:
         files.write_json(folder / INFO, dataclasses.asdict(self))
