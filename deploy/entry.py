@@ -28,6 +28,7 @@ from deploy.runtimes.base import TensorSpec
 from models import files
 from models.data.preprocessing import Preprocessing
 from models.errors import UnsupportedModel, UsageError
+from models.routing.cost import check_size
 
 if TYPE_CHECKING:
     import onnx
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 # The input by which a routed network is held to a budget.
 THRESHOLD = "gate_threshold"
+# Its second output, [N,paths] in the order of RoutingSpace.paths, 0 where closed.
+GATES = "gates"
 INFO, MODEL, REFERENCE = "adroit.json", "1/model.onnx", "reference"
 
 
@@ -144,8 +147,10 @@ class Entry:
                 closed. 0 is the network as trained.
 
         Raises:
-            UsageError: a threshold for a network that has no gates.
+            UsageError: a threshold for a network that has no gates, or a size that a routed network cannot take.
         """
+        if self.info.routing is not None:
+            check_size((images.shape[2], images.shape[3]), self.info.routing["gate"])
         names = [spec.name for spec in self.info.inputs]
         if THRESHOLD not in names and gate_threshold != 0.0:
             raise UsageError(f"{self.info.name} has no gates, so there is no gate threshold to set")

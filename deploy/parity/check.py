@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from deploy.entry import Entry
+from deploy.entry import GATES, Entry
 from deploy.parity.consistency import ConsistencyReport, compare_consistency
 from deploy.parity.tolerance import Comparison, compare
 from deploy.passes.graph import MODULE_KEY
@@ -25,7 +25,6 @@ from models.metrics.segmentation import ConfusionMatrix
 from models.metrics.shift_consistency import Batch
 from models.routing.route import Route
 
-GATES = "gates"  # the output of a routed network
 # Images at a time; bounds the memory of the float64 reference.
 BATCH = {"classification": 32, "segmentation": 2}
 

@@ -139,6 +139,16 @@ class CostTable:
         return np.asarray(largest @ self.cell_totals + values @ self.path_totals)
 
 
+def check_size(size: tuple[int, int], gate: Gate) -> None:
+    """Raises UsageError for an input of `size` (height, width) that no network with such gates takes."""
+    least = SIZE_MULTIPLE * GATE_SHRINK.get(gate, 1)
+    if any(side % SIZE_MULTIPLE for side in size) or min(size) < least:
+        raise UsageError(
+            f"this network takes multiples of {SIZE_MULTIPLE} pixels, at least {least}, not {size[0]} x {size[1]}",
+            hint="pad the input with zeros at the bottom and right, and crop the output",
+        )
+
+
 def cost_table(
     space: RoutingSpace, size: tuple[int, int], classes: int, gate: Gate, counting: Counting = "own"
 ) -> CostTable:
