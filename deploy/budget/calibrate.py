@@ -31,7 +31,7 @@ Progress = Callable[[int, int], None]
 ALL_CLOSED = 1.0
 SETTINGS = 13
 # What is tried out to choose the thresholds from: so many of them, on so many images.
-CANDIDATES, PROBED_IMAGES = 48, 24
+CANDIDATES, PROBED_IMAGES = 40, 20
 # Latency: images that are measured, each as often at every threshold.
 TIMED_IMAGES, TIMED_ROUNDS = 12, 5
 
@@ -57,7 +57,7 @@ def calibrate(
         EnvironmentFault, UnsupportedModel: as open_runtime.
     """
     check_form(entry)
-    size = _one_size(entry, images)
+    size = _checked_size(entry, images)
     with open_runtime(entry, options) as runtime:
         bench = _Bench(entry, runtime, images, size)
         thresholds = _spread(bench, settings)
@@ -110,10 +110,8 @@ class _Bench:
         return [int(i) for i in np.unique(np.linspace(0, len(self.images) - 1, count).round())]
 
 
-def _one_size(entry: Entry, images: ImageSet) -> tuple[int, int]:
-    """(height, width) of all images after resize and crop; they are read once for it, before anything runs."""
-    if len(images) == 0:
-        raise UsageError("there are no images to calibrate a budget on")
+def _checked_size(entry: Entry, images: ImageSet) -> tuple[int, int]:
+    """(height, width) of all images after resize and crop. All are read, with their label maps, before any runs."""
     found: dict[tuple[int, int], str] = {}
     for index in range(len(images)):
         shape = entry.info.preprocessing.geometry(images.load(index)).shape
@@ -124,6 +122,8 @@ def _one_size(entry: Entry, images: ImageSet) -> tuple[int, int]:
                 facts={name: f"{height} x {width}" for (height, width), name in found.items()},
                 hint="calibrate on images of the size that will be served",
             )
+        if images.maps is not None:
+            label_map(images, index, (shape[0], shape[1]), 255)
     return next(iter(found))
 
 
@@ -147,12 +147,14 @@ def _run_all(
 def _spread(bench: _Bench, settings: int) -> list[float]:
     """Thresholds from 0 to 1 whose mean operations are about evenly spaced, on some of the images.
 
-    Candidates are quantiles of the gates that are open at threshold 0: between two of them as many gates close.
+    Candidates are taken from between the values of the gates that are open at threshold 0, the same number
+    of gates from one to the next: halfway between two gates, so that rounding does not close another one.
     """
     some = bench.some(PROBED_IMAGES)
-    gates = np.concatenate([bench.run(index, 0.0)[1].gates for index in some])
-    inner = np.quantile(gates[gates > 0], np.linspace(0, 1, CANDIDATES)) if (gates > 0).any() else []
-    candidates = [0.0, *sorted({round(float(value), 6) for value in inner} - {0.0, ALL_CLOSED}), ALL_CLOSED]
+    gates = np.unique(np.concatenate([bench.run(index, 0.0)[1].gates for index in some]))
+    between = (gates[1:] + gates[:-1]) / 2
+    places = np.unique(np.linspace(0, max(len(between) - 1, 0), CANDIDATES).round().astype(int))
+    candidates = [0.0, *map(float, between[places[: len(between)]]), ALL_CLOSED]
     costs = np.zeros(len(candidates))
     for index in some:
         costs += [bench.run(index, threshold)[1].operations.total for threshold in candidates]
@@ -173,15 +175,14 @@ def _latencies(bench: _Bench, thresholds: Sequence[float]) -> list[Cost]:
             runs[turn, at] = time.perf_counter() - start
         medians.append(np.median(runs[1:], axis=0))  # the first turn warms up
     found = np.array(medians) * 1e3
-    return [Cost(float(column.mean()), float(column.max())) for column in found.T]
+    return [Cost.of(column.tolist()) for column in found.T]
 
 
 def _row(threshold: float, samples: Sequence[RouteSample], answers: Answers, milliseconds: Cost) -> Setting:
-    own, paper = ([getattr(s, kind).total / 1e9 for s in samples] for kind in ("operations", "paper"))
     return Setting(
         threshold,
-        gigaflops=Cost(float(np.mean(own)), max(own)),
-        paper_gigaflops=Cost(float(np.mean(paper)), max(paper)),
+        gigaflops=Cost.of([s.operations.total / 1e9 for s in samples]),
+        paper_gigaflops=Cost.of([s.paper.total / 1e9 for s in samples]),
         milliseconds=milliseconds,
         agreement=answers.agreement,
         routes=len({s.route for s in samples}),

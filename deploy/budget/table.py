@@ -17,6 +17,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Literal
 
 from deploy.entry import Entry
@@ -32,6 +33,12 @@ class Cost:
 
     mean: float
     worst: float
+
+    @classmethod
+    def of(cls, images: Sequence[float]) -> Cost:
+        """Of each image's; at least one."""
+        worst = max(images)
+        return cls(min(fmean(images), worst), worst)  # rounding may put the mean of equal ones above them
 
 
 @dataclass(frozen=True)
@@ -87,9 +94,12 @@ class BudgetTable:
             height, width = values["size"]
             rest = {name: values[name] for name in ("checkpoint", "images", "facts")}
             table = cls(size=(height, width), settings=settings, **rest)
-            rising = all(a.threshold < b.threshold for a, b in itertools.pairwise(settings))
-            if not rising or settings[0].threshold != 0.0:
-                raise ValueError("thresholds must rise from 0")
+            ordered = all(
+                a.threshold < b.threshold and a.gigaflops.mean > b.gigaflops.mean
+                for a, b in itertools.pairwise(settings)
+            )
+            if not ordered or settings[0].threshold != 0.0:
+                raise ValueError("thresholds must rise from 0, and operations fall")
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise UsageError(
                 "this is not a budget table", facts={"at": error}, hint="measure it again: adroit budget ENTRY --data"
@@ -98,10 +108,10 @@ class BudgetTable:
 
 
 def _setting(row: Mapping[str, Any]) -> Setting:
-    costs = {name: None if row[name] is None else Cost(**row[name]) for name in _COSTS}
+    costs = {name: Cost(**row[name]) for name in _COSTS if row[name] is not None or name != "predicted_milliseconds"}
     made = Setting(**{**row, **costs})
     # Comparing makes a value that is no number an error here and not in a request.
-    if not all(cost is None or 0 <= cost.mean <= cost.worst for cost in costs.values()):
+    if not all(0 <= cost.mean <= cost.worst for cost in costs.values()):
         raise ValueError(f"a cost is negative or above its worst, at threshold {made.threshold}")
     return made
 
@@ -141,6 +151,11 @@ def check_form(entry: Entry) -> None:
         raise UsageError(
             f"the {form} form computes the same whatever its gates say, so no threshold holds it to a budget",
             hint="export it with --routing if",
+        )
+    if entry.baked_threshold is not None:
+        raise UsageError(
+            f"the gate threshold of {entry.info.name} is baked in: {entry.baked_threshold:g}",
+            hint="export it without --gate-threshold",
         )
 
 

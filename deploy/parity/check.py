@@ -235,7 +235,10 @@ class _Reference:
             import torch
 
             baked = entry.info.routing["route"]
-            threshold = torch.tensor([gate_threshold], dtype=torch.float64)
+            baked_threshold = entry.baked_threshold
+            threshold = torch.tensor(
+                [gate_threshold if baked_threshold is None else baked_threshold], dtype=torch.float64
+            )
             self._arguments = (threshold, Route.from_json(baked) if baked else None)
 
     def run(
