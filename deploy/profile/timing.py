@@ -62,6 +62,25 @@ def measure_latency(calls: Sequence[Callable[[], object]], seconds: float) -> li
     return [_summary(np.array(s) * 1e3, ok) for s, ok in zip(samples, stable, strict=True)]
 
 
+def medians_in_turns(calls: Sequence[Callable[[], object]], seconds: float, least_rounds: int) -> NDArray[np.float64]:
+    """Median milliseconds of each of many calls, for about `seconds` in all.
+
+    Every round takes them in another order: a route follows another one each time, as in service.
+    """
+    random = np.random.default_rng(0)
+    rounds: list[NDArray[np.float64]] = []
+    end = time.perf_counter() + seconds
+    # The first round warms up.
+    while len(rounds) < 1 + least_rounds or time.perf_counter() < end:
+        spent = np.zeros(len(calls))
+        for index in random.permutation(len(calls)):
+            start = time.perf_counter()
+            calls[index]()
+            spent[index] = time.perf_counter() - start
+        rounds.append(spent)
+    return np.asarray(np.median(rounds[1:], axis=0) * 1e3)
+
+
 def _warm_up(call: Callable[[], object], seconds: float) -> bool:
     """Runs until the last STABLE_RUNS vary by less than STABLE_SPREAD, or the time is up."""
     durations: list[float] = []
