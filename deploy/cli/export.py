@@ -34,25 +34,30 @@ def export(
     route: Annotated[
         str | None, typer.Option(metavar="all|none|FILE", help="Bake in one route (JSON); implies --routing static.")
     ] = None,
+    gate_threshold: Annotated[
+        float | None, typer.Option(min=0.0, help="Bake the gates' threshold in, and leave its input out.")
+    ] = None,
     portable: Annotated[bool, typer.Option("--portable", help="Standard ONNX operators only.")] = False,
 ) -> None:
     """Write a deployment: ONNX with adroit's operators, preprocessing, provenance."""
     from deploy.export.entry import export_entry
 
-    asked = _routing(checkpoint, routing, route)
+    asked = _routing(checkpoint, routing, route, gate_threshold)
     entry = export_entry(checkpoint, output, name, "portable" if portable else "operators", asked)
     found = ", ".join(f"{entry['nodes']} {name}" for name, entry in entry.info.operators.items())
     print(f"{entry.path}: {found or 'standard operators only'}")
 
 
-def _routing(checkpoint: Path, form: RoutingChoice | None, route: str | None) -> Routing | None:
+def _routing(
+    checkpoint: Path, form: RoutingChoice | None, route: str | None, threshold: float | None
+) -> Routing | None:
     from deploy.export.entry import Routing
 
     if route is None:
-        return None if form is None else Routing(form.value)
+        return None if form is None and threshold is None else Routing(form.value if form else "if", None, threshold)
     if form not in (None, RoutingChoice.static):
         raise UsageError(f"--route bakes a route in, which --routing {form} does not")
-    return Routing("static", _read_route(checkpoint, route))
+    return Routing("static", _read_route(checkpoint, route), threshold)
 
 
 def _read_route(checkpoint: Path, route: str) -> Route:

@@ -31,10 +31,14 @@ Form = Literal["operators", "portable"]
 
 @dataclass(frozen=True)
 class Routing:
-    """How a routed network is exported: see deploy/export/routed.py. `route` None is all paths."""
+    """How a routed network is exported: see deploy/export/routed.py.
+
+    `route` None is all paths; `threshold` None leaves the gates' threshold an input of the model.
+    """
 
     form: RoutingForm = "if"
     route: Route | None = None
+    threshold: float | None = None
 
 
 def export_entry(
@@ -119,8 +123,9 @@ def _graph(
         "depth": network.space.depth,
         "width": network.space.width,
         "route": chosen.route.to_json() if chosen.route else None,
+        "threshold": chosen.threshold,
     }
-    return export_routed_graph(network, chosen.form, chosen.route), told
+    return export_routed_graph(network, chosen.form, chosen.route, chosen.threshold), told
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
