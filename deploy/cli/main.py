@@ -7,6 +7,7 @@ import traceback
 
 import typer
 
+from deploy.cli.budget import budget
 from deploy.cli.build import build
 from deploy.cli.check import check
 from deploy.cli.doctor import doctor
@@ -35,6 +36,7 @@ app.command()(check)
 app.command()(run)
 app.command()(profile)
 app.command()(routes)
+app.command()(budget)
 app.command()(doctor)
 app.add_typer(plugins, name="plugins")
 

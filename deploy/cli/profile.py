@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def profile(
     entries: Annotated[list[Path], typer.Argument(metavar="ENTRY...", help="Deployments to measure side by side.")],
     data: Annotated[
-        str | None, typer.Option(metavar="DATA", help="Images to measure with, and to count routes of; noise if not given.")
+        str | None,
+        typer.Option(metavar="DATA", help="Images to measure with, and to count routes of; noise if not given."),
     ] = None,
     image_count: Annotated[
         int | None, typer.Option("--images", min=1, help="Use the first so many images only.")
@@ -37,7 +38,9 @@ def profile(
     provider: Provider = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time to spend on each deployment.")] = 5.0,
     layers: Annotated[bool, typer.Option("--layers", help="Print every layer.")] = False,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report with plots, and its figures as JSON beside it.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a report with plots, and its figures as JSON beside it.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Count operations and measure latency of deployments, side by side in one run."""
@@ -62,7 +65,9 @@ def profile(
     report = measure(candidates, images, batch, size, seconds, gate_threshold, progress("counting routes"))
     values = report.to_json()
     if html:
-        write_html(html, "profile", title="adroit profile", figures=list(map(route_figures, values["routes"])), **values)
+        write_html(
+            html, "profile", title="adroit profile", figures=list(map(route_figures, values["routes"])), **values
+        )
         files.write_json(html.with_suffix(".json"), values)
         print(f"report: {html}, its figures: {html.with_suffix('.json')}", file=sys.stderr)
     print(files.json_text(values) if as_json else describe(report, layers), end="" if as_json else "\n")
@@ -101,6 +106,8 @@ def describe(report: ProfileReport, layers: bool) -> str:
             "median ms",
             "p90",
             "p99",
+            "spread",
+            "rank",
             "runs",
             "multiply-adds",
             "abs. differences",
@@ -111,7 +118,8 @@ def describe(report: ProfileReport, layers: bool) -> str:
     for c in report.candidates:
         t, o = c.latency, total_counts(c.layers)
         counted = [str(getattr(o, column)) for column in COLUMNS]
-        rows.append((c.title, f"{t.median:.4g}", f"{t.p90:.4g}", f"{t.p99:.4g}", str(t.runs), *counted))
+        times = [f"{value:.4g}" for value in (t.median, t.p90, t.p99)]
+        rows.append((c.title, *times, f"{t.spread:.1%}", str(c.rank), str(t.runs), *counted))
     if any(c.skip_efficiency is not None for c in report.candidates):
         shown = ["" if c.skip_efficiency is None else f"{c.skip_efficiency:.2f}" for c in report.candidates]
         rows = [(*row, last) for row, last in zip(rows, ["skip efficiency", *shown], strict=True)]

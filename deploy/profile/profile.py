@@ -13,7 +13,7 @@ from deploy.entry import Entry
 from deploy.profile.counts import LayerCounts, count_entry, total_counts
 from deploy.profile.nodes import node_milliseconds
 from deploy.profile.routed import count_route, efficiencies, executed_route
-from deploy.profile.timing import Latency, machine_facts, measure_latency
+from deploy.profile.timing import Latency, machine_facts, measure_latency, ranks
 from deploy.routes.collect import Progress, collect_routes
 from deploy.routes.statistics import RouteStatistics, route_statistics
 from deploy.runtimes.base import Runtime
@@ -36,6 +36,7 @@ class Candidate:
 class Profiled:
     """What was found of a candidate: facts of the runtime, latency of a batch, layers, time per node.
 
+    `rank` is by latency; deployments that differ by less than the measurement's spread share one.
     `skip_efficiency` is of a routed network (deploy/profile/routed.py), where its all-open static
     form was measured too.
     """
@@ -46,6 +47,7 @@ class Profiled:
     latency: Latency
     layers: Sequence[LayerCounts]
     nodes: Mapping[str, float]
+    rank: int
     skip_efficiency: float | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -54,6 +56,7 @@ class Profiled:
             "facts": dict(self.facts),
             "input_shape": list(self.input_shape),
             "latency_milliseconds": dataclasses.asdict(self.latency),
+            "rank": self.rank,
             "operations": dataclasses.asdict(total_counts(self.layers)),
             "skip_efficiency": self.skip_efficiency,
             "layers": [
@@ -118,9 +121,9 @@ def profile(
         totals = [total_counts(found).total for found in layers]
         saved = efficiencies(entries, [t.median for t in latencies], totals)
         found = [
-            Profiled(c.title, r.facts, shape, latency, counted, _nodes(c, fed), efficiency)
-            for c, r, fed, shape, latency, counted, efficiency in zip(
-                candidates, runtimes, feeds, shapes, latencies, layers, saved, strict=True
+            Profiled(c.title, r.facts, shape, latency, counted, _nodes(c, fed), rank, efficiency)
+            for c, r, fed, shape, latency, counted, rank, efficiency in zip(
+                candidates, runtimes, feeds, shapes, latencies, layers, ranks(latencies), saved, strict=True
             )
         ]
     finally:

@@ -62,7 +62,7 @@ def route_counts(
 
 
 def skip_efficiency(
-    milliseconds: float, operations: int, open_milliseconds: float, open_operations: int
+    milliseconds: float, operations: float, open_milliseconds: float, open_operations: float
 ) -> float | None:
     """(T_open - T) / (T_open * (1 - F / F_open)): 1 where every operation saved saved its time; None if none was.
 
