@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,13 +32,15 @@ Form = Literal["operators", "portable"]
 
 @dataclass(frozen=True)
 class Routing:
-    """How a routed network is exported: see deploy/export/routed.py.
+    """How a routed network is exported: see deploy/export/routed.py. `route` None is all paths.
 
-    `route` None is all paths; `threshold` None leaves the gates' threshold an input of the model.
+    origin: where the route is from, for adroit.json (deploy/routes/specialise.py).
+    threshold: of the gates, baked in; None leaves it an input of the model.
     """
 
     form: RoutingForm = "if"
     route: Route | None = None
+    origin: Mapping[str, Any] | None = None
     threshold: float | None = None
 
 
@@ -123,6 +126,7 @@ def _graph(
         "depth": network.space.depth,
         "width": network.space.width,
         "route": chosen.route.to_json() if chosen.route else None,
+        "origin": chosen.origin,
         "threshold": chosen.threshold,
     }
     return export_routed_graph(network, chosen.form, chosen.route, chosen.threshold), told

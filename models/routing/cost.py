@@ -130,8 +130,7 @@ class CostTable:
             arrive = sum(route.sends(path, self.gated) for path in self.space.arriving(node))
             if route.is_live(node) and arrive > 1:
                 found.append((f"{node.name} sum", sum([self.sums[node]] * (arrive - 1), NOTHING)))
-            asked = route.is_open(node) if baked else route.is_live(node)
-            if self.counting == "paper" or asked:
+            if route.is_open(node) if baked else self.counting == "paper" or route.is_live(node):
                 found.append((f"{node.name} gate", self.gates[node]))
             if route.is_open(node):
                 found.append((f"{node.name} cell", self.cells[node]))
