@@ -19,9 +19,11 @@ from deploy.budget.answers import Answers
 from deploy.budget.table import BudgetTable, Cost, Setting, check_form
 from deploy.entry import GATES, Entry
 from deploy.parity.check import label_map
+from deploy.profile.latency_table import LatencyTable, measure_latency_table
 from deploy.profile.timing import machine_facts
 from deploy.routes.collect import RouteSample, route_samples
 from deploy.runtimes.base import Runtime
+from deploy.runtimes.choices import RuntimeName
 from deploy.runtimes.open import RuntimeOptions, open_runtime
 from models.data.images import ImageSet
 from models.errors import UsageError
@@ -34,6 +36,7 @@ SETTINGS = 13
 CANDIDATES, PROBED_IMAGES = 40, 20
 # Latency: images that are measured, each as often at every threshold.
 TIMED_IMAGES, TIMED_ROUNDS = 12, 5
+PREDICTOR_SECONDS = 8.0
 
 
 def calibrate(
@@ -63,8 +66,9 @@ def calibrate(
         thresholds = _spread(bench, settings)
         found = _run_all(bench, thresholds, progress)
         times = _latencies(bench, thresholds)
+        predictor = _predictor(entry, options, bench.input(0))
         facts = {**machine_facts(), **runtime.facts}
-    rows = [_row(threshold, *seen, cost) for threshold, seen, cost in zip(thresholds, found, times, strict=True)]
+    rows = [_row(*row, predictor) for row in zip(thresholds, found, times, strict=True)]
     return BudgetTable(entry.info.checkpoint["sha256"], len(images), bench.padded, facts, _falling(rows))
 
 
@@ -178,7 +182,16 @@ def _latencies(bench: _Bench, thresholds: Sequence[float]) -> list[Cost]:
     return [Cost.of(column.tolist()) for column in found.T]
 
 
-def _row(threshold: float, samples: Sequence[RouteSample], answers: Answers, milliseconds: Cost) -> Setting:
+def _predictor(entry: Entry, options: RuntimeOptions, x: NDArray[np.float32]) -> LatencyTable | None:
+    """Of a deployment whose gates can be told what to say; its latency on every image then needs no run."""
+    tellable = options.runtime == RuntimeName.onnxruntime and options.version is None and entry.info.operators
+    return measure_latency_table(entry, options, x, PREDICTOR_SECONDS) if tellable else None
+
+
+def _row(
+    threshold: float, found: tuple[list[RouteSample], Answers], milliseconds: Cost, predictor: LatencyTable | None
+) -> Setting:
+    samples, answers = found
     return Setting(
         threshold,
         gigaflops=Cost.of([s.operations.total / 1e9 for s in samples]),
@@ -186,6 +199,7 @@ def _row(threshold: float, samples: Sequence[RouteSample], answers: Answers, mil
         milliseconds=milliseconds,
         agreement=answers.agreement,
         routes=len({s.route for s in samples}),
+        predicted_milliseconds=Cost.of([predictor.predict(s.route) for s in samples]) if predictor else None,
         accuracy=answers.accuracy,
     )
 

@@ -49,8 +49,9 @@ class Setting:
         threshold: paths whose gate is not above it are closed; 0 is the network as trained, 1 closes all.
         gigaflops: operations / 1e9 of what the route executes, in the tool's own counting.
         paper_gigaflops: the same route in the paper's counting (models/routing/cost.py).
-        milliseconds: measured; worst is the slowest image's median.
-        predicted_milliseconds: by the routes of the images; None where there is no predictor.
+        milliseconds: measured on some of the images; worst is the slowest one's median.
+        predicted_milliseconds: of all images, by their routes (deploy/profile/latency_table.py); None where
+            the runtime has no predictor.
         agreement: share of the pixels that get the class they get at threshold 0.
         accuracy: mean intersection over union, 0 to 1; None without label maps.
         routes: how many different ones the images took.
@@ -155,7 +156,7 @@ def check_form(entry: Entry) -> None:
     if entry.baked_threshold is not None:
         raise UsageError(
             f"the gate threshold of {entry.info.name} is baked in: {entry.baked_threshold:g}",
-            hint="export it without --gate-threshold",
+            hint="export it without --bake-threshold",
         )
 
 
