@@ -68,6 +68,7 @@ class EntryInfo:
         quantisation: of a deployment in 8 bits, how `adroit quantize` made it; else None.
         builds: what `adroit build` made of the model, by version folder; see deploy/build/store.py.
         budget: of a routed network: the table of `adroit budget` (deploy/budget/table.py), or None.
+        latency: of a routed network: what its parts take (deploy/profile/latency_table.py), or None.
     """
 
     format: int
@@ -89,6 +90,7 @@ class EntryInfo:
     quantisation: Mapping[str, Any] | None = None
     builds: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     budget: Mapping[str, Any] | None = None
+    latency: Mapping[str, Any] | None = None
 
     def write(self, folder: Path) -> None:
         files.write_json(folder / INFO, dataclasses.asdict(self))
