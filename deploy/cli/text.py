@@ -90,7 +90,7 @@ def describe_latency(latency: RouteLatency) -> str:
             f"an image takes {latency.overall.milliseconds:.4g} ms ({min(told):.4g} to {max(told):.4g}; {len(told)}"
             f" images measured); its route predicts that to {typical:.1%} (median), {high:.1%} (95th percentile)",
             f"every path open: {latency.all_open:.4g} ms, {readable(latency.memory.running)}B of memory;"
-            f" without gates to ask (static form): {latency.static_open:.4g} ms",
+            f" in the static form: {latency.static_open:.4g} ms",
             table(rows),
         ]
     )
