@@ -7,6 +7,7 @@ import traceback
 
 import typer
 
+from deploy.cli.budget import budget
 from deploy.cli.build import build
 from deploy.cli.check import check
 from deploy.cli.doctor import doctor
@@ -15,6 +16,7 @@ from deploy.cli.import_ import import_
 from deploy.cli.plugins import plugins
 from deploy.cli.profile import profile
 from deploy.cli.quantize import quantize
+from deploy.cli.routes import routes
 from deploy.cli.run import run
 from deploy.cli.train import train
 from models.errors import AdroitError, OutOfResource
@@ -35,6 +37,8 @@ app.command()(build)
 app.command()(check)
 app.command()(run)
 app.command()(profile)
+app.command()(routes)
+app.command()(budget)
 app.command()(doctor)
 app.add_typer(plugins, name="plugins")
 
