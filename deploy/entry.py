@@ -56,8 +56,8 @@ class EntryInfo:
         task: "classification" (logits [N,classes]) or "segmentation" (logits [N,classes,H,W]).
         form: "operators" (adroit's, with bodies) or "portable" (standard ones only).
         routing: of a routed network: form (masked, if, static), gate, depth, width, and for a static
-            one its route (Route.to_json) and the route's origin (Specialisation.to_json), and the gates' threshold
-            where it is baked in; else None.
+            one its route and the route's origin (Route.to_json, Specialisation.to_json), and the gates'
+            threshold where it is baked in; else None.
         inputs, outputs: the model's; the first input is the image.
         input_size: (height, width) in pixels of a typical input.
         operators: custom operators by name: their version and how many nodes the model has.

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.options import GateThreshold
-from deploy.cli.text import progress
+from deploy.cli.text import describe_agreement, progress
 from models.errors import UsageError
 
 if TYPE_CHECKING:
     from deploy.export.entry import Routing
-    from deploy.routes.replay import Agreement
 
 
 class RoutingChoice(StrEnum):
@@ -49,49 +46,42 @@ def export(
     share: Annotated[
         float, typer.Option(min=0.01, max=1.0, help="Of the images that use a path of the common route, at least.")
     ] = 0.5,
-    gate_threshold: GateThreshold = 0.0,
-    bake_threshold: Annotated[
-        float | None, typer.Option(min=0.0, help="Leave the input gate_threshold out: it always is this.")
+    gate_threshold: Annotated[
+        float | None, typer.Option(min=0.0, help="Bake the gates' threshold in, and leave its input out.")
     ] = None,
     portable: Annotated[bool, typer.Option("--portable", help="Standard ONNX operators only.")] = False,
 ) -> None:
     """Write a deployment: ONNX with adroit's operators, preprocessing, provenance."""
-    from deploy.export.entry import Routing, export_entry
+    from deploy.export.entry import export_entry
 
-    if route is None and data is not None:
-        raise UsageError("--data is for choosing a route and measuring it", hint="give --route common")
-    if route is None:
-        asked = None if routing is None else Routing(routing.value)
-    else:
-        asked = _specialised(checkpoint, routing, route, data, share, gate_threshold)
-    if bake_threshold is not None:
-        asked = dataclasses.replace(asked or Routing(), threshold=bake_threshold)
+    asked = _routing(checkpoint, routing, route, data, share, gate_threshold)
     entry = export_entry(checkpoint, output, name, "portable" if portable else "operators", asked)
     found = ", ".join(f"{entry['nodes']} {name}" for name, entry in entry.info.operators.items())
     print(f"{entry.path}: {found or 'standard operators only'}")
 
 
-def _specialised(
-    checkpoint: Path, form: RoutingChoice | None, route: str, data: str | None, share: float, gate_threshold: float
-) -> Routing:
+def _routing(
+    checkpoint: Path,
+    form: RoutingChoice | None,
+    route: str | None,
+    data: str | None,
+    share: float,
+    threshold: float | None,
+) -> Routing | None:
     from deploy.export.entry import Routing
     from deploy.routes.specialise import specialise
     from models.data.images import read_images
 
+    if route is None and data is not None:
+        raise UsageError("--data is for choosing a route and measuring it", hint="give --route common")
+    if route is None:
+        return None if form is None and threshold is None else Routing(form.value if form else "if", None, threshold)
     if form not in (None, RoutingChoice.static):
         raise UsageError(f"--route bakes a route in, which --routing {form} does not")
     images = read_images(data) if data else None
-    found = specialise(checkpoint, route, images, share, gate_threshold, progress("comparing"))
+    found = specialise(checkpoint, route, images, share, threshold or 0.0, progress("comparing"))
     nodes = found.route.space.nodes
     print(f"route {route}: {sum(map(found.route.is_open, nodes))} of {len(nodes)} nodes compute")
     if found.agreement:
         print(describe_agreement(found.agreement))
-    return Routing("static", None if route == "all" else found.route, found.to_json())
-
-
-def describe_agreement(agreement: Agreement) -> str:
-    """As text."""
-    return (
-        f"same class as the dynamic network: {agreement.same_class:.4%} of the pixels of {agreement.images} images;"
-        f" logits differ by up to {agreement.largest_difference:.3g}, the largest is {agreement.largest_logit:.3g}"
-    )
+    return Routing("static", None if route == "all" else found.route, threshold, found.to_json())

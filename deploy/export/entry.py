@@ -32,16 +32,16 @@ Form = Literal["operators", "portable"]
 
 @dataclass(frozen=True)
 class Routing:
-    """How a routed network is exported: see deploy/export/routed.py. `route` None is all paths.
+    """How a routed network is exported: see deploy/export/routed.py.
 
-    origin: where the route is from, for adroit.json (deploy/routes/specialise.py).
-    threshold: of the gates, baked in; None leaves it an input of the model.
+    `route` None is all paths; `threshold` None leaves the gates' threshold an input of the model. `origin` is
+    what adroit.json tells of where the route is from (deploy/routes/specialise.py).
     """
 
     form: RoutingForm = "if"
     route: Route | None = None
-    origin: Mapping[str, Any] | None = None
     threshold: float | None = None
+    origin: Mapping[str, Any] | None = None
 
 
 def export_entry(
@@ -126,8 +126,8 @@ def _graph(
         "depth": network.space.depth,
         "width": network.space.width,
         "route": chosen.route.to_json() if chosen.route else None,
-        "origin": chosen.origin,
         "threshold": chosen.threshold,
+        "origin": chosen.origin,
     }
     return export_routed_graph(network, chosen.form, chosen.route, chosen.threshold), told
 

@@ -108,12 +108,13 @@ def measure_latency_table(
         times = medians_in_turns(calls, seconds, LEAST_ROUNDS)
         # Telling gates costs some time of its own, which the same route without it shows.
         times = times[:-1] * (times[-1] / times[-2])
-        parts, error = _fit(routes, times)
+        parts, error = fit_parts(routes, times)
         size = (image.shape[2], image.shape[3])
         return LatencyTable(size, parts, error, entry.info.model["sha256"], machine_facts(), free.facts)
 
 
-def _fit(routes: Sequence[Route], times: NDArray[np.float64]) -> tuple[dict[str, float], float]:
+def fit_parts(routes: Sequence[Route], times: NDArray[np.float64]) -> tuple[dict[str, float], float]:
+    """Milliseconds by part, and the 95th percentile of the relative error, from `times` [routes] in milliseconds."""
     from scipy.optimize import nnls
 
     names = list(parts_of(routes[0]))

@@ -63,11 +63,12 @@ class Picture:
     title: str
     shapes: Sequence[Line | Disc | Text]
 
-    def svg(self, background: str | None = None) -> str:
-        """One <svg> element. Texts have the colour of what stands round it; background: None is transparent."""
+    def svg(self, inline: bool = False) -> str:
+        """A file's content, on white; or, inline, an element of HTML, transparent, texts in the page's colour."""
         size = f'width="{self.width:g}" height="{self.height:g}" viewBox="0 0 {self.width:g} {self.height:g}"'
-        head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="sans-serif" font-size="12">'
-        ground = [f'<rect width="100%" height="100%" fill="{background}"/>'] if background else []
+        space = "" if inline else 'xmlns="http://www.w3.org/2000/svg" '
+        head = f'<svg {space}{size} role="img" font-family="sans-serif" font-size="12">'
+        ground = [] if inline else ['<rect width="100%" height="100%" fill="white"/>']
         body = [_svg_shape(shape) for shape in self.shapes]
         return "\n".join([head, f"<title>{escape(self.title)}</title>", *ground, *body, "</svg>"]) + "\n"
 

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.routes.collect import BATCH, Progress
+from deploy.entry import Entry
+from deploy.profile.routed import routing_space
+from deploy.routes.collect import BATCH, Progress, RouteSample, check_gated, route_samples
+from deploy.routes.common import named_route
 from models.data.images import ImageSet
 from models.data.preprocessing import Preprocessing
 from models.routing.route import Route
@@ -23,13 +26,14 @@ class Replayed:
     """One image along the given route, against the dynamic network.
 
     Attributes:
-        image: its name.
+        image: its name. size: (height, width) of the network's input, padding included.
         gates: [paths] float32, of the run along the route; 0 where closed.
         same_class: share of its pixels (padding left out) with the same most likely class, 0 to 1.
         largest_difference: of any logit there. largest_logit: of the dynamic network, to compare with.
     """
 
     image: str
+    size: tuple[int, int]
     gates: NDArray[np.float32]
     same_class: float
     largest_difference: float
@@ -97,6 +101,7 @@ def replay(
             found.append(
                 Replayed(
                     images.names[where.start + index],
+                    (x.shape[2], x.shape[3]),
                     gates[index],
                     float((ours.argmax(0) == theirs.argmax(0)).mean()),
                     float(np.abs(ours - theirs).max()),
@@ -104,6 +109,25 @@ def replay(
                 )
             )
     return found
+
+
+def replay_entry(
+    entry: Entry, images: ImageSet, name: str, gate_threshold: float = 0.0, progress: Progress | None = None
+) -> tuple[list[RouteSample], list[Replayed]]:
+    """`replay` for the network that `entry` was exported from, and its samples; `name`: see named_route.
+
+    Raises:
+        UsageError: a deployment without gates, or whose reference is missing; no such route; as replay.
+    """
+    from deploy.runtimes.torch_runtime import load_reference
+    from models.networks.dynamic_routing.network import DynamicRouting
+
+    check_gated(entry)
+    route, network = named_route(name, routing_space(entry)), load_reference(entry)
+    assert isinstance(network, DynamicRouting)
+    found = replay(network, entry.info.preprocessing, images, route, gate_threshold, progress)
+    samples = [route_samples(entry, [r.image], r.gates[None], r.size)[0] for r in found]
+    return samples, found
 
 
 Run = Callable[[NDArray[np.float32], Route | None], tuple[NDArray[Any], NDArray[Any]]]

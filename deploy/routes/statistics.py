@@ -150,9 +150,14 @@ class RouteStatistics:
 def route_statistics(
     entry: Entry, samples: Sequence[RouteSample], gate_threshold: float = 0.0, title: str | None = None
 ) -> RouteStatistics:
-    """Of `samples`, which were collected from `entry` at `gate_threshold`; raises UsageError for none."""
+    """Of `samples`, which were collected from `entry` at `gate_threshold`, or at the one that is baked in.
+
+    Raises:
+        UsageError: no samples.
+    """
     if not samples:
         raise UsageError("there are no images, so there are no routes")
+    gate_threshold = entry.baked_threshold or max(gate_threshold, 0.0)
     space, routes = samples[0].route.space, [sample.route for sample in samples]
     largest = max((sample.size for sample in samples), key=lambda size: size[0] * size[1])
     costs = entry_costs(entry, largest)
@@ -173,7 +178,7 @@ def route_statistics(
         node_live=[float(np.mean([route.is_live(node) for route in routes])) for node in space.nodes],
         path_open=opened.mean(0).tolist(),
         mean_gates=np.where(counts > 0, gates.sum(0) / np.maximum(counts, 1), 0.0).tolist(),
-        margins=_margins(samples, opened, gates - max(gate_threshold, 0.0)),
+        margins=_margins(samples, opened, gates - gate_threshold),
         routes=shares,
         entropy=-sum(share.share * float(np.log2(share.share)) for share in shares) + 0.0,
         batches=batch_costs(entry, samples),
