@@ -33,10 +33,15 @@ struct Bytes {
     static Bytes broadcast4(const uint8_t* p) { return {_mm512_set1_epi32(load_group<int32_t>(p))}; }
     static Bytes broadcast8(const uint8_t* p) { return {_mm512_set1_epi64(load_group<int64_t>(p))}; }
     void store(void* p) const { _mm512_storeu_si512(p, value); }
-    // Saturating, since that add has a port of its own beside the differences' on some CPUs. It never saturates here.
+    // Both add words, since here none overflows: on some CPUs the saturating one has a port of its own beside the
+    // differences', on others the plain one has (`saturating_add_is_fast`).
     // In place, by hand: GCC 12 otherwise copies, and spills, the counts of a whole register block.
-    friend Bytes add16(Bytes a, Bytes b) {
+    friend Bytes add16_saturating(Bytes a, Bytes b) {
         asm("vpaddusw %1, %0, %0" : "+v"(a.value) : "v"(b.value));
+        return a;
+    }
+    friend Bytes add16(Bytes a, Bytes b) {
+        asm("vpaddw %1, %0, %0" : "+v"(a.value) : "v"(b.value));
         return a;
     }
     // Per 8 bytes, their sum of absolute differences as one 64-bit number.
@@ -63,8 +68,12 @@ struct Bytes {
     static Bytes broadcast4(const uint8_t* p) { return {_mm256_set1_epi32(load_group<int32_t>(p))}; }
     static Bytes broadcast8(const uint8_t* p) { return {_mm256_set1_epi64x(load_group<int64_t>(p))}; }
     void store(void* p) const { _mm256_storeu_si256(static_cast<__m256i*>(p), value); }
-    friend Bytes add16(Bytes a, Bytes b) {
+    friend Bytes add16_saturating(Bytes a, Bytes b) {
         asm("vpaddusw %1, %0, %0" : "+x"(a.value) : "x"(b.value));  // as for AVX-512
+        return a;
+    }
+    friend Bytes add16(Bytes a, Bytes b) {
+        asm("vpaddw %1, %0, %0" : "+x"(a.value) : "x"(b.value));
         return a;
     }
     friend Bytes difference8(Bytes a, Bytes b) { return {_mm256_sad_epu8(a.value, b.value)}; }
@@ -98,6 +107,7 @@ struct Bytes {
     }
     void store(void* p) const { std::memcpy(p, &value, sizeof(value)); }
     friend Bytes add16(Bytes a, Bytes b) { return {(Lanes)((Words)a.value + (Words)b.value)}; }
+    friend Bytes add16_saturating(Bytes a, Bytes b) { return add16(a, b); }
     friend Bytes difference8(Bytes a, Bytes b) {
 #if defined(__SSE2__)
         return {(Lanes)_mm_sad_epu8((__m128i)a.value, (__m128i)b.value)};
@@ -113,6 +123,15 @@ struct Bytes {
 };
 
 #endif
+
+// vpsadbw with the plain add is 1.34 times as fast on Zen 5; with the saturating one 1.36 times on Sapphire Rapids.
+inline bool saturating_add_is_fast() {
+#if defined(__x86_64__)
+    return __builtin_cpu_is("intel");
+#else
+    return false;
+#endif
+}
 
 // sums[i] += word i.
 inline void add_words(Bytes counts, uint32_t* sums) {

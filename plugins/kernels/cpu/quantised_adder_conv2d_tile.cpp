@@ -29,13 +29,18 @@ struct Windows {
     static constexpr int64_t kGroup = 4, kPixels = ByteVector::kBytes / 2, kSteps = 65535 / (4 * 255);
     static ByteVector broadcast(const uint8_t* w) { return ByteVector::broadcast4(w); }
     static ByteVector difference(ByteVector x, ByteVector w) { return difference_windows(x, w); }
+    static ByteVector count(ByteVector counts, ByteVector more) { return add16_saturating(counts, more); }
     static void add(ByteVector counts, uint32_t* sums) { add_words(counts, sums); }
 };
 
+template <bool Saturating>
 struct Channels {
     static constexpr int64_t kGroup = 8, kPixels = Bytes::kBytes / 8, kSteps = 65535 / (8 * 255);
     static Bytes broadcast(const uint8_t* w) { return Bytes::broadcast8(w); }
     static Bytes difference(Bytes x, Bytes w) { return difference8(x, w); }
+    static Bytes count(Bytes counts, Bytes more) {
+        return Saturating ? add16_saturating(counts, more) : add16(counts, more);
+    }
     static void add(Bytes counts, uint32_t* sums) { add_longs(counts, sums); }
 };
 
@@ -56,7 +61,7 @@ void accumulate(const QuantisedAdderPlan& plan, const uint8_t* panel, const uint
             for (int v = 0; v < Vectors; ++v) x[v] = Bytes::load(cells + v * Bytes::kBytes);
             for (int m = 0; m < kFilters; ++m) {
                 const Bytes w = Step::broadcast(weights + m * Step::kGroup);
-                for (int v = 0; v < Vectors; ++v) counts[m][v] = add16(counts[m][v], Step::difference(x[v], w));
+                for (int v = 0; v < Vectors; ++v) counts[m][v] = Step::count(counts[m][v], Step::difference(x[v], w));
             }
         }
         for (int m = 0; m < kFilters; ++m)
@@ -116,13 +121,13 @@ void pack_tile(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, c
             sum_fourth_taps<ByteVector>(call.plan, call.shape.kernel_height, rows_of(call, tile).pixels(), panel);
 }
 
-template <typename ByteVector>
+template <typename ByteVector, typename ChannelStep>
 void run_tile(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, const QuantisedAdderPanel& panel) {
     alignas(64) uint32_t sums[kFilters * kTileRun];
     const QuantisedAdderPlan& plan = call.plan;
     const TileRows rows = rows_of(call, tile);
     const auto finish = call.x.is_signed ? finish_filter<int8_t> : finish_filter<uint8_t>;
-    const int64_t block_bytes = plan.steps() * kFilters * (plan.windows ? 4 : Channels::kGroup);
+    const int64_t block_bytes = plan.steps() * kFilters * (plan.windows ? 4 : ChannelStep::kGroup);
     for (int64_t m = 0; m < tile.filters; m += kFilters) {
         const uint8_t* weights = call.weights + (tile.first_filter + m) / kFilters * block_bytes;
         // Unsigned numbers wrap: the sums start below 0 by what the fourth taps add.
@@ -130,7 +135,7 @@ void run_tile(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, co
             for (int64_t i = 0; i < rows.run(); ++i) sums[f * kTileRun + i] = 0u - panel.fourth_taps[i];
         if constexpr (ByteVector::kHasWindows)
             if (plan.windows) accumulate_tile<Windows<ByteVector>>(plan, rows.pixels(), panel.cells, weights, sums);
-        if (!plan.windows) accumulate_tile<Channels>(plan, rows.pixels(), panel.cells, weights, sums);
+        if (!plan.windows) accumulate_tile<ChannelStep>(plan, rows.pixels(), panel.cells, weights, sums);
         for (int64_t filter = m; filter < std::min(m + kFilters, tile.filters); ++filter) {
             const int64_t index = tile.first_filter + filter;
             const int64_t plane = (tile.image * call.shape.out_channels + index) * call.shape.out_pixels();
@@ -142,7 +147,8 @@ void run_tile(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, co
 }  // namespace
 
 QuantisedAdderVariant quantised_adder_conv2d_variant() {
-    return {kFilters, Bytes::kHasWindows, Bytes::windows_are_fast(), pack_tile<Bytes>, run_tile<Bytes>};
+    return {kFilters, Bytes::kHasWindows, Bytes::windows_are_fast(), pack_tile<Bytes>,
+            saturating_add_is_fast() ? run_tile<Bytes, Channels<true>> : run_tile<Bytes, Channels<false>>};
 }
 
 }  // namespace adroit::cpu::ADROIT_INSTRUCTION_SET
