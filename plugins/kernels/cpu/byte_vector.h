@@ -133,26 +133,27 @@ inline bool saturating_add_is_fast() {
 #endif
 }
 
-// sums[i] += word i.
-inline void add_words(Bytes counts, uint32_t* sums) {
+// sums[i] = before[i] + word i.
+inline void add_words(Bytes counts, const uint32_t* before, uint32_t* sums) {
     uint16_t words[Bytes::kBytes / 2];
     counts.store(words);
-    for (int64_t i = 0; i < Bytes::kBytes / 2; ++i) sums[i] += words[i];
+    for (int64_t i = 0; i < Bytes::kBytes / 2; ++i) sums[i] = before[i] + words[i];
 }
 
-// sums[i] += 64-bit number i, which is below 2^32.
-inline void add_longs(Bytes counts, uint32_t* sums) {
+// sums[i] = before[i] + 64-bit number i, which is below 2^32.
+inline void add_longs(Bytes counts, const uint32_t* before, uint32_t* sums) {
 #if defined(__AVX512F__)
-    auto* at = reinterpret_cast<__m256i*>(sums);
-    _mm256_storeu_si256(at, _mm256_add_epi32(_mm256_loadu_si256(at), _mm512_maskz_cvtepi64_epi32(0xff, counts.value)));
+    const __m256i so_far = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(before));
+    const __m256i low = _mm512_maskz_cvtepi64_epi32(0xff, counts.value);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums), _mm256_add_epi32(so_far, low));
 #elif defined(__AVX2__)
-    auto* at = reinterpret_cast<__m128i*>(sums);
+    const __m128i so_far = _mm_loadu_si128(reinterpret_cast<const __m128i*>(before));
     const __m256i low = _mm256_permutevar8x32_epi32(counts.value, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6));
-    _mm_storeu_si128(at, _mm_add_epi32(_mm_loadu_si128(at), _mm256_castsi256_si128(low)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(sums), _mm_add_epi32(so_far, _mm256_castsi256_si128(low)));
 #else
     uint64_t longs[Bytes::kBytes / 8];
     counts.store(longs);
-    for (int64_t i = 0; i < Bytes::kBytes / 8; ++i) sums[i] += static_cast<uint32_t>(longs[i]);
+    for (int64_t i = 0; i < Bytes::kBytes / 8; ++i) sums[i] = before[i] + static_cast<uint32_t>(longs[i]);
 #endif
 }
 

@@ -86,7 +86,7 @@ QuantisedAdderPlan plan_for(const AdderConv2dShape& s, bool windows) {
 struct Workspace {
     std::vector<uint8_t> cells;
     std::vector<uint32_t> fourth_by_cell;
-    uint32_t fourth_taps[kTileRun];
+    uint32_t initial[kTileRun];
     // The tile that it holds; calls are counted from 1.
     uint64_t call = 0;
     int64_t tile = 0;
@@ -97,7 +97,7 @@ QuantisedAdderPanel make_room(const QuantisedAdderPlan& plan, Workspace& workspa
     const int64_t fourth = plan.windows ? plan.phases_down * plan.plane_bytes() / 2 + kPanelSlack : 0;
     workspace.cells.resize(std::max(workspace.cells.size(), static_cast<size_t>(cells)));
     workspace.fourth_by_cell.resize(std::max(workspace.fourth_by_cell.size(), static_cast<size_t>(fourth)));
-    return {workspace.cells.data(), workspace.fourth_by_cell.data(), workspace.fourth_taps};
+    return {workspace.cells.data(), workspace.fourth_by_cell.data(), workspace.initial};
 }
 
 // The byte of W at a step's place `lane`: a kernel column, or a channel of the group; 0 past the end.
