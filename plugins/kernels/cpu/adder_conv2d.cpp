@@ -15,6 +15,8 @@ int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // The panel should stay in the second-level cache beside a block of weights.
 constexpr int64_t kMaxPanelFloats = 64 << 10;
+// Taps in a microsecond of one thread: rather fewer than the fastest CPUs do.
+constexpr double kTapsPerMicrosecond = 50e3;
 // Filters of a task. A tile's tasks follow each other, and a thread packs X once for those it gets.
 constexpr int64_t kFiltersPerTask = 64;
 
@@ -121,7 +123,10 @@ void adder_conv2d(const AdderConv2dShape& given, const float* x, const PackedAdd
     static std::atomic<uint64_t> calls{0};
     const uint64_t this_call = ++calls;
 
-    parallel_for(shape.batch * down * across * groups, [&](int64_t index) {
+    const double microseconds =
+        shape.batch * shape.out_channels * shape.out_pixels() * shape.taps() / kTapsPerMicrosecond;
+
+    parallel_for(shape.batch * down * across * groups, microseconds, [&](int64_t index) {
         AdderConv2dTile tile;
         tile.first_filter = index % groups * kFiltersPerTask;
         tile.filters = std::min(kFiltersPerTask, shape.out_channels - tile.first_filter);
