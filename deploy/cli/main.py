@@ -15,6 +15,7 @@ from deploy.cli.import_ import import_
 from deploy.cli.plugins import plugins
 from deploy.cli.profile import profile
 from deploy.cli.run import run
+from deploy.cli.serve import serve
 from deploy.cli.train import train
 from models.errors import AdroitError, OutOfResource
 
@@ -33,6 +34,7 @@ app.command()(build)
 app.command()(check)
 app.command()(run)
 app.command()(profile)
+app.command()(serve)
 app.command()(doctor)
 app.add_typer(plugins, name="plugins")
 
