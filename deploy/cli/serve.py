@@ -46,6 +46,9 @@ def serve(
     ] = 0.0,
     queue: Annotated[int, typer.Option(min=1, help="Requests that may wait for each network.")] = 64,
     queue_seconds: Annotated[float, typer.Option(min=0.001, help="That a request may wait for its turn.")] = 10.0,
+    receive_seconds: Annotated[
+        float, typer.Option(min=0.1, help="For a client to send a request, and to take its answer.")
+    ] = 20.0,
     body_mib: Annotated[int, typer.Option(min=1, max=1024, help="The largest request, in MiB.")] = 64,
     pending_mib: Annotated[int, typer.Option(min=1, help="All requests being received or waiting, in MiB.")] = 512,
     token_file: Annotated[
@@ -94,6 +97,7 @@ def serve(
         limits=Limits(
             body_bytes=body_mib * MIB, pending_bytes=pending_mib * MIB, queue_requests=queue,
             queue_seconds=queue_seconds, batch=batch, delay_seconds=delay / 1000,
+            receive_seconds=receive_seconds,
         ),
         security=Security(_token(token_file), certificate, key, model_control, shared_memory),
     )  # fmt: skip

@@ -73,12 +73,14 @@ async def _chunk(receive: Receive) -> tuple[bytes, bool]:
     return message.get("body", b""), message.get("more_body", False)
 
 
-async def discard(receive: Receive, seconds: float = 1.0) -> None:
-    """Takes what a refused client still sends, for a while: closed at once, it might never read the refusal."""
+async def discard(receive: Receive, seconds: float = 1.0, most: int = 16 << 20) -> None:
+    """Takes a little of what a refused client still sends: closed at once, it might never read the refusal."""
     try:
         async with asyncio.timeout(seconds):
-            while (await _chunk(receive))[1]:
-                pass
+            more = True
+            while more and most > 0:
+                chunk, more = await _chunk(receive)
+                most -= len(chunk)
     except (TimeoutError, ClientGone):
         pass
 

@@ -97,7 +97,7 @@ def _numbers(given: InputTensor) -> Sequence[Any]:
         flat: Sequence[Any] = msgspec.json.decode(given.data, type=GenericAlias(list, (kind,)))
         return flat
     except msgspec.ValidationError as error:
-        if len(given.shape) < 2 or not bytes(given.data[:64]).lstrip().startswith(b"["):
+        if len(given.shape) < 2 or not bytes(given.data)[1:64].lstrip().startswith(b"["):
             raise invalid(f"input {given.name}: {error}") from None
     nested: Any = kind
     for _ in given.shape:

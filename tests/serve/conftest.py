@@ -63,3 +63,13 @@ def photographs(images: Path) -> np.ndarray:
     """uint8 [12,32,32,3]."""
     with np.load(images) as archive:
         return archive["images"]
+
+
+@pytest.fixture(scope="session")
+def slow_server(
+    lenet_entry: Entry, operators: OperatorForm, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """That waits a second, where others wait long."""
+    options = ("--receive-seconds", 1, "--operators", operators.value)
+    with running(tmp_path_factory.mktemp("slow"), lenet_entry.path, *options) as started:
+        yield started
