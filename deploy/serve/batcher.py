@@ -82,11 +82,12 @@ class Batcher:
                 self._arrival.clear()
                 await self._arrival.wait()
             await self._wait_for_company(next(iter(self._waiting)))
-            # The first may have gone meanwhile; then whoever is first now has waited long enough, or waits anew.
             if batch := self._mates():
                 for job in batch:
                     self._forget(job)
                 return batch
+            # All that waited were settled in this turn of the event loop; they leave the queue in the next.
+            await asyncio.sleep(0)
 
     async def _wait_for_company(self, first: Job) -> None:
         loop = asyncio.get_running_loop()
@@ -107,7 +108,7 @@ class Batcher:
         batch: list[Job] = []
         samples = 0
         for job in self._waiting:
-            # answer.done(): settled in this turn of the event loop, its callback comes later in it.
+            # Settled in this turn of the event loop; the callback that takes it out comes in the next.
             if job.answer.done() or (batch and not job.runs_with(batch[0])):
                 continue
             if samples + job.samples > self._limits.batch:
