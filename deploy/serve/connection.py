@@ -12,6 +12,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from deploy.serve.options import Limits
 
+# That an idle connection still has when the server stops.
+_LAST_SECONDS = 0.3
+
 
 def limited_protocol(limits: Limits) -> type[HttpToolsProtocol]:
     """The class that a server with these limits makes for every connection."""
@@ -72,6 +75,13 @@ def limited_protocol(limits: Limits) -> type[HttpToolsProtocol]:
             self._in_headers, self._header_bytes = False, 0
             if not self.transport.is_closing():
                 super().on_headers_complete()
+
+        def shutdown(self) -> None:
+            """An idle connection is closed a moment later: a request may be on its way already."""
+            if self.cycle is None or self.cycle.response_complete:
+                self.loop.call_later(_LAST_SECONDS, super().shutdown)
+            else:
+                super().shutdown()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_timer()

@@ -158,6 +158,9 @@ class _Methods:
         memory, limits = service.shared_memory, service.options.limits
         with service.pending.lease() as lease:
             try:
+                if service.stopping:
+                    # Said here, clients know that nothing was done; what gRPC itself drops at the end says less.
+                    raise Refusal(Reason.NOT_READY, "the server is stopping")
                 lease.take(sum(map(len, asked.raw_input_contents)))
                 model = service.repository.find_loaded(asked.model_name, asked.model_version)
                 known = model.name

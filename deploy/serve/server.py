@@ -1,8 +1,8 @@
 """Starting and stopping: listeners first, then models; a signal to stop loses no accepted request.
 
-At SIGTERM or SIGINT the server is no longer ready and ends every HTTP connection with its next answer;
-after a moment for clients to hear of it, the listeners close (gRPC tells its clients so), and what was
-accepted is answered, for at most `drain_seconds`. Idle connections hold up nothing.
+At SIGTERM or SIGINT the server is no longer ready, ends every HTTP connection with its next answer, and
+refuses new gRPC inferences as UNAVAILABLE; after a moment for clients to hear of it, the listeners close,
+and what was accepted is answered, for at most `drain_seconds`. Idle connections hold up nothing.
 """
 
 from __future__ import annotations
@@ -42,11 +42,35 @@ class Addresses:
 
 
 class _HttpServer(uvicorn.Server):
-    """Signals are handled once, for all transports, in `serve`."""
+    """Signals are handled once, for all transports, in `serve`; connections that wait are taken in at the end."""
+
+    def __init__(self, config: uvicorn.Config, listening: socket.socket) -> None:
+        super().__init__(config)
+        # Keeps the kernel's queue of connections when uvicorn closes its own handle.
+        self._listening = listening.dup()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        waiting = []
+        with self._listening, contextlib.suppress(BlockingIOError):
+            self._listening.setblocking(False)
+            while True:
+                waiting.append(self._listening.accept()[0])
+        loop = asyncio.get_running_loop()
+        for connection in waiting:
+            connection.setblocking(False)
+            await loop.connect_accepted_socket(self._protocol, connection, ssl=self.config.ssl)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        kind: Any = self.config.http_protocol_class
+        made: asyncio.Protocol = kind(config=self.config, server_state=self.server_state, app_state={})
+        return made
 
 
 async def serve(options: ServeOptions, started: Callable[[Addresses], None]) -> None:
@@ -140,7 +164,7 @@ async def _start_http(
         ssl_certfile=security.certificate if encrypted else None,
         ssl_keyfile=security.key if encrypted else None,
     )
-    server = _HttpServer(config)
+    server = _HttpServer(config, listening)
     task = asyncio.create_task(server.serve(sockets=[listening]))
     while not server.started and not task.done():
         await asyncio.sleep(0.005)
@@ -164,6 +188,8 @@ async def _start_grpc(service: Service) -> tuple[grpc.aio.Server | None, str | N
         ],
     )
     address = f"{options.host}:{options.grpc_port}"
+    if options.grpc_port and (probe := _socket(options, options.grpc_port)):
+        probe.close()  # gRPC tells of a port that is taken in words of its own, on standard error
     try:
         credentials = _credentials(options)
         port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
