@@ -56,7 +56,8 @@ class EntryInfo:
         task: "classification" (logits [N,classes]) or "segmentation" (logits [N,classes,H,W]).
         form: "operators" (adroit's, with bodies) or "portable" (standard ones only).
         routing: of a routed network: form (masked, if, static), gate, depth, width, and for a static
-            one its route (Route.to_json); else None.
+            one its route and the route's origin (Route.to_json, Specialisation.to_json), and the gates'
+            threshold where it is baked in; else None.
         inputs, outputs: the model's; the first input is the image.
         input_size: (height, width) in pixels of a typical input.
         operators: custom operators by name: their version and how many nodes the model has.
@@ -139,6 +140,12 @@ class Entry:
             )
         return folder
 
+    @property
+    def baked_threshold(self) -> float | None:
+        """The gate threshold that the model always has; None where it is an input, or there are no gates."""
+        told: float | None = (self.info.routing or {}).get("threshold")
+        return told
+
     def feeds(self, images: NDArray[np.float32], gate_threshold: float = 0.0) -> dict[str, NDArray[np.float32]]:
         """The model's inputs for a batch of preprocessed images, [N,C,H,W].
 
@@ -153,6 +160,8 @@ class Entry:
             check_size((images.shape[2], images.shape[3]), self.info.routing["gate"])
         names = [spec.name for spec in self.info.inputs]
         if THRESHOLD not in names and gate_threshold != 0.0:
+            if self.baked_threshold is not None:
+                raise UsageError(f"the gate threshold of {self.info.name} is baked in: {self.baked_threshold:g}")
             raise UsageError(f"{self.info.name} has no gates, so there is no gate threshold to set")
         thresholds = {THRESHOLD: np.full(len(images), gate_threshold, np.float32)} if THRESHOLD in names else {}
         return {names[0]: images, **thresholds}

@@ -7,19 +7,24 @@ settings is guessed:
     setting = threshold_for(entry, gflops=0.2)
     runtime.run(entry.feeds(images, setting.threshold))
 
-Imports neither torch nor ONNX: serving uses it.
+Imports no torch: serving uses it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from statistics import fmean
+from typing import Any, Literal
 
-from deploy.entry import THRESHOLD, Entry
+from deploy.entry import Entry
+from deploy.routes.collect import check_gated
 from models.errors import UnsupportedModel, UsageError
+
+Kind = Literal["gflops", "milliseconds", "accuracy drop"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,12 @@ class Cost:
 
     mean: float
     worst: float
+
+    @classmethod
+    def of(cls, images: Sequence[float]) -> Cost:
+        """Of each image's; at least one."""
+        worst = max(images)
+        return cls(min(fmean(images), worst), worst)  # rounding may put the mean of equal ones above them
 
 
 @dataclass(frozen=True)
@@ -38,10 +49,11 @@ class Setting:
         threshold: paths whose gate is not above it are closed; 0 is the network as trained, 1 closes all.
         gigaflops: operations / 1e9 of what the route executes, in the tool's own counting.
         paper_gigaflops: the same route in the paper's counting (models/routing/cost.py).
-        milliseconds: measured; worst is the slowest image's median.
-        predicted_milliseconds: by the routes of the images; None where there is no predictor.
-        agreement: share of the pixels (or images) that get the class they get at threshold 0.
-        accuracy: 0 to 1, what BudgetTable.measure says; None without labels.
+        milliseconds: measured on some of the images; worst is the slowest one's median.
+        predicted_milliseconds: of all images, by their routes (deploy/profile/latency_table.py); None where
+            the runtime has no predictor.
+        agreement: share of the pixels that get the class they get at threshold 0.
+        accuracy: mean intersection over union, 0 to 1; None without label maps.
         routes: how many different ones the images took.
     """
 
@@ -62,7 +74,6 @@ class BudgetTable:
     Attributes:
         checkpoint: sha256 of the weights that it holds for.
         images: how many it was calibrated on. size: (height, width) of their inputs, in pixels.
-        measure: of Setting.accuracy: "mean intersection over union", "top-1 accuracy", or None.
         facts: machine and runtime of the milliseconds.
         settings: thresholds from 0 to 1, rising; mean operations never rise with them.
     """
@@ -70,7 +81,6 @@ class BudgetTable:
     checkpoint: str
     images: int
     size: tuple[int, int]
-    measure: str | None
     facts: Mapping[str, Any]
     settings: Sequence[Setting]
 
@@ -83,11 +93,14 @@ class BudgetTable:
         try:
             settings = [_setting(row) for row in values["settings"]]
             height, width = values["size"]
-            rest = {name: values[name] for name in ("checkpoint", "images", "measure", "facts")}
+            rest = {name: values[name] for name in ("checkpoint", "images", "facts")}
             table = cls(size=(height, width), settings=settings, **rest)
-            rising = all(a.threshold < b.threshold for a, b in itertools.pairwise(settings))
-            if not rising or settings[0].threshold != 0.0:
-                raise ValueError("thresholds must rise from 0")
+            ordered = all(
+                a.threshold < b.threshold and a.gigaflops.mean > b.gigaflops.mean
+                for a, b in itertools.pairwise(settings)
+            )
+            if not ordered or settings[0].threshold != 0.0:
+                raise ValueError("thresholds must rise from 0, and operations fall")
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise UsageError(
                 "this is not a budget table", facts={"at": error}, hint="measure it again: adroit budget ENTRY --data"
@@ -96,10 +109,10 @@ class BudgetTable:
 
 
 def _setting(row: Mapping[str, Any]) -> Setting:
-    costs = {name: None if row[name] is None else Cost(**row[name]) for name in _COSTS}
+    costs = {name: Cost(**row[name]) for name in _COSTS if row[name] is not None or name != "predicted_milliseconds"}
     made = Setting(**{**row, **costs})
     # Comparing makes a value that is no number an error here and not in a request.
-    if not all(cost is None or 0 <= cost.mean <= cost.worst for cost in costs.values()):
+    if not all(0 <= cost.mean <= cost.worst for cost in costs.values()):
         raise ValueError(f"a cost is negative or above its worst, at threshold {made.threshold}")
     return made
 
@@ -111,10 +124,10 @@ def read_table(entry: Entry) -> BudgetTable:
     """The table stored in `entry`.
 
     Raises:
-        UsageError: none is stored, it is damaged, or the network has no gates.
+        UsageError: none is stored, it is damaged, or it would change nothing (`check_form`).
         UnsupportedModel: it was calibrated on another checkpoint than the entry's.
     """
-    check_gated(entry)
+    check_form(entry)
     if entry.info.budget is None:
         raise UsageError(
             f"{entry.path} has no budget table",
@@ -130,40 +143,42 @@ def read_table(entry: Entry) -> BudgetTable:
     return table
 
 
-def check_gated(entry: Entry) -> None:
-    """Raises UsageError where no threshold can change what a run of `entry` costs."""
-    if entry.info.routing is None or THRESHOLD not in [spec.name for spec in entry.info.inputs]:
-        raise UsageError(f"{entry.info.name} has no gates, so there is no budget to hold it to")
+def check_form(entry: Entry) -> None:
+    """Raises UsageError where no threshold changes what a run of `entry` computes."""
+    check_gated(entry)
+    assert entry.info.routing is not None
     form = entry.info.routing["form"]
     if form != "if":
         raise UsageError(
-            f"the {form} form computes the same whatever its gates say, so no budget can hold it",
+            f"the {form} form computes the same whatever its gates say, so no threshold holds it to a budget",
             hint="export it with --routing if",
+        )
+    if entry.baked_threshold is not None:
+        raise UsageError(
+            f"the gate threshold of {entry.info.name} is baked in: {entry.baked_threshold:g}",
+            hint="export it without --bake-threshold",
         )
 
 
 def threshold_for(
     entry: Entry,
-    *,
     gflops: float | None = None,
     milliseconds: float | None = None,
     accuracy_drop: float | None = None,
+    *,
     paper: bool = False,
     worst: bool = False,
 ) -> Setting:
-    """The setting of `entry` that keeps a budget: `choose` from its stored table."""
-    table = read_table(entry)
-    return choose(
-        table, gflops=gflops, milliseconds=milliseconds, accuracy_drop=accuracy_drop, paper=paper, worst=worst
-    )
+    """The setting of `entry` that keeps a budget: `choose` from its stored table, with its errors."""
+    return choose(read_table(entry), gflops, milliseconds, accuracy_drop, paper=paper, worst=worst)
 
 
 def choose(
     table: BudgetTable,
-    *,
     gflops: float | None = None,
     milliseconds: float | None = None,
     accuracy_drop: float | None = None,
+    *,
     paper: bool = False,
     worst: bool = False,
 ) -> Setting:
@@ -178,37 +193,50 @@ def choose(
         UsageError: not exactly one budget, one that no threshold keeps (with the least that one does),
             or a drop where the table has no accuracy.
     """
-    given = {"gflops": gflops, "milliseconds": milliseconds, "accuracy drop": accuracy_drop}
-    wanted = [(name, value) for name, value in given.items() if value is not None]
-    if len(wanted) != 1:
-        raise UsageError(
-            f"{'two budgets were' if wanted else 'no budget was'} given", hint=f"give one: {', '.join(given)}"
-        )
-    ((name, value),) = wanted
-    if not 0.0 <= value < float("inf"):
-        raise UsageError(f"a budget is a number of at least 0, not {value}")
-    if name == "accuracy drop":
+    kind, value = wanted_budget(gflops, milliseconds, accuracy_drop)
+    if kind == "accuracy drop":
         return _cheapest_within(table, value)
-    kind = "milliseconds" if name == "milliseconds" else "paper_gigaflops" if paper else "gigaflops"
-    costs: list[Cost] = [getattr(setting, kind) for setting in table.settings]
+    field, unit = {"gflops": ("gigaflops", "GFLOPs"), "milliseconds": ("milliseconds", "ms")}[kind]
+    costs: list[Cost] = [getattr(s, f"paper_{field}" if paper and kind == "gflops" else field) for s in table.settings]
     figures = [cost.worst if worst else cost.mean for cost in costs]
     for setting, figure in zip(table.settings, figures, strict=True):
         if figure <= value:
             return setting
-    unit = "ms" if name == "milliseconds" else "GFLOPs"
+    least = f"{_rounded_up(min(figures)):g} {unit}"
     raise UsageError(
         f"no threshold keeps a budget of {value:g} {unit}: with every path closed, stem, gates and head remain",
-        facts={"least": f"{min(figures):.4g} {unit}", "as trained": f"{figures[0]:.4g} {unit}"},
-        hint=f"give at least {min(figures):.4g} {unit}",
+        facts={"least possible": least, "as trained": f"{figures[0]:.4g} {unit}"},
+        hint=f"give at least {least}",
     )
+
+
+def wanted_budget(gflops: float | None, milliseconds: float | None, accuracy_drop: float | None) -> tuple[Kind, float]:
+    """The one budget that is given. Raises UsageError for none, several, or one below 0."""
+    given: tuple[tuple[Kind, float | None], ...]
+    given = (("gflops", gflops), ("milliseconds", milliseconds), ("accuracy drop", accuracy_drop))
+    wanted = [(kind, value) for kind, value in given if value is not None]
+    if len(wanted) != 1:
+        raise UsageError(
+            f"{len(wanted) or 'no'} budgets are given: {', '.join(kind for kind, _ in wanted) or 'one is needed'}",
+            hint="give gflops, milliseconds or an accuracy drop",
+        )
+    kind, value = wanted[0]
+    if not 0.0 <= value < float("inf"):
+        raise UsageError(f"a budget in {kind} is a number of at least 0, not {value}")
+    return kind, value
+
+
+def _rounded_up(value: float) -> float:
+    """To four digits, so that the figure told is one that is accepted."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 3)
+    return math.ceil(value / unit) * unit
 
 
 def _cheapest_within(table: BudgetTable, drop: float) -> Setting:
     full = table.settings[0].accuracy
     if full is None:
         raise UsageError(
-            "the budget table has no accuracy, since the images it was measured on have no labels",
+            "the budget table has no accuracy, since the images it was measured on have no label maps",
             hint="measure it on labelled images, or give a budget in gflops or milliseconds",
         )
-    allowed = [s for s in table.settings if s.accuracy is not None and 100 * (full - s.accuracy) <= drop]
-    return allowed[-1]
+    return [s for s in table.settings if s.accuracy is not None and 100 * (full - s.accuracy) <= drop][-1]

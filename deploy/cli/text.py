@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deploy.routes.replay import Agreement
+    from deploy.routes.statistics import RouteStatistics
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -31,3 +36,38 @@ def progress(what: str) -> Callable[[int, int], None]:
         told[0] = part
 
     return show
+
+
+def describe_agreement(agreement: Agreement) -> str:
+    """Of a route with the dynamic network."""
+    return (
+        f"same class as the dynamic network: {agreement.same_class:.4%} of the pixels of {agreement.images} images;"
+        f" logits differ by up to {agreement.largest_difference:.3g}, the largest is {agreement.largest_logit:.3g}"
+    )
+
+
+def describe_statistics(statistics: RouteStatistics) -> str:
+    """What the routes of a data set cost, and how they differ; details are in JSON and HTML."""
+    from deploy.report.html import readable_count as readable
+
+    s, all_open = statistics, statistics.all_open
+    rows: list[tuple[str, ...]] = [("", "mean", "least", "median", "most")]
+    for name, spread in (("operations", s.operations), ("by the paper's counting", s.paper)):
+        rows.append((name, *map(readable, (spread.mean, spread.least, spread.median, spread.most))))
+    tops = ", ".join(f"{count}: {s.top_share(count):.1%}" for count in (1, 4, 16) if count <= len(s.routes))
+    batches = ", ".join(f"{b.batch}: {readable(b.operations)} ({b.ratio:.2f} x)" for b in s.batches)
+    lines = [
+        f"routes of {len(s.samples)} images in {s.title}, gate threshold {s.gate_threshold:g}",
+        table(rows),
+        f"everything open costs {readable(all_open)}, everything closed {readable(s.all_closed)};"
+        f" the images' routes {s.operations.mean / all_open:.1%} of the former",
+        f"{len(s.routes)} different routes, entropy {s.entropy:.2f} bits; images in the most frequent ones: {tops}",
+        f"operations an image in a batch of {batches}",
+    ]
+    m = s.margins
+    if m.least is not None:
+        lines.append(
+            f"open gates are above the threshold by {m.median:.3f} (median), {m.near:.1%} of them by less than 0.05;"
+            f" least {m.least:.2g}: {m.path} of {m.image}"
+        )
+    return "\n".join(lines)

@@ -170,6 +170,24 @@ def check_entry(
     )
 
 
+def label_map(images: ImageSet, index: int, size: tuple[int, int], void: int) -> NDArray[np.uint8]:
+    """[H,W] classes of an image of a set that has maps, for answers of `size`.
+
+    Void is 255 in most data sets, the number after the last class in others: it becomes `void`.
+
+    Raises:
+        UsageError: a map of another size, or as ImageSet.maps.
+    """
+    assert images.maps is not None
+    labels = images.maps(index)
+    if labels.shape != size:
+        raise UsageError(
+            f"the label map of {images.names[index]} is {labels.shape[0]} x {labels.shape[1]} pixels,"
+            f" the network's input {size[0]} x {size[1]}"
+        )
+    return np.where(labels == 255, np.uint8(void), labels)
+
+
 class _Overlap:
     """Mean intersection over union of both, where there are label maps."""
 
@@ -184,15 +202,8 @@ class _Overlap:
         if self._images.maps is None:
             return
         for offset in range(len(predictions[0])):
-            labels = self._images.maps(first + offset)
             image = self._preprocessing.geometry(self._images.load(first + offset))
-            if labels.shape != image.shape[:2]:
-                raise UsageError(
-                    f"the label map of {self._images.names[first + offset]} is {labels.shape[0]} x {labels.shape[1]}"
-                    f" pixels, the network's input {image.shape[0]} x {image.shape[1]}"
-                )
-            # Void is 255 in most data sets, the number after the last class in others.
-            labels = np.where(labels == 255, self._void, labels)
+            labels = label_map(self._images, first + offset, (image.shape[0], image.shape[1]), self._void)
             for matrix, found in zip(self._matrices, predictions, strict=True):
                 matrix.add(self._preprocessing.unpadded(found[offset], labels.shape), labels)
 
@@ -224,7 +235,10 @@ class _Reference:
             import torch
 
             baked = entry.info.routing["route"]
-            threshold = torch.tensor([gate_threshold], dtype=torch.float64)
+            baked_threshold = entry.baked_threshold
+            threshold = torch.tensor(
+                [gate_threshold if baked_threshold is None else baked_threshold], dtype=torch.float64
+            )
             self._arguments = (threshold, Route.from_json(baked) if baked else None)
 
     def run(

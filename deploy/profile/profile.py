@@ -13,7 +13,9 @@ from deploy.entry import Entry
 from deploy.profile.counts import LayerCounts, count_entry, total_counts
 from deploy.profile.nodes import node_milliseconds
 from deploy.profile.routed import count_route, efficiencies, executed_route
-from deploy.profile.timing import Latency, machine_facts, measure_latency
+from deploy.profile.timing import Latency, machine_facts, measure_latency, ranks
+from deploy.routes.collect import Progress, collect_routes
+from deploy.routes.statistics import RouteStatistics, route_statistics
 from deploy.runtimes.base import Runtime
 from deploy.runtimes.choices import RuntimeName
 from deploy.runtimes.open import RuntimeOptions, open_runtime
@@ -34,6 +36,7 @@ class Candidate:
 class Profiled:
     """What was found of a candidate: facts of the runtime, latency of a batch, layers, time per node.
 
+    `rank` is by latency; deployments that differ by less than the measurement's spread share one.
     `skip_efficiency` is of a routed network (deploy/profile/routed.py), where its all-open static
     form was measured too.
     """
@@ -44,6 +47,7 @@ class Profiled:
     latency: Latency
     layers: Sequence[LayerCounts]
     nodes: Mapping[str, float]
+    rank: int
     skip_efficiency: float | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -52,6 +56,7 @@ class Profiled:
             "facts": dict(self.facts),
             "input_shape": list(self.input_shape),
             "latency_milliseconds": dataclasses.asdict(self.latency),
+            "rank": self.rank,
             "operations": dataclasses.asdict(total_counts(self.layers)),
             "skip_efficiency": self.skip_efficiency,
             "layers": [
@@ -69,13 +74,18 @@ class Profiled:
 
 @dataclass(frozen=True)
 class ProfileReport:
-    """All candidates of one run on one machine."""
+    """All candidates of one run on one machine; `routes`, where there were images, of every routed network."""
 
     machine: Mapping[str, Any]
     candidates: Sequence[Profiled]
+    routes: Sequence[RouteStatistics] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {"machine": dict(self.machine), "candidates": [c.to_json() for c in self.candidates]}
+        return {
+            "machine": dict(self.machine),
+            "candidates": [c.to_json() for c in self.candidates],
+            "routes": [statistics.to_json() for statistics in self.routes],
+        }
 
 
 def profile(
@@ -85,12 +95,13 @@ def profile(
     size: tuple[int, int] | None,
     seconds: float,
     gate_threshold: float = 0.0,
+    progress: Progress | None = None,
 ) -> ProfileReport:
     """Measures the candidates in turns within one process.
 
     Args:
-        images: the first `batch` of them are the input; noise if None (an operator's time here does
-            not depend on values).
+        images: the first `batch` of them are the input, and the routes of all of them are counted; noise
+            if None (an operator's time here does not depend on values).
         size: height and width of the noise; the entry's own if None.
         seconds: to spend on each candidate.
         gate_threshold: see Entry.feeds.
@@ -110,15 +121,32 @@ def profile(
         totals = [total_counts(found).total for found in layers]
         saved = efficiencies(entries, [t.median for t in latencies], totals)
         found = [
-            Profiled(c.title, r.facts, shape, latency, counted, _nodes(c, fed), efficiency)
-            for c, r, fed, shape, latency, counted, efficiency in zip(
-                candidates, runtimes, feeds, shapes, latencies, layers, saved, strict=True
+            Profiled(c.title, r.facts, shape, latency, counted, _nodes(c, fed), rank, efficiency)
+            for c, r, fed, shape, latency, counted, rank, efficiency in zip(
+                candidates, runtimes, feeds, shapes, latencies, layers, ranks(latencies), saved, strict=True
             )
         ]
     finally:
         for runtime in runtimes:
             runtime.close()
-    return ProfileReport(machine, found)
+    routes = [] if images is None else route_reports(candidates, images, gate_threshold, progress)
+    return ProfileReport(machine, found, routes)
+
+
+def route_reports(
+    candidates: Sequence[Candidate], images: ImageSet, gate_threshold: float, progress: Progress | None = None
+) -> list[RouteStatistics]:
+    """One for each routed network among the candidates, whatever number of them are its deployments."""
+    found: dict[str, RouteStatistics] = {}
+    for candidate in candidates:
+        entry, routing = candidate.entry, candidate.entry.info.routing
+        if routing is None or routing["gate"] == "none" or routing["route"] is not None:
+            continue
+        network = entry.info.checkpoint["sha256"]
+        if network not in found:
+            samples = collect_routes(entry, candidate.options, images, gate_threshold, progress=progress)
+            found[network] = route_statistics(entry, samples, gate_threshold, candidate.title)
+    return list(found.values())
 
 
 def _layers(entry: Entry, runtime: Runtime, fed: Mapping[str, Any], shape: tuple[int, ...]) -> list[LayerCounts]:

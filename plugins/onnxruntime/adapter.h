@@ -4,9 +4,11 @@
 
 #include <onnxruntime_cxx_api.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
+#include <initializer_list>
 #include <memory>
 #include <sstream>
 #include <stdexcept>
@@ -39,9 +41,33 @@ OrtStatusPtr guarded(const char* op, const Body& body) noexcept {
     }
 }
 
-inline std::string shape_text(const std::vector<int64_t>& shape) {
+// A tensor's shape without memory of its own to allocate, which small nodes would notice at every call.
+class Shape {
+public:
+    static constexpr size_t kMaxRank = 4;
+    Shape() = default;
+    Shape(std::initializer_list<int64_t> sizes) : rank_(sizes.size()) { std::copy(sizes.begin(), sizes.end(), sizes_); }
+    Shape(const int64_t* sizes, size_t rank) : rank_(rank) { std::copy_n(sizes, rank, sizes_); }
+
+    const int64_t* begin() const { return sizes_; }
+    const int64_t* end() const { return sizes_ + rank_; }
+    size_t size() const { return rank_; }
+    int64_t operator[](size_t i) const { return sizes_[i]; }
+    bool operator!=(const Shape& other) const { return !std::equal(begin(), end(), other.begin(), other.end()); }
+
+private:
+    int64_t sizes_[kMaxRank] = {};
+    size_t rank_ = 0;
+};
+
+template <typename Sizes>
+std::string shape_text(const Sizes& shape) {
     std::ostringstream text;
-    for (size_t i = 0; i < shape.size(); ++i) text << (i ? "x" : "") << shape[i];
+    const char* separator = "";
+    for (int64_t size : shape) {
+        text << separator << size;
+        separator = "x";
+    }
     return text.str();
 }
 
@@ -54,18 +80,22 @@ inline std::string number_text(float value) {
 template <typename Element>
 struct TensorInput {
     const Element* data;
-    std::vector<int64_t> shape;
+    Shape shape;
 };
 using FloatInput = TensorInput<float>;
+
+inline Shape shape_of(const Ort::ConstValue& value, const char* name, size_t rank) {
+    const std::vector<int64_t> shape = value.GetTensorTypeAndShapeInfo().GetShape();
+    if (shape.size() != rank)
+        throw InvalidInput(std::string(name) + " has shape " + shape_text(shape) + ", expected " +
+                           std::to_string(rank) + " dimensions");
+    return {shape.data(), rank};
+}
 
 template <typename Element>
 TensorInput<Element> tensor_input(const Ort::KernelContext& context, size_t index, const char* name, size_t rank) {
     const Ort::ConstValue value = context.GetInput(index);
-    TensorInput<Element> input{value.GetTensorData<Element>(), value.GetTensorTypeAndShapeInfo().GetShape()};
-    if (input.shape.size() != rank)
-        throw InvalidInput(std::string(name) + " has shape " + shape_text(input.shape) + ", expected " +
-                           std::to_string(rank) + " dimensions");
-    return input;
+    return {value.GetTensorData<Element>(), shape_of(value, name, rank)};
 }
 
 inline FloatInput float_input(const Ort::KernelContext& context, size_t index, const char* name, size_t rank) {
@@ -73,7 +103,12 @@ inline FloatInput float_input(const Ort::KernelContext& context, size_t index, c
 }
 
 template <typename Element>
-void require_shape(const TensorInput<Element>& input, const char* name, const std::vector<int64_t>& expected) {
+Element* tensor_output(const Ort::KernelContext& context, size_t index, const Shape& shape) {
+    return context.GetOutput(index, shape.begin(), shape.size()).template GetTensorMutableData<Element>();
+}
+
+template <typename Element>
+void require_shape(const TensorInput<Element>& input, const char* name, const Shape& expected) {
     if (input.shape != expected)
         throw InvalidInput(std::string(name) + " has shape " + shape_text(input.shape) + ", expected " +
                            shape_text(expected));

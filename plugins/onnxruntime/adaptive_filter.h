@@ -35,9 +35,9 @@ protected:
     Call read(const Ort::KernelContext& context) const {
         const FloatInput x = float_input(context, 0, "X", 4), logits = float_input(context, 1, "logits", 4);
         const adroit::AdaptiveFilterShape shape = checked_shape(x);
-        const std::vector<int64_t> out{shape.batch, shape.channels, shape.out_height(), shape.out_width()};
+        const Shape out{shape.batch, shape.channels, shape.out_height(), shape.out_width()};
         require_shape(logits, "logits", {shape.batch, shape.groups * shape.taps(), out[2], out[3]});
-        return {shape, x.data, logits.data, context.GetOutput(0, out).template GetTensorMutableData<float>()};
+        return {shape, x.data, logits.data, tensor_output<float>(context, 0, out)};
     }
 
 private:

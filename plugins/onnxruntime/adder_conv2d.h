@@ -4,12 +4,12 @@
 
 #include "kernels/cpu/adder_conv2d.h"
 #include "onnxruntime/adapter.h"
+#include "onnxruntime/constants.h"
 
 namespace adroit::onnxruntime {
 
 // x, w: the shapes of X and W, which `shape` was made from.
-inline void require_adder_shape(const adroit::AdderConv2dShape& shape, const std::vector<int64_t>& x,
-                                const std::vector<int64_t>& w) {
+inline void require_adder_shape(const adroit::AdderConv2dShape& shape, const Shape& x, const Shape& w) {
     for (const auto* sizes : {&x, &w})
         for (int64_t size : *sizes)
             if (size < 1) throw InvalidInput("empty input: X is " + shape_text(x) + ", W is " + shape_text(w));
@@ -43,10 +43,11 @@ protected:
     };
 
     Call read(const Ort::KernelContext& context) const {
-        const FloatInput x = float_input(context, 0, "X", 4), w = float_input(context, 1, "W", 4);
+        const FloatInput x = float_input(context, 0, "X", 4), w = constants_.read<float>(context, 1, "W", 4);
         const adroit::AdderConv2dShape shape = checked_shape(x, w);
-        const std::vector<int64_t> out{shape.batch, shape.out_channels, shape.out_height(), shape.out_width()};
-        const FloatInput scale = float_input(context, 2, "scale", 1), shift = float_input(context, 3, "shift", 1);
+        const Shape out{shape.batch, shape.out_channels, shape.out_height(), shape.out_width()};
+        const FloatInput scale = constants_.read<float>(context, 2, "scale", 1);
+        const FloatInput shift = constants_.read<float>(context, 3, "shift", 1);
         require_shape(scale, "scale", {shape.out_channels});
         require_shape(shift, "shift", {shape.out_channels});
         const float* residual = nullptr;
@@ -55,9 +56,11 @@ protected:
             require_shape(input, "residual", out);
             residual = input.data;
         }
-        float* y = context.GetOutput(0, out).template GetTensorMutableData<float>();
+        float* y = tensor_output<float>(context, 0, out);
         return {shape, x.data, w.data, scale.data, shift.data, residual, y, relu_};
     }
+
+    Constants constants_;
 
 private:
     adroit::AdderConv2dShape checked_shape(const FloatInput& x, const FloatInput& w) const {
@@ -78,13 +81,11 @@ public:
     static constexpr const char* provider = kOnCpu;
 
     explicit AdderConv2d(const Ort::ConstKernelInfo& info) : AdderConv2dNode<HasResidual>(info) {
-        int constant = 0;
-        const Ort::ConstValue weights = info.GetTensorConstantInput(1, &constant);
-        if (!constant) return;  // W is computed in the graph: packed at every call
-        const auto shape = weights.GetTensorTypeAndShapeInfo().GetShape();
-        if (shape.size() == 4)
-            packed_ = cpu::pack_adder_weights(weights.GetTensorData<float>(), shape[0], shape[1] * shape[2] * shape[3]);
-        has_packed_ = shape.size() == 4;
+        for (size_t index : {2, 3}) this->constants_.template keep<float>(info, index);
+        // W that is computed in the graph is packed at every call.
+        has_packed_ = this->constants_.template use<float>(info, 1, 4, [&](const float* w, const Shape& shape) {
+            packed_ = cpu::pack_adder_weights(w, shape[0], shape[1] * shape[2] * shape[3]);
+        });
     }
 
     void compute(const Ort::KernelContext& context) const {

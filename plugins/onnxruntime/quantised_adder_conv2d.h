@@ -9,6 +9,7 @@
 #include "kernels/cpu/quantised_adder_conv2d.h"
 #include "onnxruntime/adapter.h"
 #include "onnxruntime/adder_conv2d.h"
+#include "onnxruntime/constants.h"
 
 namespace adroit::onnxruntime {
 
@@ -72,10 +73,11 @@ protected:
     };
 
     Call read(const Ort::KernelContext& context) const {
-        const auto x = tensor_input<Integer>(context, 0, "X", 4), w = tensor_input<Integer>(context, 1, "W", 4);
+        const auto x = tensor_input<Integer>(context, 0, "X", 4), w = constants_.read<Integer>(context, 1, "W", 4);
         const adroit::AdderConv2dShape shape = checked_shape(x, w);
-        const std::vector<int64_t> out{shape.batch, shape.out_channels, shape.out_height(), shape.out_width()};
-        const FloatInput scale = float_input(context, 2, "scale", 1), shift = float_input(context, 3, "shift", 1);
+        const Shape out{shape.batch, shape.out_channels, shape.out_height(), shape.out_width()};
+        const FloatInput scale = constants_.read<float>(context, 2, "scale", 1);
+        const FloatInput shift = constants_.read<float>(context, 3, "shift", 1);
         require_shape(scale, "scale", {shape.out_channels});
         require_shape(shift, "shift", {shape.out_channels});
         const Integer* given = nullptr;
@@ -84,15 +86,15 @@ protected:
             require_shape(residual, "residual", out);
             given = residual.data;
         }
-        void* y = context.GetOutput(0, out).template GetTensorMutableData<Output>();
+        void* y = tensor_output<Output>(context, 0, out);
         return {shape, x.data, w.data, scale.data, shift.data, given, y};
     }
 
-    static bool has_taps(const std::vector<int64_t>& w) {
+    static bool has_taps(const Shape& w) {
         return *std::min_element(w.begin(), w.end()) > 0 && w[1] * w[2] * w[3] <= cpu::kMaxQuantisedTaps;
     }
 
-    adroit::AdderConv2dShape shape_of(const std::vector<int64_t>& x, const std::vector<int64_t>& w) const {
+    adroit::AdderConv2dShape geometry(const Shape& x, const Shape& w) const {
         return {x[0],        x[1],        x[2],     x[3],     w[0],     w[2],    w[3],
                 strides_[0], strides_[1], pads_[0], pads_[1], pads_[2], pads_[3]};
     }
@@ -104,6 +106,7 @@ protected:
     int32_t output_zero_point_;
     float residual_scale_ = 1.0f;
     int32_t residual_zero_point_ = 0;
+    Constants constants_;
 
 private:
     static bool is_known(const Ort::ShapeInferContext::SymbolicInteger& size) {
@@ -121,7 +124,7 @@ private:
     }
 
     adroit::AdderConv2dShape checked_shape(const TensorInput<Integer>& x, const TensorInput<Integer>& w) const {
-        const adroit::AdderConv2dShape shape = shape_of(x.shape, w.shape);
+        const adroit::AdderConv2dShape shape = geometry(x.shape, w.shape);
         require_adder_shape(shape, x.shape, w.shape);
         if (!has_taps(w.shape))
             throw InvalidInput("W is " + shape_text(w.shape) + ": " + std::to_string(shape.taps()) +
@@ -138,14 +141,13 @@ public:
     static constexpr const char* provider = kOnCpu;
 
     explicit QAdderConv2d(const Ort::ConstKernelInfo& info) : Node(info) {
-        int constant = 0;
-        const Ort::ConstValue weights = info.GetTensorConstantInput(1, &constant);
-        if (!constant) return;  // W is computed in the graph: packed at every call
-        const auto shape = weights.GetTensorTypeAndShapeInfo().GetShape();
-        has_packed_ = shape.size() == 4 && this->has_taps(shape);
-        if (has_packed_)
-            packed_ = cpu::pack_quantised_weights(this->shape_of({1, shape[1], shape[2], shape[3]}, shape),
-                                                  weights.GetTensorData<Integer>(), Node::kSigned);
+        for (size_t index : {2, 3}) this->constants_.template keep<float>(info, index);
+        // W that is computed in the graph is packed at every call.
+        has_packed_ = this->constants_.template use<Integer>(info, 1, 4, [&](const Integer* w, const Shape& shape) {
+            if (this->has_taps(shape))  // else the first call says so
+                packed_ = cpu::pack_quantised_weights(this->geometry({1, shape[1], shape[2], shape[3]}, shape), w,
+                                                      Node::kSigned);
+        });
     }
 
     void compute(const Ort::KernelContext& context) const {

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/routing_decision.h"
 #include "onnxruntime/adapter.h"
+#include "onnxruntime/constants.h"
 
 namespace adroit::onnxruntime {
 
@@ -17,24 +18,30 @@ public:
         return index < 3 ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT : ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL;
     }
 
-    explicit RoutingDecision(const Ort::ConstKernelInfo&) {}
+    explicit RoutingDecision(const Ort::ConstKernelInfo& info) {
+        for (size_t index = 2; index < inputs; ++index) constants_.keep<float>(info, index);
+    }
 
     void compute(const Ort::KernelContext& context) const {
         const FloatInput gates = float_input(context, 0, "gates", 2), live = float_input(context, 1, "live", 2);
-        const FloatInput belongs = float_input(context, 2, "belongs", 2), reach = float_input(context, 3, "reach", 2);
-        const FloatInput shown = float_input(context, 4, "shown", 2);
+        const FloatInput belongs = constants_.read<float>(context, 2, "belongs", 2);
+        const FloatInput reach = constants_.read<float>(context, 3, "reach", 2);
+        const FloatInput shown = constants_.read<float>(context, 4, "shown", 2);
         const RoutingDecisionShape shape{gates.shape[0], gates.shape[1], live.shape[1], reach.shape[1], shown.shape[1]};
         require_shape(live, "live", {shape.batch, shape.nodes});
         require_shape(belongs, "belongs", {shape.paths, shape.nodes});
         require_shape(reach, "reach", {shape.states(), shape.reached});
         require_shape(shown, "shown", {shape.states(), shape.flags});
-        float* counted = context.GetOutput(0, {shape.batch, shape.paths}).GetTensorMutableData<float>();
-        float* opened = context.GetOutput(1, {shape.batch, shape.nodes}).GetTensorMutableData<float>();
-        float* reached = context.GetOutput(2, {shape.batch, shape.reached}).GetTensorMutableData<float>();
-        bool* flags = context.GetOutput(3, {shape.flags}).GetTensorMutableData<bool>();
+        float* counted = tensor_output<float>(context, 0, {shape.batch, shape.paths});
+        float* opened = tensor_output<float>(context, 1, {shape.batch, shape.nodes});
+        float* reached = tensor_output<float>(context, 2, {shape.batch, shape.reached});
+        bool* flags = tensor_output<bool>(context, 3, {shape.flags});
         cpu::routing_decision(shape, {gates.data, live.data, belongs.data, reach.data, shown.data},
                               {counted, opened, reached, flags});
     }
+
+private:
+    Constants constants_;
 };
 
 }  // namespace adroit::onnxruntime

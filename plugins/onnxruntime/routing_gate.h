@@ -3,6 +3,7 @@
 
 #include "kernels/cpu/routing_gate.h"
 #include "onnxruntime/adapter.h"
+#include "onnxruntime/constants.h"
 
 namespace adroit::onnxruntime {
 
@@ -31,18 +32,21 @@ protected:
     };
 
     Call read(const Ort::KernelContext& context) const {
-        const FloatInput x = float_input(context, 0, "X", 4), w1 = float_input(context, 1, "W1", 2);
-        const FloatInput b1 = float_input(context, 2, "b1", 1), w2 = float_input(context, 3, "W2", 2);
-        const FloatInput b2 = float_input(context, 4, "b2", 1), threshold = float_input(context, 5, "threshold", 1);
+        const FloatInput x = float_input(context, 0, "X", 4), w1 = constants_.read<float>(context, 1, "W1", 2);
+        const auto b1 = constants_.read<float>(context, 2, "b1", 1), w2 = constants_.read<float>(context, 3, "W2", 2);
+        const auto b2 = constants_.read<float>(context, 4, "b2", 1);
+        const auto threshold = constants_.read<float>(context, 5, "threshold", 1);
         const adroit::RoutingGateShape shape = checked_shape(x, w1, w2);
         require_shape(b1, "b1", {shape.hidden});
         require_shape(b2, "b2", {shape.paths});
         if (threshold.shape[0] != 1) require_shape(threshold, "threshold", {shape.batch});
-        float* gates = context.GetOutput(0, {shape.batch, shape.paths}).GetTensorMutableData<float>();
-        bool* open = context.GetOutput(1, {shape.paths}).GetTensorMutableData<bool>();
+        float* gates = tensor_output<float>(context, 0, {shape.batch, shape.paths});
+        bool* open = tensor_output<bool>(context, 1, {shape.paths});
         return {shape, x.data, w1.data, b1.data, w2.data, b2.data, threshold.data, threshold.shape[0] != 1,
                 gates, open};
     }
+
+    Constants constants_;
 
 private:
     adroit::RoutingGateShape checked_shape(const FloatInput& x, const FloatInput& w1, const FloatInput& w2) const {
@@ -71,12 +75,11 @@ public:
     static constexpr const char* provider = kOnCpu;
 
     explicit RoutingGate(const Ort::ConstKernelInfo& info) : RoutingGateNode(info) {
-        int constant = 0;
-        const Ort::ConstValue weights = info.GetTensorConstantInput(1, &constant);
-        if (!constant) return;  // W1 is computed in the graph: packed at every call
-        const auto shape = weights.GetTensorTypeAndShapeInfo().GetShape();
-        if (shape.size() == 2) packed_ = cpu::pack_gate_weights(weights.GetTensorData<float>(), shape[0], shape[1]);
-        has_packed_ = shape.size() == 2;
+        for (size_t index = 2; index < inputs; ++index) constants_.keep<float>(info, index);
+        // W1 that is computed in the graph is packed at every call.
+        has_packed_ = constants_.use<float>(info, 1, 2, [&](const float* w1, const Shape& shape) {
+            packed_ = cpu::pack_gate_weights(w1, shape[0], shape[1]);
+        });
     }
 
     void compute(const Ort::KernelContext& context) const {

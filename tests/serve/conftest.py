@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 pytest.importorskip("uvicorn", reason="serving is not installed: pip install '.[serve]'")
 pytest.importorskip("grpc", reason="serving is not installed: pip install '.[serve]'")
 
+from deploy.budget.table import BudgetTable, Cost, Setting
 from deploy.entry import Entry
 from deploy.export.entry import Routing, export_entry
 from deploy.runtimes.choices import OperatorForm
@@ -23,6 +25,7 @@ from tests.networks.routed import routed_network
 from tests.serve.server import Server, running
 
 CLASSES = 11
+THRESHOLDS = (0.0, 0.3, 1.0)
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +49,14 @@ def repository(resnet_entry: Entry, lenet_entry: Entry, tmp_path_factory: pytest
     preprocessing = architecture_named("dynamic-small").preprocessing
     checkpoint = tmp_path_factory.mktemp("routed")
     save_checkpoint(checkpoint, network, CheckpointConfig("dynamic-small", preprocessing, arguments))
-    export_entry(checkpoint, folder, "routed", routing=Routing("if"))
+    routed = export_entry(checkpoint, folder, "routed", routing=Routing("if"))
+    # Figures of no measurement: 0.4, 0.2 and 0.1 GFLOPs, 10, 5 and 2.5 ms.
+    settings = [
+        Setting(threshold, Cost(0.4 / 2**i, 0.4 / 2**i), Cost(0.2, 0.2), Cost(10.0 / 2**i, 10.0 / 2**i), 1.0, 1)
+        for i, threshold in enumerate(THRESHOLDS)
+    ]
+    table = BudgetTable(routed.info.checkpoint["sha256"], 12, (128, 160), {}, settings)
+    dataclasses.replace(routed.info, budget=table.to_json()).write(routed.path)
     return folder
 
 

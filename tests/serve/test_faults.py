@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ class Fragile(Runtime):
     """Answers with the mean of every image; what it does first is up to the test."""
 
     name = "fragile"
-    facts: dict[str, Any] = {}
+    facts: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, entry: Entry, before: Callable[[np.ndarray], None]) -> None:
         self.inputs, self.outputs = entry.info.inputs, entry.info.outputs

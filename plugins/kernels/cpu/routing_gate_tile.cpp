@@ -1,176 +1,188 @@
 // Compiled once per instruction set (see vector.h). A small matrix product W1 * X, a block of positions
 // at a time, whose ReLU and sum over positions are taken while the products are still in registers.
-// Columns of X are copied into a panel [channels][positions] first: the planes of X often lie a power
-// of two apart, and reading them in place would throw each other out of the cache.
+// A block's values are kept in a panel [channels][positions] while several blocks of hidden channels pass:
+// the planes of X often lie a power of two apart, and reading them in place would throw each other out of
+// the cache. The first of those blocks reads X in place and writes the panel by the way.
 #include "kernels/cpu/routing_gate_tile.h"
 
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/cpu/vector.h"
+#include "kernels/cpu/vector_math.h"
 
 namespace adroit::cpu::ADROIT_INSTRUCTION_SET {
 namespace {
 
-// Register block: hidden channels x vectors accumulators.
+// Register block: hidden channels x vectors accumulators, beside the vectors of X and a weight.
 #if defined(__AVX512F__)
 constexpr int kHidden = 8, kVectors = 3;
+#elif defined(__AVX2__)
+constexpr int kHidden = 4, kVectors = 3;
 #else
 constexpr int kHidden = 4, kVectors = 2;
 #endif
-constexpr int64_t kPositions = int64_t{kVectors} * Vector::kLanes;
+constexpr int64_t kLanes = Vector::kLanes;
+constexpr int64_t kPositions = kVectors * kLanes;
 // Channels per pass: panel and weights of a pass stay in the first-level cache, and a sum that is
 // closed every so many terms loses fewer bits than one running sum.
 constexpr int64_t kChannels = 128;
 
-// One row of the panel: a channel's values at the block's positions.
+template <int Vectors>
+using Products = Vector[kHidden][Vectors];
+
+// A channel's values at the positions of a block, and those of the other channels `stride` apart.
+struct Rows {
+    const float* values;
+    int64_t stride;
+};
+
+// total = sum over channels of weight * value. The rows are copied to the panel if `Copies`.
+template <int Vectors, bool Copies>
+void multiply_block(const Rows& rows, const float* weights, int64_t channels, float* panel, Products<Vectors>& total) {
+    for (auto& row : total)
+        for (auto& value : row) value = Vector::broadcast(0.0f);
+    const float* values = rows.values;
+    for (int64_t c = 0; c < channels; ++c, values += rows.stride, weights += kHidden, panel += kPositions) {
+        Vector x[Vectors];
+        for (int v = 0; v < Vectors; ++v) {
+            x[v] = Vector::load(values + v * kLanes);
+            if constexpr (Copies) x[v].store(panel + v * kLanes);
+        }
+        for (int h = 0; h < kHidden; ++h) {
+            const Vector w = Vector::broadcast(weights[h]);
+            for (int v = 0; v < Vectors; ++v) total[h][v] = multiply_add(w, x[v], total[h][v]);
+        }
+    }
+}
+
+// The means of the centre 2 x 2 of a vector of 4 x 4 blocks. columns: the sum of the two centre rows.
+Vector shrink_vector(const Vector (&columns)[4]) {
+    const Vector second = even_lanes(odd_lanes(columns[0], columns[1]), odd_lanes(columns[2], columns[3]));
+    const Vector third = odd_lanes(even_lanes(columns[0], columns[1]), even_lanes(columns[2], columns[3]));
+    return Vector::broadcast(0.25f) * (second + third);
+}
+
+// The means of `count` blocks that lie side by side, whose centre rows are given. Whole vectors are written.
+void shrink_row(const float* upper, const float* lower, int64_t count, float* out) {
+    Vector columns[4];
+    int64_t i = 0;
+    for (; i + kLanes <= count; i += kLanes, upper += 4 * kLanes, lower += 4 * kLanes) {
+        for (int q = 0; q < 4; ++q) columns[q] = Vector::load(upper + q * kLanes) + Vector::load(lower + q * kLanes);
+        shrink_vector(columns).store(out + i);
+    }
+    if (i == count) return;
+    for (int64_t q = 0, left = 4 * (count - i); q < 4; ++q, left -= kLanes) {
+        columns[q] = Vector::broadcast(0.0f);
+        if (left > 0) columns[q] = load_up_to(upper + q * kLanes, left) + load_up_to(lower + q * kLanes, left);
+    }
+    shrink_vector(columns).store(out + i);
+}
+
+// One row of the panel: a channel's values at the block's positions. Whole vectors are written, which may
+// reach into the next row.
 void gather_channel(const RoutingGateShape& s, const float* plane, const RoutingGatePart& block, float* row) {
     if (s.shrink == 1) {
-        std::memcpy(row, plane + block.first_position, sizeof(float) * block.positions);
+        for (int64_t i = 0; i < block.positions; i += kLanes)
+            load_up_to(plane + block.first_position + i, block.positions - i).store(row + i);
         return;
     }
     const int64_t columns = s.columns();
     int64_t y = block.first_position / columns, x = block.first_position % columns;
     for (int64_t done = 0; done < block.positions; ++y, x = 0) {
         const int64_t run = std::min(columns - x, block.positions - done);
-        const float* upper = plane + (4 * y + 1) * s.width + 4 * x + 1;
-        const float* lower = upper + s.width;
-        for (int64_t i = 0; i < run; ++i)
-            row[done + i] = 0.25f * ((upper[4 * i] + upper[4 * i + 1]) + (lower[4 * i] + lower[4 * i + 1]));
+        const float* upper = plane + (4 * y + 1) * s.width + 4 * x;
+        shrink_row(upper, upper + s.width, run, row + done);
         done += run;
     }
 }
 
-// Where a block's values are: X itself (planes apart), or the panel.
-struct Rows {
-    const float* values;
-    int64_t stride;
-};
-
-using Products = Vector[kHidden][kVectors];
-
-// Sum over channels of weight * value, for one register block.
-void multiply_block(const Rows& rows, const float* weights, int64_t channels, Products& total) {
-    for (auto& row : total)
-        for (auto& value : row) value = Vector::broadcast(0.0f);
-    const float* values = rows.values;
-    for (int64_t c = 0; c < channels; ++c, values += rows.stride, weights += kHidden) {
-        Vector x[kVectors];
-        for (int v = 0; v < kVectors; ++v) x[v] = Vector::load(values + v * Vector::kLanes);
-        for (int h = 0; h < kHidden; ++h) {
-            const Vector w = Vector::broadcast(weights[h]);
-            for (int v = 0; v < kVectors; ++v) total[h][v] = total[h][v] + w * x[v];
-        }
-    }
-}
-
-// Positions' sums of a register block of hidden channels, lane by lane: a sum across lanes costs more
-// than a block's products, so it is taken once, at the end of the part.
-struct LaneSums {
-    alignas(64) float lanes[kHiddenPerPart][Vector::kLanes];
-
-    void add_rectified(int64_t h, Vector product, float bias) {
-        // maximum(zero, v) gives v where v is NaN, on all instruction sets.
-        const Vector value = maximum(Vector::broadcast(0.0f), product + Vector::broadcast(bias));
-        (Vector::load(lanes[h]) + value).store(lanes[h]);
-    }
-    float total(int64_t h) const {
-        float sum = 0.0f;
-        for (float lane : lanes[h]) sum += lane;
-        return sum;
-    }
-};
-
+// The sums of one part. Positions are summed lane by lane: a sum across lanes costs more than a block's
+// products, so it is taken once, at the end.
 class PartSums {
 public:
     PartSums(const RoutingGateShape& s, const float* x, const float* packed_w1, const float* b1,
              const RoutingGatePart& part)
-        : s_(s), x_(x), w1_(packed_w1), b1_(b1), part_(part) {}
+        : s_(s), x_(x), w1_(packed_w1), part_(part) {
+        std::memset(sums_, 0, sizeof(sums_[0]) * part.hidden);
+        std::fill_n(std::copy_n(b1 + part.first_hidden, part.hidden, bias_), kHidden, 0.0f);
+    }
 
     void add_to(float* totals) {
-        std::memset(sums_.lanes, 0, sizeof(sums_.lanes[0]) * part_.hidden);
-        for (int64_t done = 0; done < part_.positions; done += kPositions) {
+        for (int64_t done = 0; done < part_.positions;) {
             RoutingGatePart block = part_;
             block.first_position += done;
             block.positions = std::min(kPositions, part_.positions - done);
-            if (block.positions == kPositions && s_.channels <= kChannels)
-                add_whole(block);
+            done += block.positions;
+            if (block.positions <= kLanes)
+                add_block<1>(block);
+            else if (block.positions <= 2 * kLanes || kVectors == 2)
+                add_block<2>(block);
             else
-                add_any(block, totals);
+                add_block<kVectors>(block);
         }
-        for (int64_t h = 0; h < part_.hidden; ++h) totals[h] += sums_.total(h);
+        for (int64_t h = 0; h < part_.hidden; ++h) totals[h] += sum_of_lanes(Vector::load(sums_[h]));
     }
 
 private:
-    const float* weights(int64_t h, int64_t channel) const {
-        return w1_ + (part_.first_hidden + h) * s_.channels + channel * kHidden;
-    }
-
     const float* plane(const RoutingGatePart& block, int64_t channel) const {
         return x_ + (block.image * s_.channels + channel) * s_.height * s_.width;
     }
 
-    void gather(const RoutingGatePart& block, int64_t first, int64_t count) {
-        for (int64_t c = 0; c < count; ++c) gather_channel(s_, plane(block, first + c), block, panel_ + c * kPositions);
-    }
-
-    // All channels in one pass: the products stay in registers.
-    void add_whole(const RoutingGatePart& block) {
-        Rows rows{plane(block, 0) + block.first_position, s_.height * s_.width};
-        // Values that are read once may be read in place.
-        if (s_.shrink != 1 || part_.hidden > kHidden) {
-            gather(block, 0, s_.channels);
-            rows = {panel_, kPositions};
-        }
-        Products total;
-        for (int64_t h = 0; h < part_.hidden; h += kHidden) {
-            multiply_block(rows, weights(h, 0), s_.channels, total);
-            for (int64_t i = 0; i < std::min<int64_t>(kHidden, part_.hidden - h); ++i)
-                for (int v = 0; v < kVectors; ++v)
-                    sums_.add_rectified(h + i, total[i][v], b1_[part_.first_hidden + h + i]);
-        }
-    }
-
-    // Several passes, or fewer positions than a register block has.
-    void add_any(const RoutingGatePart& block, float* totals) {
-        alignas(64) float products[kHiddenPerPart * kPositions] = {};
-        // Lanes past the positions are read by the vector loop: give them a defined value.
-        if (block.positions < kPositions) std::fill_n(panel_, kChannels * kPositions, 0.0f);
+    template <int Vectors>
+    void add_block(const RoutingGatePart& block) {
+        const bool in_place = s_.shrink == 1 && block.positions == Vectors * kLanes;
+        const bool copies = in_place && part_.hidden > kHidden;
         for (int64_t first = 0; first < s_.channels; first += kChannels) {
             const int64_t count = std::min(kChannels, s_.channels - first);
-            gather(block, first, count);
-            Products total;
+            Rows rows{plane(block, first) + block.first_position, s_.height * s_.width};
+            if (!in_place) {
+                for (int64_t c = 0; c < count; ++c)
+                    gather_channel(s_, plane(block, first + c), block, panel_ + c * kPositions);
+                rows = {panel_, kPositions};
+            }
             for (int64_t h = 0; h < part_.hidden; h += kHidden) {
-                multiply_block({panel_, kPositions}, weights(h, first), count, total);
-                for (int i = 0; i < kHidden; ++i)
-                    for (int v = 0; v < kVectors; ++v) {
-                        float* product = products + (h + i) * kPositions + v * Vector::kLanes;
-                        (Vector::load(product) + total[i][v]).store(product);
-                    }
+                const float* weights = w1_ + (part_.first_hidden + h) * s_.channels + first * kHidden;
+                Products<Vectors> total;
+                if (copies && h == 0) {
+                    multiply_block<Vectors, true>(rows, weights, count, panel_, total);
+                    rows = {panel_, kPositions};
+                } else {
+                    multiply_block<Vectors, false>(rows, weights, count, panel_, total);
+                }
+                close<Vectors>(total, h, first, count, block.positions);
             }
         }
-        for (int64_t h = 0; h < part_.hidden; ++h)
-            totals[h] += rectified_sum(products + h * kPositions, b1_[part_.first_hidden + h], block.positions, h);
     }
 
-    // The lanes past the positions do not count.
-    float rectified_sum(const float* products, float bias, int64_t positions, int64_t h) {
-        int64_t i = 0;
-        for (; i + Vector::kLanes <= positions; i += Vector::kLanes)
-            sums_.add_rectified(h, Vector::load(products + i), bias);
-        float sum = 0.0f;
-        for (; i < positions; ++i) {
-            const float value = products[i] + bias;
-            sum += value < 0.0f ? 0.0f : value;
+    // Ends a pass over channels [first, first + count): after the last one the products are complete.
+    template <int Vectors>
+    void close(const Products<Vectors>& total, int64_t h, int64_t first, int64_t count, int64_t positions) {
+        const bool is_last = first + count == s_.channels;
+        for (int i = 0; i < kHidden; ++i) {
+            float* so_far = products_[h + i];
+            Vector sum = Vector::broadcast(0.0f);
+            for (int v = 0; v < Vectors; ++v) {
+                const Vector before = first == 0 ? Vector::broadcast(bias_[h + i]) : Vector::load(so_far + v * kLanes);
+                Vector value = total[i][v] + before;
+                if (!is_last) value.store(so_far + v * kLanes);
+                // maximum(zero, v) gives v where v is NaN, on all instruction sets.
+                value = maximum(Vector::broadcast(0.0f), value);
+                // The lanes past the positions do not count.
+                if (v == Vectors - 1 && positions < Vectors * kLanes) value = keep_first(value, positions - v * kLanes);
+                sum = sum + value;
+            }
+            if (is_last) (Vector::load(sums_[h + i]) + sum).store(sums_[h + i]);
         }
-        return sum;
     }
 
     const RoutingGateShape& s_;
-    const float *x_, *w1_, *b1_;
+    const float *x_, *w1_;
     const RoutingGatePart& part_;
-    LaneSums sums_;
-    alignas(64) float panel_[kChannels * kPositions];
+    // Room for a whole register block past the hidden channels, and for a vector past the panel.
+    float bias_[kHiddenPerPart + kHidden];
+    alignas(64) float sums_[kHiddenPerPart][kLanes];
+    alignas(64) float products_[kHiddenPerPart][kPositions];
+    alignas(64) float panel_[kChannels * kPositions + kLanes];
 };
 
 void add_part(const RoutingGateShape& s, const float* x, const float* packed_w1, const float* b1,

@@ -23,6 +23,11 @@ inline void store_first(Vector v, float* p, int64_t count) {
     _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), v.value);
 }
 
+// v with 0 in all lanes but the first `count`.
+inline Vector keep_first(Vector v, int64_t count) {
+    return {_mm512_maskz_mov_ps(static_cast<__mmask16>((1u << count) - 1), v.value)};
+}
+
 // Every second lane of a followed by b, from lane 0 or 1.
 inline Vector even_lanes(Vector a, Vector b) {
     const __m512i lanes = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
@@ -58,6 +63,9 @@ inline __m256i first_lanes(int64_t count) {
 }
 inline Vector load_first(const float* p, int64_t count) { return {_mm256_maskload_ps(p, first_lanes(count))}; }
 inline void store_first(Vector v, float* p, int64_t count) { _mm256_maskstore_ps(p, first_lanes(count), v.value); }
+inline Vector keep_first(Vector v, int64_t count) {
+    return {_mm256_and_ps(v.value, _mm256_castsi256_ps(first_lanes(count)))};
+}
 
 template <int Selection>
 inline Vector alternate_lanes(Vector a, Vector b) {
@@ -99,6 +107,11 @@ inline void store_first(Vector v, float* p, int64_t count) {
     v.store(lanes);
     for (int64_t i = 0; i < count; ++i) p[i] = lanes[i];
 }
+inline Vector keep_first(Vector v, int64_t count) {
+    float lanes[Vector::kLanes];
+    v.store(lanes);
+    return load_first(lanes, count);
+}
 
 inline Vector even_lanes(Vector a, Vector b) { return {__builtin_shuffle(a.value, b.value, Vector::Bits{0, 2, 4, 6})}; }
 inline Vector odd_lanes(Vector a, Vector b) { return {__builtin_shuffle(a.value, b.value, Vector::Bits{1, 3, 5, 7})}; }
@@ -120,6 +133,20 @@ inline Vector scale_by_power(Vector x, Vector /*n*/, Vector n_plus_magic) {
 }
 
 #endif
+
+// As load_first; faster where all lanes are there.
+inline Vector load_up_to(const float* p, int64_t count) {
+    return count >= Vector::kLanes ? Vector::load(p) : load_first(p, count);
+}
+
+// The sum of all lanes, by halves.
+inline float sum_of_lanes(Vector v) {
+    float lanes[Vector::kLanes];
+    v.store(lanes);
+    for (int half = Vector::kLanes / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+    return lanes[0];
+}
 
 // e^x for x <= 0, within 2 units in the last place; 0 below -104, NaN for NaN.
 //
