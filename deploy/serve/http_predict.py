@@ -135,4 +135,4 @@ def _png(classes: NDArray[np.uint8]) -> bytes:
 def _shares(classes: NDArray[np.uint8], labels: Sequence[str]) -> list[Likely]:
     values, counts = np.unique(classes, return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    return [Likely(labels[values[i]] if labels else str(values[i]), counts[i] / classes.size) for i in order]
+    return [Likely(labels[values[i]] if labels else str(values[i]), float(counts[i] / classes.size)) for i in order]
