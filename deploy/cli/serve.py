@@ -62,9 +62,17 @@ def serve(
     shared_memory: Annotated[
         bool, typer.Option("--shared-memory", help="Let clients here name regions of /dev/shm for tensors.")
     ] = False,
+    print_triton_command: Annotated[
+        bool, typer.Option("--print-triton-command", help="Check REPOSITORY for a full Triton, print how to start it.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Serve deployments by the Open Inference Protocol (V2), over HTTP and gRPC, until a signal to stop."""
+    if print_triton_command:
+        from deploy.triton.command import triton_command
+
+        print(triton_command(repository))
+        return
     if (certificate is None) != (key is None):
         raise UsageError("a certificate and its key belong together", hint="give --certificate and --key")
     try:
