@@ -19,7 +19,7 @@ from deploy.entry import Entry
 from models.files import sha256
 from tests.conftest import ROOT, Adroit
 
-COMMANDS = ["train", "import", "export", "build", "check", "run", "profile", "routes", "budget", "doctor"]
+COMMANDS = ["train", "import", "export", "build", "check", "run", "profile", "routes", "budget", "serve", "doctor"]
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,14 @@ def running(folder: Path, repository: Path, *arguments: object, wait: bool = Tru
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Waits for it to become true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
 
 
 def until_ready(server: Server) -> None:

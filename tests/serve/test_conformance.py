@@ -1,10 +1,14 @@
 """What tritonclient, the protocol's own client, asks of a server: every method, over HTTP and gRPC.
 
-The results are those of `adroit run`, bit for bit.
+The results are those of `adroit run`, bit for bit. Where a Triton is at hand, the tests that take `both`
+ask the same of it.
 """
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +16,10 @@ import numpy as np
 import pytest
 
 from deploy.entry import Entry
+from deploy.runtimes.choices import OperatorForm
 from tests.conftest import Adroit
-from tests.serve.server import Server
+from tests.serve.oracle import Oracle, running_oracle
+from tests.serve.server import Server, until
 
 pytest.importorskip("tritonclient.grpc", reason="tritonclient is not installed: pip install '.[dev]'")
 pytest.importorskip("tritonclient.http", reason="tritonclient is not installed: pip install '.[dev]'")
@@ -24,6 +30,7 @@ from tritonclient.utils import InferenceServerException, shared_memory
 
 PROTOCOLS = ("http", "grpc")
 FAMILIES = ("adder-resnet20", "adder-lenet5-bn", "routed")
+LENET = "adder-lenet5-bn"
 Client = Any
 
 
@@ -32,8 +39,28 @@ def protocol(request: pytest.FixtureRequest) -> Any:
     return {"http": tritonclient.http, "grpc": tritonclient.grpc}[request.param]
 
 
+@pytest.fixture(scope="session")
+def oracle(repository: Path, operators: OperatorForm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oracle]:
+    with running_oracle(tmp_path_factory.mktemp("oracle"), repository, operators) as started:
+        yield started
+
+
+@pytest.fixture(params=["server", "oracle"])
+def both(request: pytest.FixtureRequest) -> Server | Oracle:
+    """Ours, and the reference: what a test that takes this says, holds for both alike."""
+    started: Server | Oracle = request.getfixturevalue(request.param)
+    return started
+
+
 @pytest.fixture
-def client(protocol: Any, server: Server) -> Client:
+def client(protocol: Any, both: Server | Oracle) -> Iterator[Client]:
+    address = both.http if protocol is tritonclient.http else both.grpc
+    with protocol.InferenceServerClient(address) as made:
+        yield made
+
+
+@pytest.fixture
+def our_client(protocol: Any, server: Server) -> Iterator[Client]:
     address = server.http if protocol is tritonclient.http else server.grpc
     with protocol.InferenceServerClient(address) as made:
         yield made
@@ -96,10 +123,10 @@ def image_input(protocol: Any, values: np.ndarray, datatype: str, binary: bool =
 @pytest.mark.parametrize("model", FAMILIES)
 @pytest.mark.parametrize("batch", [1, 4, 12])
 def test_pixels_give_what_adroit_run_gives(
-    model: str, batch: int, client: Client, protocol: Any, photographs: np.ndarray, expected: Any
+    model: str, batch: int, our_client: Client, protocol: Any, photographs: np.ndarray, expected: Any
 ) -> None:
     pixels = pixels_for(model, photographs)[:batch]
-    result = client.infer(model, [image_input(protocol, pixels, "UINT8")], request_id="seven")
+    result = our_client.infer(model, [image_input(protocol, pixels, "UINT8")], request_id="seven")
     wanted = expected(model, batch)
     for name, values in wanted.items():
         np.testing.assert_array_equal(result.as_numpy(name), values[:batch])
@@ -107,103 +134,121 @@ def test_pixels_give_what_adroit_run_gives(
     assert (response["id"] if isinstance(response, dict) else response.id) == "seven"
 
 
-@pytest.mark.parametrize("model", FAMILIES)
-@pytest.mark.parametrize("binary", [True, False])
-def test_floats_give_what_adroit_run_gives(
-    model: str, binary: bool, repository: Path, client: Client, protocol: Any, photographs: np.ndarray, expected: Any
-) -> None:
+def tensors(protocol: Any, repository: Path, model: str, photographs: np.ndarray, binary: bool = True) -> list[Any]:
+    """The inputs of a model for preprocessed photographs: what every server of the protocol takes."""
     info = Entry.read(repository / model).info
-    batch = 1 if model == "routed" and not binary else 4
-    values = info.preprocessing.values(pixels_for(model, photographs)[:batch])
+    values = info.preprocessing.values(pixels_for(model, photographs))
+    inputs = [image_input(protocol, values, "FP32", binary)]
+    if model == "routed":
+        thresholds = np.zeros((len(photographs), 1), np.float32)
+        inputs.append(image_input(protocol, thresholds, "FP32", binary, "gate_threshold"))
+    return inputs
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+@pytest.mark.parametrize(("batch", "binary"), [(1, False), (1, True), (4, True), (12, True)])
+def test_floats_give_what_adroit_run_gives(
+    model: str, batch: int, binary: bool, repository: Path, client: Client, protocol: Any, photographs: np.ndarray,
+    expected: Any,
+) -> None:  # fmt: skip
+    inputs = tensors(protocol, repository, model, photographs[:batch], binary)
     outputs = None
     if protocol is tritonclient.http:
         outputs = [protocol.InferRequestedOutput("logits", binary_data=binary)]
-    result = client.infer(model, [image_input(protocol, values, "FP32", binary)], outputs=outputs)
+    result = client.infer(model, inputs, outputs=outputs, request_id="seven")
     np.testing.assert_array_equal(result.as_numpy("logits"), expected(model, batch)["logits"][:batch])
+    response = result.get_response()
+    assert (response["id"] if isinstance(response, dict) else response.id) == "seven"
 
 
-def test_a_batch_of_sixteen_in_both_encodings_is_the_same(
-    client: Client, protocol: Any, photographs: np.ndarray
+def test_sixteen_samples_are_a_batch_and_seventeen_are_not(
+    client: Client, protocol: Any, repository: Path, photographs: np.ndarray
 ) -> None:
-    pixels = np.concatenate([photographs, photographs[:4]])
+    many = np.concatenate([photographs, photographs[:5]])
     answers = [
-        client.infer("adder-resnet20", [image_input(protocol, pixels, "UINT8", binary)]).as_numpy("logits")
+        client.infer("adder-resnet20", tensors(protocol, repository, "adder-resnet20", many[:16], binary))
         for binary in (True, False)
     ]
-    np.testing.assert_array_equal(*answers)
-    with pytest.raises(InferenceServerException, match="16 samples"):
-        client.infer("adder-resnet20", [image_input(protocol, np.concatenate([pixels, pixels[:1]]), "UINT8")])
+    np.testing.assert_array_equal(*(answer.as_numpy("logits") for answer in answers))
+    with pytest.raises(InferenceServerException, match="16"):
+        client.infer("adder-resnet20", tensors(protocol, repository, "adder-resnet20", many))
 
 
 @pytest.mark.parametrize("compression", ["gzip", "deflate"])
 def test_compressed_bodies(
-    compression: str, client: Client, protocol: Any, photographs: np.ndarray, expected: Any
+    compression: str, client: Client, protocol: Any, repository: Path, photographs: np.ndarray, expected: Any
 ) -> None:
-    inputs = [image_input(protocol, photographs, "UINT8")]
+    inputs = tensors(protocol, repository, LENET, photographs)
     if protocol is tritonclient.http:
         named = {"request_compression_algorithm": compression, "response_compression_algorithm": "gzip"}
     else:
         named = {"compression_algorithm": compression}
-    result = client.infer("adder-lenet5-bn", inputs, **named)
-    np.testing.assert_array_equal(result.as_numpy("logits"), expected("adder-lenet5-bn", 12)["logits"])
+    result = client.infer(LENET, inputs, **named)
+    np.testing.assert_array_equal(result.as_numpy("logits"), expected(LENET, 12)["logits"])
 
 
-def test_typed_contents_over_grpc(server: Server, photographs: np.ndarray, expected: Any) -> None:
+def test_typed_contents_over_grpc(
+    both: Server | Oracle, repository: Path, photographs: np.ndarray, expected: Any
+) -> None:
     """Clients that send numbers instead of bytes; tritonclient does not, its messages can."""
     from tritonclient.grpc import service_pb2
 
-    request = service_pb2.ModelInferRequest(model_name="adder-lenet5-bn")
-    tensor = request.inputs.add(name="image", datatype="UINT8", shape=[1, 32, 32, 3])
-    tensor.contents.uint_contents.extend(photographs[0].ravel().tolist())
-    with tritonclient.grpc.InferenceServerClient(server.grpc) as client:
+    values = Entry.read(repository / LENET).info.preprocessing.values(photographs[:1])
+    request = service_pb2.ModelInferRequest(model_name=LENET)
+    tensor = request.inputs.add(name="image", datatype="FP32", shape=values.shape)
+    tensor.contents.fp32_contents.extend(values.ravel().tolist())
+    with tritonclient.grpc.InferenceServerClient(both.grpc) as client:
         response = client._client_stub.ModelInfer(request)
     found = np.frombuffer(response.raw_output_contents[0], np.float32).reshape(1, 10)
-    np.testing.assert_array_equal(found, expected("adder-lenet5-bn", 1)["logits"][:1])
+    np.testing.assert_array_equal(found, expected(LENET, 1)["logits"][:1])
 
 
-def test_a_stream_answers_in_order_and_outlives_a_bad_request(
-    server: Server, photographs: np.ndarray, expected: Any
+def test_a_stream_outlives_a_bad_request(
+    both: Server | Oracle, repository: Path, photographs: np.ndarray, expected: Any
 ) -> None:
     answers: list[Any] = []
-    with tritonclient.grpc.InferenceServerClient(server.grpc) as client:
+    with tritonclient.grpc.InferenceServerClient(both.grpc) as client:
         client.start_stream(lambda result, error: answers.append(error or result))
         for i in range(8):
-            wrong = i == 3
-            batch = np.zeros((1, 32, 32, 4), np.uint8) if wrong else photographs[i : i + 1]
-            inputs = [image_input(tritonclient.grpc, batch, "UINT8")]
-            client.async_stream_infer("adder-lenet5-bn", inputs, request_id=str(i))
+            inputs = tensors(tritonclient.grpc, repository, LENET, photographs[i : i + 1])
+            if i == 3:
+                inputs = [image_input(tritonclient.grpc, np.zeros((1, 5), np.float32), "FP32")]
+            client.async_stream_infer(LENET, inputs, request_id=str(i))
         client.stop_stream()
-    assert isinstance(answers.pop(3), InferenceServerException)
-    assert [answer.get_response().id for answer in answers] == ["0", "1", "2", "4", "5", "6", "7"]
-    logits = expected("adder-lenet5-bn", 1)["logits"]
-    for answer in answers:
-        np.testing.assert_array_equal(answer.as_numpy("logits")[0], logits[int(answer.get_response().id)])
+    (error,) = (answer for answer in answers if isinstance(answer, InferenceServerException))
+    answers.remove(error)
+    logits = expected(LENET, 1)["logits"]
+    found = {answer.get_response().id: answer.as_numpy("logits")[0] for answer in answers}
+    assert sorted(found) == ["0", "1", "2", "4", "5", "6", "7"]
+    for number, values in found.items():
+        np.testing.assert_array_equal(values, logits[int(number)])
 
 
-def test_shared_memory(client: Client, protocol: Any, photographs: np.ndarray, expected: Any) -> None:
-    size, out = photographs.nbytes, 12 * 10 * 4
-    key = f"/adroit-test-{protocol.__name__.rpartition('.')[2]}"
+def test_shared_memory(client: Client, protocol: Any, repository: Path, photographs: np.ndarray, expected: Any) -> None:
+    values = Entry.read(repository / LENET).info.preprocessing.values(photographs)
+    size, out = values.nbytes, 12 * 10 * 4
+    key = f"/adroit-test-{os.getpid()}"
     region = shared_memory.create_shared_memory_region("tensors", key, size + out)
     try:
-        shared_memory.set_shared_memory_region(region, [photographs])
+        shared_memory.set_shared_memory_region(region, [values])
         client.register_system_shared_memory("tensors", key, size + out)
         assert "tensors" in str(as_dict(client, "get_system_shared_memory_status"))
-        tensor = protocol.InferInput("image", list(photographs.shape), "UINT8")
+        tensor = protocol.InferInput("image", list(values.shape), "FP32")
         tensor.set_shared_memory("tensors", size)
         asked = protocol.InferRequestedOutput("logits")
         asked.set_shared_memory("tensors", out, offset=size)
-        result = client.infer("adder-lenet5-bn", [tensor], outputs=[asked])
-        assert "shared_memory_region" in str(result.get_output("logits"))
+        result = client.infer(LENET, [tensor], outputs=[asked])
+        assert "data" not in str(result.get_output("logits")).replace("datatype", "")
         found = shared_memory.get_contents_as_numpy(region, np.float32, [12, 10], offset=size)
-        np.testing.assert_array_equal(found, expected("adder-lenet5-bn", 12)["logits"])
+        np.testing.assert_array_equal(found, expected(LENET, 12)["logits"])
         asked.set_shared_memory("tensors", out - 4, offset=size)
-        with pytest.raises(InferenceServerException, match="480 bytes"):
-            client.infer("adder-lenet5-bn", [tensor], outputs=[asked])
+        with pytest.raises(InferenceServerException):
+            client.infer(LENET, [tensor], outputs=[asked])
     finally:
         client.unregister_system_shared_memory()
         shared_memory.destroy_shared_memory_region(region)
-    with pytest.raises(InferenceServerException, match="no region"):
-        client.infer("adder-lenet5-bn", [tensor])
+    with pytest.raises(InferenceServerException):
+        client.infer(LENET, [tensor])
 
 
 def test_health_metadata_and_configuration(client: Client) -> None:
@@ -211,25 +256,30 @@ def test_health_metadata_and_configuration(client: Client) -> None:
     assert client.is_server_ready()
     assert client.is_model_ready("routed")
     assert client.is_model_ready("routed", "1")
-    assert as_dict(client, "get_server_metadata")["name"] == "adroit"
+    assert {"binary_tensor_data", "statistics"} <= set(as_dict(client, "get_server_metadata")["extensions"])
     metadata = as_dict(client, "get_model_metadata", "routed")
-    assert [each["name"] for each in metadata["inputs"]] == ["image", "gate_threshold"]
-    assert [int(size) for size in metadata["outputs"][0]["shape"]] == [-1, 11, -1, -1]
-    config = as_dict(client, "get_model_config", "adder-lenet5-bn")
+    shapes = {each["name"]: [int(d) for d in each["shape"]] for each in metadata["inputs"] + metadata["outputs"]}
+    assert shapes == {
+        "image": [-1, 3, -1, -1], "gate_threshold": [-1, 1], "logits": [-1, 11, -1, -1], "gates": [-1, 19],
+    }  # fmt: skip
+    config = as_dict(client, "get_model_config", LENET)
     config = config.get("config", config)
     assert config["max_batch_size"] == 16
     assert [int(size) for size in config["input"][0]["dims"]] == [1, 32, 32]
 
 
-def test_statistics_count_requests_and_executions(client: Client, protocol: Any, photographs: np.ndarray) -> None:
+def test_statistics_count_requests_and_executions(
+    client: Client, protocol: Any, repository: Path, photographs: np.ndarray
+) -> None:
     def stats() -> Any:
-        (told,) = as_dict(client, "get_inference_statistics", "adder-lenet5-bn")["model_stats"]
+        (told,) = as_dict(client, "get_inference_statistics", LENET)["model_stats"]
         return told
 
-    client.infer("adder-lenet5-bn", [image_input(protocol, photographs[:3], "UINT8")])
+    inputs = tensors(protocol, repository, LENET, photographs[:3])
+    client.infer(LENET, inputs)
     before = stats()
     for _ in range(2):
-        client.infer("adder-lenet5-bn", [image_input(protocol, photographs[:3], "UINT8")])
+        client.infer(LENET, inputs)
     after = stats()
     grew = {name: int(after[name]) - int(before[name]) for name in ("inference_count", "execution_count")}
     assert grew == {"inference_count": 6, "execution_count": 2}
@@ -240,21 +290,37 @@ def test_statistics_count_requests_and_executions(client: Client, protocol: Any,
     assert "3" in [str(batch["batch_size"]) for batch in after["batch_stats"]]
 
 
-def test_index_load_and_unload(client: Client, protocol: Any, photographs: np.ndarray) -> None:
+def test_index_load_and_unload(client: Client, protocol: Any, repository: Path, photographs: np.ndarray) -> None:
     def states() -> dict[str, str]:
         told = as_dict(client, "get_model_repository_index")
         return {m["name"]: m["state"] for m in (told if isinstance(told, list) else told["models"])}
 
+    inputs = tensors(protocol, repository, LENET, photographs[:1])
     assert states() == dict.fromkeys(FAMILIES, "READY")
-    client.unload_model("adder-lenet5-bn")
-    assert states()["adder-lenet5-bn"] == "UNAVAILABLE"
-    assert client.is_server_ready()
-    with pytest.raises(InferenceServerException, match="no model"):
-        client.infer("adder-lenet5-bn", [image_input(protocol, photographs[:1], "UINT8")])
-    client.load_model("adder-lenet5-bn")
-    assert states()["adder-lenet5-bn"] == "READY"
-    client.infer("adder-lenet5-bn", [image_input(protocol, photographs[:1], "UINT8")])
+    client.unload_model(LENET)
+    until(lambda: states()[LENET] == "UNAVAILABLE")
     with pytest.raises(InferenceServerException):
-        client.load_model("adder-lenet5-bn", config='{"backend": "python"}')
-    with pytest.raises(InferenceServerException, match="no model"):
-        client.load_model("../adder-lenet5-bn" if protocol is tritonclient.grpc else "other")
+        client.infer(LENET, inputs)
+    client.load_model(LENET)
+    assert states()[LENET] == "READY"
+    client.infer(LENET, inputs)
+    with pytest.raises(InferenceServerException):
+        client.load_model("other")
+
+
+def test_a_client_cannot_give_a_model_another_configuration(our_client: Client) -> None:
+    """Where Triton lets it: that way a client runs code of its own."""
+    with pytest.raises(InferenceServerException, match="parameters"):
+        our_client.load_model(LENET, config=json.dumps({"backend": "python"}))
+
+
+def test_a_stream_answers_in_the_order_of_its_requests(server: Server, photographs: np.ndarray) -> None:
+    answers: list[str] = []
+    with tritonclient.grpc.InferenceServerClient(server.grpc) as client:
+        client.start_stream(lambda result, error: answers.append(result.get_response().id if result else str(error)))
+        for i in range(40):
+            model = FAMILIES[i % 2]
+            pixels = image_input(tritonclient.grpc, photographs[:1], "UINT8")
+            client.async_stream_infer(model, [pixels], request_id=str(i))
+        client.stop_stream()
+    assert answers == [str(i) for i in range(40)]

@@ -8,11 +8,9 @@ import json
 import shutil
 import socket
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import grpc
 import numpy as np
@@ -21,7 +19,7 @@ import pytest
 from deploy.runtimes.choices import OperatorForm
 from deploy.serve.protocol import open_inference_pb2 as pb
 from tests.conftest import Adroit
-from tests.serve.server import Server, running
+from tests.serve.server import Server, running, until
 
 MODEL = "adder-resnet20"
 INFER = f"/v2/models/{MODEL}/infer"
@@ -53,13 +51,6 @@ def busy(repository: Path, operators: OperatorForm, tmp_path: Path) -> Iterator[
 
 def executions(server: Server) -> int:
     return int(server.json(f"/v2/models/{MODEL}/stats")["model_stats"][0]["execution_count"])
-
-
-def until(condition: Any, seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 # ---- stopping ----
