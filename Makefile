@@ -66,6 +66,7 @@ format: install
 bench: install
 	@$(BIN)/python -m benchmarks.adder_conv
 	@$(BIN)/python -m benchmarks.quantised_adder_conv
+	@$(BIN)/python -m benchmarks.quantised_networks
 	@$(BIN)/python -m benchmarks.adaptive_filter
 	@$(BIN)/python -m benchmarks.skip_efficiency
 

@@ -7,8 +7,7 @@ Images run one at a time, since a batch computes every path that any of its samp
 
 from __future__ import annotations
 
-import itertools
-import time
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +19,7 @@ from deploy.budget.table import BudgetTable, Cost, Setting, check_form
 from deploy.entry import GATES, Entry
 from deploy.parity.check import label_map
 from deploy.profile.latency_table import LatencyTable, measure_latency_table
-from deploy.profile.timing import machine_facts
+from deploy.profile.timing import machine_facts, medians_in_turns
 from deploy.routes.collect import RouteSample, route_samples
 from deploy.runtimes.base import Runtime
 from deploy.runtimes.choices import RuntimeName
@@ -172,14 +171,9 @@ def _latencies(bench: _Bench, thresholds: Sequence[float]) -> list[Cost]:
     medians = []
     for index in bench.some(TIMED_IMAGES):
         feeds = [bench.entry.feeds(bench.input(index), threshold) for threshold in thresholds]
-        runs = np.zeros((TIMED_ROUNDS + 1, len(feeds)))
-        for turn, (at, fed) in itertools.product(range(len(runs)), enumerate(feeds)):
-            start = time.perf_counter()
-            bench.runtime.run(fed)
-            runs[turn, at] = time.perf_counter() - start
-        medians.append(np.median(runs[1:], axis=0))  # the first turn warms up
-    found = np.array(medians) * 1e3
-    return [Cost.of(column.tolist()) for column in found.T]
+        calls = [functools.partial(bench.runtime.run, fed) for fed in feeds]
+        medians.append(medians_in_turns(calls, 0.0, TIMED_ROUNDS))
+    return [Cost.of(column.tolist()) for column in np.array(medians).T]
 
 
 def _predictor(entry: Entry, options: RuntimeOptions, x: NDArray[np.float32]) -> LatencyTable | None:

@@ -156,7 +156,7 @@ def check_form(entry: Entry) -> None:
     if entry.baked_threshold is not None:
         raise UsageError(
             f"the gate threshold of {entry.info.name} is baked in: {entry.baked_threshold:g}",
-            hint="export it without --bake-threshold",
+            hint="export it without --gate-threshold",
         )
 
 

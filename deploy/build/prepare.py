@@ -58,8 +58,14 @@ def prepare(entry: Entry, form: Form, precision: Precision, keep: Collection[str
     Raises:
         UsageError: an unreadable entry, or a name that no node has.
         UnsupportedModel: a model that was changed, an attribute that TensorRT would cut, a precision
-            that this form cannot have.
+            that this form cannot have, a deployment in 8 bits.
     """
+    if entry.info.quantisation is not None:
+        raise UnsupportedModel(
+            f"{entry.path} is in 8 bits, which adroit builds for ONNX Runtime only",
+            facts={"reason": "its activations are uint8, and TensorRT computes with int8"},
+            hint="build the float32 deployment that it was made from, or use --backend onnxruntime",
+        )
     model = entry.load_model()
     custom = tuple(_custom_node(node) for node in all_nodes(model.graph) if node.domain == DOMAIN)
     if precision == Precision.fp16 and entry.info.form == "portable":

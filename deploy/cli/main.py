@@ -15,6 +15,7 @@ from deploy.cli.export import export
 from deploy.cli.import_ import import_
 from deploy.cli.plugins import plugins
 from deploy.cli.profile import profile
+from deploy.cli.quantize import quantize
 from deploy.cli.routes import routes
 from deploy.cli.run import run
 from deploy.cli.serve import serve
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command()(train)
 app.command("import")(import_)
 app.command()(export)
+app.command()(quantize)
 app.command()(build)
 app.command()(check)
 app.command()(run)

@@ -96,7 +96,12 @@ class RouteLatency:
 
 
 def measure_routes(
-    entry: Entry, options: RuntimeOptions, images: ImageSet, samples: Sequence[RouteSample], seconds: float
+    entry: Entry,
+    options: RuntimeOptions,
+    images: ImageSet,
+    samples: Sequence[RouteSample],
+    seconds: float,
+    gate_threshold: float = 0.0,
 ) -> RouteLatency:
     """Measures the images of the commonest size, MOST_IMAGES of them at most, side by side with every path open.
 
@@ -104,12 +109,13 @@ def measure_routes(
         entry: the `if` form with adroit's operators, in ONNX Runtime, with its reference/.
         samples: of `images`, as deploy.routes.collect.collect_routes gives them.
         seconds: for the images; as much again for the table.
+        gate_threshold: the one that the samples were collected at.
 
     Raises:
         UsageError: no reference/. UnsupportedModel, EnvironmentFault: as ForcedRuntime.
     """
     size, chosen = _commonest(samples)
-    feeds = {i: entry.feeds(_input(entry, images, i)) for i in chosen}
+    feeds = {i: entry.feeds(_input(entry, images, i), gate_threshold) for i in chosen}
     network = load_reference(entry)
     assert isinstance(network, DynamicRouting)
     static = export_routed_graph(network, "static")

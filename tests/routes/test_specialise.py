@@ -81,7 +81,9 @@ def test_a_common_deployment_is_the_networks_along_that_route(
 ) -> None:
     chosen = specialise(checkpoint, "common", image_set, share=0.7)
     assert chosen.route == common_route(network_routes(single, PIXELS, image_set), 0.7)
-    entry = export_entry(checkpoint, tmp_path, "common", routing=Routing("static", chosen.route, chosen.to_json()))
+    entry = export_entry(
+        checkpoint, tmp_path, "common", routing=Routing("static", chosen.route, origin=chosen.to_json())
+    )
     assert entry.info.routing is not None and entry.info.routing["origin"]["share"] == 0.7
     assert executed_route(entry, None) == chosen.route
     with open_runtime(entry, options) as runtime, torch.no_grad():
