@@ -49,13 +49,14 @@ def node_session(
 ) -> Callable[[], object]:
     """A call of `copies` nodes of one operator in ONNX Runtime, in memory that is there already.
 
-    All inputs but `feed` are constants, which every node has for itself; `output` is Y's type.
+    All inputs but `feed` are constants, which every node has for itself; `output` is the type of Y, the first output.
     """
     custom = operator in operators()
     nodes, constants = [], []
     for i in range(copies):
         names = [k if k == feed else f"{k}{i}" for k in inputs]
-        nodes.append(helper.make_node(operator, names, [f"Y{i}"], domain=DOMAIN if custom else "", **attributes))
+        outputs = [f"Y{i}"] + [f"{o.name}{i}" for o in (operators()[operator].outputs[1:] if custom else [])]
+        nodes.append(helper.make_node(operator, names, outputs, domain=DOMAIN if custom else "", **attributes))
         constants += [numpy_helper.from_array(v, f"{k}{i}") for k, v in inputs.items() if k != feed]
     x = inputs[feed]
     graph = helper.make_graph(
