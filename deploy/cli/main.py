@@ -18,6 +18,7 @@ from deploy.cli.profile import profile
 from deploy.cli.quantize import quantize
 from deploy.cli.routes import routes
 from deploy.cli.run import run
+from deploy.cli.serve import serve
 from deploy.cli.train import train
 from models.errors import AdroitError, OutOfResource
 
@@ -39,6 +40,7 @@ app.command()(run)
 app.command()(profile)
 app.command()(routes)
 app.command()(budget)
+app.command()(serve)
 app.command()(doctor)
 app.add_typer(plugins, name="plugins")
 

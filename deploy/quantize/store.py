@@ -13,8 +13,8 @@ import onnx
 
 from deploy import __version__
 from deploy.entry import INFO, MODEL, REFERENCE, Entry, all_nodes, check_name
-from deploy.export.triton import triton_config
 from deploy.operators import DOMAIN, operators
+from deploy.triton.config import triton_config
 from models import files
 from models.errors import UsageError
 
@@ -46,8 +46,7 @@ def store(entry: Entry, model: onnx.ModelProto, folder: Path, quantisation: Mapp
         files.write_bytes(temporary / MODEL, model.SerializeToString(deterministic=True))
         if (entry.path / REFERENCE).is_dir():
             shutil.copytree(entry.path / REFERENCE, temporary / REFERENCE)
-        files.write_bytes(temporary / "config.pbtxt", triton_config(folder.name, info.inputs, info.outputs).encode())
-        dataclasses.replace(
+        made = dataclasses.replace(
             info,
             name=folder.name,
             operators={n: {"version": operators()[n].version, "nodes": custom[n]} for n in sorted(custom)},
@@ -56,5 +55,7 @@ def store(entry: Entry, model: onnx.ModelProto, folder: Path, quantisation: Mapp
             quantisation=quantisation,
             parity=None,
             builds={},
-        ).write(temporary)
+        )
+        files.write_bytes(temporary / "config.pbtxt", triton_config(made).encode())
+        made.write(temporary)
     return Entry.read(folder)
