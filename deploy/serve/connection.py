@@ -1,7 +1,8 @@
-"""uvicorn's HTTP connection, held to limits that it has none for: size and time of a request's headers.
+"""uvicorn's HTTP connection, held to limits that it has none for.
 
 uvicorn bounds neither how long a new connection may say nothing, nor how long or how large headers may
-get. (Bodies are bounded where they are read, deploy/serve/http_body.py.)
+get, nor how long a client may take for its answer. (Bodies are bounded where they are read,
+deploy/serve/http_body.py.)
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ def limited_protocol(limits: Limits) -> type[HttpToolsProtocol]:
         _in_headers = True
         _too_large = False
         _timer: asyncio.TimerHandle | None = None
+        _writing: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -76,6 +78,16 @@ def limited_protocol(limits: Limits) -> type[HttpToolsProtocol]:
             if not self.transport.is_closing():
                 super().on_headers_complete()
 
+        def pause_writing(self) -> None:
+            """More of an answer waits than the client takes; closing would wait for it too."""
+            super().pause_writing()
+            self._writing = self.loop.call_later(limits.receive_seconds, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if self._writing is not None:
+                self._writing.cancel()
+
         def shutdown(self) -> None:
             """An idle connection is closed a moment later: a request may be on its way already."""
             if self.cycle is None or self.cycle.response_complete:
@@ -85,7 +97,7 @@ def limited_protocol(limits: Limits) -> type[HttpToolsProtocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_timer()
-            super().connection_lost(exc)
+            super().connection_lost(exc)  # resumes writing, too
 
         def _stop_timer(self) -> None:
             if self._timer is not None:

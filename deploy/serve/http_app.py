@@ -110,17 +110,13 @@ class HttpApp:
             (b"content-length", str(len(response.body)).encode()),
             *response.headers,
         ]
-        try:
-            async with asyncio.timeout(self._service.options.limits.receive_seconds):
-                headers += [(b"connection", b"close")] if close else []
-                await send({"type": "http.response.start", "status": response.status, "headers": headers})
-                await send({"type": "http.response.body", "body": response.body, "more_body": close})
-                if close:
-                    if response.status == Reason.TOO_LARGE.status and not request.receive.ended:
-                        await discard(request.receive)
-                    await send({"type": "http.response.body", "body": b""})
-        except TimeoutError:
-            raise ConnectionAbortedError("the client did not take its answer in time") from None
+        headers += [(b"connection", b"close")] if close else []
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body, "more_body": close})
+        if close:
+            if response.status == Reason.TOO_LARGE.status and not request.receive.ended:
+                await discard(request.receive)
+            await send({"type": "http.response.body", "body": b""})
 
     async def _routed(self, request: Request) -> Response:
         match request.path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ from models.errors import UsageError
 logger = logging.getLogger("adroit.serve")
 # For clients to learn that connections end, before they do.
 _NOTICE_SECONDS = 0.3
+# For runtimes to free what they hold.
+_CLOSE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,12 @@ async def serve(options: ServeOptions, started: Callable[[Addresses], None]) -> 
     loading.cancel()
     await _drain(web, calls, options.limits.drain_seconds)
     await asyncio.gather(loading, return_exceptions=True)
-    await service.close()
+    try:
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await service.close()
+    except TimeoutError:
+        logger.critical("a runtime did not stop")
+        os._exit(1)  # it would hold up the interpreter's end for ever
     logger.info("stopped")
 
 

@@ -77,9 +77,9 @@ def photographs(images: Path) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def slow_server(
-    lenet_entry: Entry, operators: OperatorForm, tmp_path_factory: pytest.TempPathFactory
+    repository: Path, operators: OperatorForm, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     """That waits a second, where others wait long."""
     options = ("--receive-seconds", 1, "--operators", operators.value)
-    with running(tmp_path_factory.mktemp("slow"), lenet_entry.path, *options) as started:
+    with running(tmp_path_factory.mktemp("slow"), repository, *options) as started:
         yield started

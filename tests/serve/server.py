@@ -18,6 +18,7 @@ from typing import Any
 from tests.conftest import ROOT
 
 READY_WITHIN = 60.0
+ADROIT = "from deploy.cli.main import main; main()"
 
 
 @dataclass
@@ -73,16 +74,18 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(folder: Path, repository: Path, *arguments: object, wait: bool = True) -> Iterator[Server]:
+def running(
+    folder: Path, repository: Path, *arguments: object, wait: bool = True, code: str = ADROIT
+) -> Iterator[Server]:
     """`adroit serve repository`, on free ports; killed at the end if it has not stopped.
 
     Args:
         folder: for its log.
         wait: until it is ready.
+        code: what Python runs, with the command line's arguments.
     """
     log = folder / "server.log"
     ports = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
-    code = "from deploy.cli.main import main; main()"
     command = [sys.executable, "-c", code, "serve", str(repository), *ports, "--threads", "1", "--json"]
     with open(log, "w") as errors:
         process = subprocess.Popen(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +22,7 @@ from deploy.serve.refusal import Reason, Refusal
 from deploy.serve.repository import Repository
 from deploy.serve.served_model import ServedModel, State
 from models.errors import UsageError
+from tests.serve.server import running, until
 
 
 class Fragile(Runtime):
@@ -151,3 +154,26 @@ def test_a_model_that_loads_and_cannot_run_is_not_ready(
         assert (repository.ready, repository.live) == (False, True)
 
     serve(lenet_entry, monkeypatch, before, check)
+
+
+STUCK = """
+import sys, threading, time
+from deploy.serve import instance
+from tests.serve.test_faults import Fragile
+instance.open_runtime = lambda entry, _: Fragile(entry, lambda x: time.sleep(600 if x.max() > 1 else 0))
+from deploy.cli.main import main
+main(sys.argv[1:])
+"""
+
+
+def test_a_runtime_that_never_returns_does_not_keep_the_server_from_ending(lenet_entry: Entry, tmp_path: Path) -> None:
+    with running(tmp_path, lenet_entry.path, "--queue-seconds", 1, code=STUCK) as server:
+        shape = [1, 1, 32, 32]
+        tensor = {"name": "image", "datatype": "FP32", "shape": shape, "data": [9.0] * 1024}
+        body = json.dumps({"inputs": [tensor]}).encode()
+        path = f"/v2/models/{lenet_entry.path.name}/infer"
+        asking = threading.Thread(target=lambda: server.post(path, body), daemon=True)
+        asking.start()
+        until(lambda: server.counted("adroit_pending_bytes") > 0)
+        assert server.stop() == 1
+        assert server.events()[-1]["event"] == "a runtime did not stop"

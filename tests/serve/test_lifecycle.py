@@ -249,7 +249,7 @@ def test_what_keeps_a_server_from_starting_is_told(
             "no repository": [tmp_path / "nothing"],
             "an empty repository": [tmp_path],
             "an unknown model": [repository, "--model", "other"],
-            "a taken port": [repository, "--grpc-port", port],
+            "a port that is taken": [repository, "--grpc-port", port],
         }[fault]
         result = adroit("serve", *arguments, "--http-port", 0, "--metrics-port", 0, *[] if len(arguments) > 1 and
                         arguments[1] == "--grpc-port" else ["--grpc-port", 0])  # fmt: skip

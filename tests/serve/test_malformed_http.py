@@ -288,3 +288,27 @@ def test_slow_clients_are_timed_out(slow: str, slow_server: Server) -> None:
         drip = {"silent": b"", "headers": b"X-A: b\r\n", "body": b" "}[slow]
         assert 0.5 < _until_closed(connection, lambda: connection.sendall(drip)) < 8
     assert slow_server.get("/v2/health/ready")[0] == 200
+
+
+def test_a_client_that_does_not_take_its_answer_is_left(slow_server: Server) -> None:
+    """Nine megabytes of class scores as JSON: more than the system holds for a connection."""
+    values = np.zeros((2, 3, 256, 288), np.float32)
+    tensor = {"name": "image", "datatype": "FP32", "shape": values.shape}
+    header = json.dumps({"inputs": [{**tensor, "parameters": {"binary_data_size": values.nbytes}}]}).encode()
+    with connected(slow_server, "POST /v2/models/routed/infer HTTP/1.1") as connection:
+        head = (
+            f"Content-Length: {len(header) + values.nbytes}\r\nInference-Header-Content-Length: {len(header)}\r\n\r\n"
+        )
+        connection.sendall(head.encode() + header + values.tobytes())
+        answer = connection.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 200")
+        length = int(answer.lower().partition(b"content-length: ")[2].split()[0])
+        time.sleep(4)
+        taken = len(answer)
+        try:
+            while part := connection.recv(1 << 20):
+                taken += len(part)
+        except ConnectionResetError:
+            pass
+        assert taken < length
+    assert slow_server.get("/v2/health/ready")[0] == 200
