@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "kernels/cpu/adder_conv2d_tile.h"
+#include "kernels/cpu/workspace.h"
 
 namespace adroit::cpu {
 namespace {
@@ -75,9 +76,9 @@ AdderConv2dShape without_rows(AdderConv2dShape s) {
     return s;
 }
 
-// A thread keeps its own from call to call, as large as the largest that it has needed.
+// Each thread has its own.
 struct Workspace {
-    std::vector<float> values, channel_sums, sums;
+    Buffer<float> values, channel_sums, sums;
     AdderConv2dPanel panel;
     // The tile that it holds; calls are counted from 1.
     uint64_t call = 0;
@@ -85,13 +86,9 @@ struct Workspace {
 };
 
 void make_room(const AdderConv2dShape& s, const AdderConv2dPlan& plan, Workspace& workspace) {
-    const auto enlarge = [](std::vector<float>& buffer, int64_t floats) {
-        buffer.resize(std::max(buffer.size(), static_cast<size_t>(floats + kAdderSlack)));
-        return buffer.data();
-    };
-    workspace.panel.values = enlarge(workspace.values, s.in_channels * plan.channel_floats);
-    workspace.panel.channel_sums = enlarge(workspace.channel_sums, plan.channel_floats);
-    workspace.panel.sums = enlarge(workspace.sums, kMaxAdderRun);
+    workspace.panel.values = workspace.values.of_size(s.in_channels * plan.channel_floats + kAdderSlack);
+    workspace.panel.channel_sums = workspace.channel_sums.of_size(plan.channel_floats + kAdderSlack);
+    workspace.panel.sums = workspace.sums.of_size(kMaxAdderRun + kAdderSlack);
 }
 
 }  // namespace

@@ -9,17 +9,23 @@
 
 namespace adroit::cpu::ADROIT_INSTRUCTION_SET {
 
-// out[i] = in[i * stride]. -0 becomes +0, whose sign bit is not set.
+// out[i] = in[i * stride]. -0 becomes +0, whose sign bit is not set. Whole vectors are written: what follows in
+// the panel is written later.
 inline void copy_columns(const float* in, int64_t stride, int64_t count, float* out) {
     constexpr int64_t lanes = Vector::kLanes;
     const Vector zero = Vector::broadcast(0.0f);
-    int64_t i = 0;
-    if (stride == 1)
-        for (; i + lanes <= count; i += lanes) (Vector::load(in + i) + zero).store(out + i);
-    if (stride == 2)  // a column less than two vectors are there for the last pixel
-        for (; i + lanes < count; i += lanes)
-            (even_lanes(Vector::load(in + 2 * i), Vector::load(in + 2 * i + lanes)) + zero).store(out + i);
-    for (; i < count; ++i) out[i] = in[i * stride] + 0.0f;
+    if (stride == 1) {
+        for (int64_t i = 0; i < count; i += lanes) (load_up_to(in + i, count - i) + zero).store(out + i);
+    } else if (stride == 2) {
+        for (int64_t i = 0; i < count; i += lanes) {
+            const int64_t here = 2 * (count - i) - 1;  // past the last pixel there may be nothing
+            const Vector low = load_up_to(in + 2 * i, here);
+            const Vector high = here > lanes ? load_up_to(in + 2 * i + lanes, here - lanes) : zero;
+            (even_lanes(low, high) + zero).store(out + i);
+        }
+    } else {
+        for (int64_t i = 0; i < count; ++i) out[i] = in[i * stride] + 0.0f;
+    }
 }
 
 // A row of a phase: columns first + i * stride of a row of X, 0 outside of it.

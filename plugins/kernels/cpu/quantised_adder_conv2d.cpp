@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "kernels/cpu/quantised_adder_conv2d_tile.h"
+#include "kernels/cpu/workspace.h"
 
 namespace adroit::cpu {
 namespace {
@@ -82,13 +83,12 @@ QuantisedAdderPlan plan_for(const AdderConv2dShape& s, bool windows) {
     return plan;
 }
 
-// A thread keeps its own from call to call, as large as the largest that it has needed. (Not in the
-// tile's source: a template of the standard library compiled there for AVX-512 could be merged into
-// code for older CPUs.)
+// Each thread has its own. (Not in the tile's source: a template of the standard library compiled there for AVX-512
+// could be merged into code for older CPUs.)
 struct Workspace {
-    std::vector<uint8_t> cells;
-    std::vector<uint32_t> fourth_by_cell;
-    uint32_t initial[kTileRun];
+    Buffer<uint8_t> cells;
+    Buffer<uint32_t> fourth_by_cell;
+    alignas(64) uint32_t initial[kTileRun];
     // The tile that it holds; calls are counted from 1.
     uint64_t call = 0;
     int64_t tile = 0;
@@ -97,9 +97,7 @@ struct Workspace {
 QuantisedAdderPanel make_room(const QuantisedAdderPlan& plan, Workspace& workspace) {
     const int64_t cells = plan.panel_bytes() + kPanelSlack;
     const int64_t fourth = plan.windows ? plan.phases_down * plan.plane_bytes() / 2 + kPanelSlack : 0;
-    workspace.cells.resize(std::max(workspace.cells.size(), static_cast<size_t>(cells)));
-    workspace.fourth_by_cell.resize(std::max(workspace.fourth_by_cell.size(), static_cast<size_t>(fourth)));
-    return {workspace.cells.data(), workspace.fourth_by_cell.data(), workspace.initial};
+    return {workspace.cells.of_size(cells), workspace.fourth_by_cell.of_size(fourth), workspace.initial};
 }
 
 // The byte of W at a step's place `lane`: a kernel column, or a channel of the group; 0 past the end.
