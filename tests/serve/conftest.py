@@ -28,10 +28,8 @@ MISSING = [
     for name in ("uvicorn", "httptools", "uvloop", "grpc", "msgspec", "prometheus_client")
     if importlib.util.find_spec(name) is None
 ]
-# test_installed.py tells the reason.
-collect_ignore = [p.name for p in Path(__file__).parent.glob("test_*.py") if p.name != "test_installed.py"] * bool(
-    MISSING
-)
+if MISSING:  # test_installed.py tells so
+    collect_ignore = [p.name for p in Path(__file__).parent.glob("test_*.py") if p.name != "test_installed.py"]
 
 CLASSES = 11
 THRESHOLDS = (0.0, 0.3, 1.0)
