@@ -68,6 +68,7 @@ bench: install
 	@$(BIN)/python -m benchmarks.quantised_adder_conv
 	@$(BIN)/python -m benchmarks.quantised_networks
 	@$(BIN)/python -m benchmarks.adaptive_filter
+	@$(BIN)/python -m benchmarks.routing_gate
 	@$(BIN)/python -m benchmarks.skip_efficiency
 
 # Everything that needs a GPU: kernels against float64, compute-sanitizer, speeds. A step that cannot run here

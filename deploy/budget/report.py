@@ -9,6 +9,7 @@ from deploy.budget.table import BudgetTable, Cost, Setting
 from deploy.report.html import write_html
 from deploy.report.plot import Point, line_plot
 from models import files
+from models.errors import UsageError
 
 
 def rows(table: BudgetTable) -> list[tuple[str, ...]]:
@@ -46,13 +47,20 @@ def report_values(name: str, table: BudgetTable, chosen: Setting | None) -> dict
     }
 
 
-def write_report(path: Path, name: str, table: BudgetTable, chosen: Setting | None) -> Path:
-    """Writes the HTML report to `path` and the JSON beside it, whose path it returns.
+def json_beside(path: Path) -> Path:
+    """Where the JSON of a report goes; raises UsageError where it would be the report itself."""
+    if path.suffix == ".json":
+        raise UsageError(f"{path} is where the report's JSON goes", hint="give a name that ends in .html")
+    return path.with_suffix(".json")
+
+
+def write_report(path: Path, name: str, table: BudgetTable, chosen: Setting | None) -> None:
+    """Writes the HTML report to `path` and the JSON beside it.
 
     Raises:
         UsageError: a path that cannot be written.
     """
-    beside = path.with_suffix(".json")
+    beside = json_beside(path)
     files.write_json(beside, report_values(name, table, chosen))
     labelled = all(setting.accuracy is not None for setting in table.settings)
     told = "mean intersection over union, %" if labelled else "pixels that keep their class, %"
@@ -69,7 +77,6 @@ def write_report(path: Path, name: str, table: BudgetTable, chosen: Setting | No
         lines=list(zip(lines, [setting is chosen for setting in table.settings], strict=True)),
         json_name=beside.name,
     )
-    return beside
 
 
 def _points(table: BudgetTable, cost: str, labelled: bool, chosen: Setting | None) -> list[Point]:

@@ -173,6 +173,19 @@ def threshold_for(
     return choose(read_table(entry), gflops, milliseconds, accuracy_drop, paper=paper, worst=worst)
 
 
+def asked_threshold(entry: Entry, gate_threshold: float, gflops: float | None) -> float:
+    """The threshold that a command was given, as it is or as a budget.
+
+    Raises:
+        UsageError: both at once; or as threshold_for.
+    """
+    if gflops is None:
+        return gate_threshold
+    if gate_threshold:
+        raise UsageError("a gate threshold and a budget are given", hint="leave --gate-threshold or --gflops out")
+    return threshold_for(entry, gflops).threshold
+
+
 def choose(
     table: BudgetTable,
     gflops: float | None = None,

@@ -38,12 +38,9 @@ def budget(
     as_json: AsJson = False,
 ) -> None:
     """Calibrate gate thresholds on images, and find the one that keeps a budget; without --data, look it up."""
-    from deploy.budget.calibrate import calibrate
-    from deploy.budget.report import report_values, write_report
+    from deploy.budget.report import json_beside, report_values, write_report
     from deploy.budget.table import check_form, choose, read_table, wanted_budget
     from deploy.entry import Entry
-    from deploy.runtimes.open import RuntimeOptions
-    from models.data.images import read_images
 
     read = Entry.read(entry)
     check_form(read)
@@ -52,11 +49,17 @@ def budget(
     if asked:
         wanted_budget(*limits)
     if html:
-        files.check_writable(html)
+        for file in (html, json_beside(html)):
+            files.check_writable(file)
     if data:
+        from deploy.budget.calibrate import calibrate
+        from deploy.runtimes.open import RuntimeOptions
+        from models.data.images import read_images
+
         options = RuntimeOptions(operators=operators, threads=threads, providers=provider or ("CPUExecutionProvider",))
         found = calibrate(read, read_images(data).first(images), options, settings, progress("calibrating"))
-        dataclasses.replace(read.info, budget=found.to_json()).write(entry)
+        # Read again: other commands may have written to it meanwhile.
+        dataclasses.replace(Entry.read(entry).info, budget=found.to_json()).write(entry)
     else:
         found = read_table(read)
     chosen = choose(found, *limits, paper=paper, worst=worst) if asked else None

@@ -15,6 +15,7 @@ from deploy.cli.options import (
     DataPath,
     EntryPath,
     GateThreshold,
+    Gflops,
     Operators,
     Provider,
     Threads,
@@ -46,6 +47,7 @@ def check(
         ),
     ] = None,
     gate_threshold: GateThreshold = 0.0,
+    gflops: Gflops = None,
     runtime: Annotated[RuntimeName, typer.Option(help="What runs the deployment.")] = RuntimeName.onnxruntime,
     operators: Operators = OperatorForm.native,
     threads: Threads = None,
@@ -56,6 +58,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Compare a deployment with the float64 PyTorch network. Exit code 3 where it leaves the tolerance."""
+    from deploy.budget.table import asked_threshold
     from deploy.entry import Entry
     from deploy.parity.check import check_entry
     from deploy.parity.quantised import check_quantised
@@ -63,13 +66,14 @@ def check(
     from models.data.images import read_images
 
     read = Entry.read(entry)
+    threshold = asked_threshold(read, gate_threshold, gflops)
     image_set = read_images(data, read.info.labels).first(images)
     providers = provider or ("CPUExecutionProvider",)
     options = RuntimeOptions(runtime, operators, threads, providers, build, cuda_graph, allow_host_code)
     if layers and (runtime != RuntimeName.onnxruntime or build is not None):
         raise UsageError("--layers compares the layers of the exported model in ONNX Runtime", hint="leave one out")
     if read.info.quantisation is None:
-        report = check_entry(read, image_set, options, layers, progress("checking"), gate_threshold, shift_consistency)
+        report = check_entry(read, image_set, options, layers, progress("checking"), threshold, shift_consistency)
     else:
         report = check_quantised(read, image_set, options, layers, progress("checking"), shift_consistency)
     print(files.json_text(report.to_json()) if as_json else describe(read, report), flush=True)

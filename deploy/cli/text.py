@@ -65,12 +65,12 @@ def describe_statistics(statistics: RouteStatistics) -> str:
         f"{len(s.routes)} different routes, entropy {s.entropy:.2f} bits; images in the most frequent ones: {tops}",
         f"operations an image in a batch of {batches}",
     ]
-    m = s.margins
-    if m.least is not None:
-        lines.append(
-            f"open gates are above the threshold by {m.median:.3f} (median), {m.near:.1%} of them by less than 0.05;"
-            f" least {m.least:.2g}: {m.path} of {m.image}"
-        )
+    for which, m in (("open gates are above", s.margins), ("closed gates are below", s.closed_margins)):
+        if m is not None and m.least is not None:
+            lines.append(
+                f"{which} the threshold by {m.median:.3f} (median), {m.near:.1%} of them by less than 0.05;"
+                f" least {m.least:.2g}: {m.path} of {m.image}"
+            )
     return "\n".join(lines)
 
 

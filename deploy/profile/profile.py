@@ -16,6 +16,7 @@ from deploy.profile.route_latency import RouteLatency, measure_routes
 from deploy.profile.routed import count_route, efficiencies, executed_route
 from deploy.profile.timing import Latency, machine_facts, measure_latency, ranks
 from deploy.routes.collect import Progress, collect_routes
+from deploy.routes.margins import gate_values
 from deploy.routes.statistics import RouteStatistics, route_statistics
 from deploy.runtimes.base import Runtime
 from deploy.runtimes.choices import RuntimeName
@@ -166,7 +167,10 @@ def route_reports(
     for same in networks.values():
         first, timed = same[0], next(filter(_can_be_timed, same), None)
         samples = collect_routes(first.entry, first.options, images, gate_threshold, progress=progress)
-        statistics = route_statistics(first.entry, samples, gate_threshold, first.title)
+        # A deployment gives out 0 for closed gates: how far from opening they are, only PyTorch tells.
+        told = (first.entry.path / REFERENCE).is_dir()
+        values = gate_values(first.entry, images, gate_threshold, first.options.threads) if told else None
+        statistics = route_statistics(first.entry, samples, gate_threshold, first.title, values)
         if timed is None:
             found.append(RoutedReport(statistics, None, None))
         else:

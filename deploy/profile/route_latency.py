@@ -183,12 +183,12 @@ def _measure(
         fixed = functools.partial(whole.run, entry.feeds(image))
         calls = [functools.partial(free.run, fed) for fed in feeds.values()]
         # All images' figures rest on these: they are measured several times a round.
-        repeated = [opened] * REPEATS + [told] * REPEATS + [fixed] * REPEATS
+        repeated = [opened] * REPEATS + [told] * REPEATS + [calls[0]] * REPEATS + [fixed] * REPEATS
         times = medians_in_turns(calls + repeated, seconds, LEAST_ROUNDS)
-    of_open, of_told, of_fixed = np.median(times[len(calls) :].reshape(3, REPEATS), axis=1)
+    of_open, of_told, of_first, of_fixed = np.median(times[len(calls) :].reshape(4, REPEATS), axis=1)
     # Telling gates takes some time of its own, which the first image shows.
     measured = dict(zip(feeds, map(float, times), strict=False))
-    return _Times(measured, float(of_open * times[0] / of_told), float(of_fixed))
+    return _Times(measured, float(of_open * of_first / of_told), float(of_fixed))
 
 
 def _frequent(

@@ -120,6 +120,21 @@ def test_the_command_stores_the_table_and_writes_a_report(
     assert looked_up["chosen_threshold"] == stored.settings[1].threshold
     assert looked_up["table"] == beside["table"]
 
+    run = ["run", path, "--data", folder / "images", *forms, "-o"]
+    assert adroit(*run, tmp_path / "held.npz", "--gflops", wanted).code == 0
+    assert adroit(*run, tmp_path / "set.npz", "--gate-threshold", stored.settings[1].threshold).code == 0
+    held, plain = np.load(tmp_path / "held.npz"), np.load(tmp_path / "set.npz")
+    np.testing.assert_array_equal(held["logits"], plain["logits"])
+    assert (held["gates"] > 0).sum() > 0
+    both = adroit(*run, tmp_path / "x.npz", "--gflops", wanted, "--gate-threshold", 0.1)
+    assert both.code == 2 and "leave --gate-threshold or --gflops out" in both.err
+
+
+def test_a_report_that_its_json_would_overwrite_is_refused(routed_entry: Entry, tmp_path: Path, adroit: Adroit) -> None:
+    done = adroit("budget", routed_entry.path, "--html", tmp_path / "report.json")
+    assert done.code == 2 and "ends in .html" in done.err
+    assert not list(tmp_path.iterdir())
+
 
 def test_a_failed_calibration_changes_nothing(
     routed_entry: Entry, folder: Path, tmp_path: Path, adroit: Adroit

@@ -13,6 +13,7 @@ from deploy.profile.profile import Candidate, route_reports
 from deploy.report.html import write_html
 from deploy.report.routes import route_figures
 from deploy.routes.collect import collect_routes
+from deploy.routes.margins import gate_values
 from deploy.routes.statistics import route_statistics
 from deploy.runtimes.open import RuntimeOptions
 from models.data.images import ImageSet
@@ -46,8 +47,12 @@ def test_the_routes_are_those_of_all_images(
 ) -> None:
     # Two deployments of one network: its routes are told once.
     (told,) = json.loads(profiled.out)["routes"]
-    expected = route_statistics(entries["if"], collect_routes(entries["if"], options, image_set)).to_json()
+    samples, values = collect_routes(entries["if"], options, image_set), gate_values(entries["if"], image_set)
+    expected = route_statistics(entries["if"], samples, gate_values=values).to_json()
+    closed, found = expected.pop("closed_margins"), told.pop("closed_margins")
+    assert found["histogram"] == closed["histogram"] and found["least"] == pytest.approx(closed["least"], abs=1e-5)
     assert told.pop("title") == "if onnxruntime"
+    assert [image["image"] for image in told.pop("latency")["images"]] == list(image_set.names)
     del expected["title"]
     assert told == json.loads(json_text(expected))
 
@@ -84,4 +89,4 @@ def test_static_routes_are_no_statistics(entries: dict[str, Entry], options: Run
     baked = {**entry.info.routing, "form": "static", "route": {"depth": 4, "width": 8, "open": {}}}
     static = Entry(entry.path, dataclasses.replace(entry.info, routing=baked))
     none = ImageSet([], lambda i: None)  # type: ignore[arg-type, return-value]
-    assert route_reports([Candidate("static", static, options)], none, 0.0) == []
+    assert route_reports([Candidate("static", static, options)], none, 0.0, 1.0) == []

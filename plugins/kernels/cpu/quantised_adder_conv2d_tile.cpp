@@ -24,12 +24,14 @@ constexpr int64_t kPrefetchBytes = 2048;
 
 // The two kinds of step. kSteps: how many the 16-bit counts hold.
 // Windows is a template so that it is not compiled where `Bytes` has none.
-template <typename ByteVector>
+template <typename ByteVector, bool Saturating>
 struct Windows {
     static constexpr int64_t kGroup = 4, kPixels = ByteVector::kBytes / 2, kSteps = 65535 / (4 * 255);
     static ByteVector broadcast(const uint8_t* w) { return ByteVector::broadcast4(w); }
     static ByteVector difference(ByteVector x, ByteVector w) { return difference_windows(x, w); }
-    static ByteVector count(ByteVector counts, ByteVector more) { return add16_saturating(counts, more); }
+    static ByteVector count(ByteVector counts, ByteVector more) {
+        return Saturating ? add16_saturating(counts, more) : add16(counts, more);
+    }
     static void add(ByteVector counts, const uint32_t* before, uint32_t* sums) { add_words(counts, before, sums); }
 };
 
@@ -127,9 +129,10 @@ void pack_tile(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, c
             subtract_fourth_taps<ByteVector>(call.plan, call.shape.kernel_height, rows_of(call, tile).pixels(), panel);
 }
 
-template <typename ByteVector, typename ChannelStep>
+template <typename ByteVector, bool Saturating>
 void run_tile(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, const QuantisedAdderPanel& panel) {
     alignas(64) uint32_t sums[kFilters * kTileRun];
+    using ChannelStep = Channels<Saturating>;
     const QuantisedAdderPlan& plan = call.plan;
     const TileRows rows = rows_of(call, tile);
     const auto finish = call.x.is_signed ? finish_filter<int8_t> : finish_filter<uint8_t>;
@@ -138,7 +141,8 @@ void run_tile(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, co
         const uint8_t* weights = call.weights + (tile.first_filter + m) / kFilters * block_bytes;
         if constexpr (ByteVector::kHasWindows)
             if (plan.windows)
-                accumulate_tile<Windows<ByteVector>>(plan, rows.pixels(), panel.cells, weights, panel.initial, sums);
+                accumulate_tile<Windows<ByteVector, Saturating>>(plan, rows.pixels(), panel.cells, weights,
+                                                                 panel.initial, sums);
         if (!plan.windows) accumulate_tile<ChannelStep>(plan, rows.pixels(), panel.cells, weights, panel.initial, sums);
         for (int64_t filter = m; filter < std::min(m + kFilters, tile.filters); ++filter) {
             const int64_t index = tile.first_filter + filter;
@@ -152,7 +156,7 @@ void run_tile(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, co
 
 QuantisedAdderVariant quantised_adder_conv2d_variant() {
     return {kFilters, Bytes::kHasWindows, Bytes::windows_are_fast(), pack_tile<Bytes>,
-            saturating_add_is_fast() ? run_tile<Bytes, Channels<true>> : run_tile<Bytes, Channels<false>>};
+            saturating_add_is_fast() ? run_tile<Bytes, true> : run_tile<Bytes, false>};
 }
 
 }  // namespace adroit::cpu::ADROIT_INSTRUCTION_SET
