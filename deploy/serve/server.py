@@ -32,7 +32,7 @@ logger = logging.getLogger("adroit.serve")
 # For clients to learn that connections end, before they do.
 _NOTICE_SECONDS = 0.3
 # For runtimes to free what they hold.
-_CLOSE_SECONDS = 5.0
+_CLOSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ import tritonclient.http
 from tritonclient.utils import InferenceServerException, shared_memory
 
 PROTOCOLS = ("http", "grpc")
-FAMILIES = ("adder-resnet20", "adder-lenet5-bn", "routed")
+FAMILIES = ("adder-resnet20", "adder-lenet5-bn", "aa-cifar-resnet20", "routed")
 LENET = "adder-lenet5-bn"
 Client = Any
 

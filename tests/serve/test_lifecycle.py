@@ -227,7 +227,11 @@ def test_a_corrupt_entry_is_not_ready_and_says_why_while_the_others_serve(
     with running(tmp_path, folder, "--operators", operators.value) as server:
         status, body = server.post("/v2/repository/index")
         told = {model["name"]: model for model in json.loads(body)}
-        assert [name for name, model in told.items() if model["state"] == "READY"] == [MODEL, "adder-lenet5-bn"][::-1]
+        assert [name for name, model in told.items() if model["state"] == "READY"] == [
+            "aa-cifar-resnet20",
+            "adder-lenet5-bn",
+            MODEL,
+        ]
         assert "model.onnx" in told["routed"]["reason"]
         assert "adroit.json" in told["plain"]["reason"]
         assert server.get("/v2/health/ready")[0] == 200
@@ -236,7 +240,7 @@ def test_a_corrupt_entry_is_not_ready_and_says_why_while_the_others_serve(
         assert server.post("/v2/models/routed/infer", b"{}")[0] == 503
         body, headers = http_request(32)
         assert server.post(INFER, body, **headers)[0] == 200
-        assert server.counted("adroit_model_ready") == 2
+        assert server.counted("adroit_model_ready") == 3
 
 
 @pytest.mark.parametrize("fault", ["no repository", "an empty repository", "an unknown model", "a port that is taken"])
@@ -272,3 +276,12 @@ def test_pixels_of_any_size_keep_to_their_own_batches(server: Server) -> None:
 
 def _headers(side: int) -> dict[str, str]:
     return http_request(side)[1]
+
+
+def test_several_instances_share_one_queue(repository: Path, operators: OperatorForm, tmp_path: Path) -> None:
+    options = ("--model", MODEL, "--operators", operators.value, "--batch", 1, "--instances", 3)
+    with running(tmp_path, repository, *options) as server, grpc.insecure_channel(server.grpc) as channel:
+        calls = [channel.unary_unary(GRPC_INFER).future(grpc_request(32)) for _ in range(40)]
+        answers = {pb.ModelInferResponse.FromString(call.result()).raw_output_contents[0] for call in calls}
+        assert len(answers) == 1
+        assert executions(server) == 40
