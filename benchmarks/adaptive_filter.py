@@ -1,6 +1,6 @@
 """AdaptiveFilter on the CPU: our operator against two ways of writing it in PyTorch. One thread.
 
-    .venv/bin/python benchmarks/adaptive_filter.py [--rounds N]
+    python -m benchmarks.adaptive_filter [--rounds N]
 
 Three forms, softmax included in each, same inputs, results compared before anything is timed:
 
@@ -21,7 +21,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from onnx import helper
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.measure import keep_results
 from deploy.operators import DOMAIN
 from deploy.runtimes.native import instruction_set, native_library
 
@@ -132,8 +133,8 @@ def slices_form(case: Case, x: Tensor, logits: Tensor) -> Callable[[], Tensor]:
     return run
 
 
-def measure(case: Case, rounds: int) -> dict[str, float]:
-    """Median microseconds of each form."""
+def measure(case: Case, rounds: int) -> dict[str, dict[str, float]]:
+    """Microseconds of each form: the median and the quartiles around it."""
     inputs = make_inputs(case)
     x, logits = (torch.tensor(value) for value in inputs.values())
     forms: dict[str, Callable[[], Any]] = {
@@ -152,7 +153,8 @@ def measure(case: Case, rounds: int) -> dict[str, float]:
                 start = time.perf_counter()
                 run()
                 times[name].append((time.perf_counter() - start) * 1e6)
-    return {name: statistics.median(values) for name, values in times.items()}
+    quartiles = {name: statistics.quantiles(values, n=4) for name, values in times.items()}
+    return {name: {"low": low, "median": middle, "high": high} for name, (low, middle, high) in quartiles.items()}
 
 
 def main() -> None:
@@ -162,13 +164,17 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"{instruction_set(native_library())}, 1 thread, medians of {rounds} interleaved rounds, float32")
     print(f"{'':42}{'native us':>10}{'unfold us':>10}{'slices us':>10}{'unfold/native':>15}{'slices/native':>15}")
+    rows: list[dict[str, Any]] = []
     with torch.inference_mode():
         for case in CASES:
-            t = measure(case, rounds)
+            measured = measure(case, rounds)
+            rows.append({**asdict(case), "microseconds": measured})
+            t = {name: values["median"] for name, values in measured.items()}
             print(
                 f"{case!s:42}{t['native']:10.0f}{t['unfold']:10.0f}{t['slices']:10.0f}"
                 f"{t['unfold'] / t['native']:14.1f}x{t['slices'] / t['native']:14.1f}x"
             )
+    keep_results("adaptive_filter", "python -m benchmarks.adaptive_filter", rows)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import importlib.metadata
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,6 +24,20 @@ from models import files
 RESULTS = Path(__file__).parent / "results"
 
 
+Clock = Callable[[], float]
+# Seconds of one run, by the clock.
+Sample = Callable[[Clock], float]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds: the median of all runs, and the quartiles around it."""
+
+    median: float
+    low: float
+    high: float
+
+
 def node_session(
     operator: str,
     inputs: Mapping[str, np.ndarray],
@@ -30,17 +45,26 @@ def node_session(
     attributes: Mapping[str, Any],
     output: int = onnx.TensorProto.FLOAT,
     threads: int = 1,
+    copies: int = 1,
 ) -> Callable[[], object]:
-    """A call of one operator in ONNX Runtime; all inputs but `feed` are constants, `output` is Y's type."""
+    """A call of `copies` nodes of one operator in ONNX Runtime, in memory that is there already.
+
+    All inputs but `feed` are constants, which every node has for itself; `output` is the type of Y, the first output.
+    """
     custom = operator in operators()
-    node = helper.make_node(operator, list(inputs), ["Y"], domain=DOMAIN if custom else "", **attributes)
+    nodes, constants = [], []
+    for i in range(copies):
+        names = [k if k == feed else f"{k}{i}" for k in inputs]
+        outputs = [f"Y{i}"] + [f"{o.name}{i}" for o in (operators()[operator].outputs[1:] if custom else [])]
+        nodes.append(helper.make_node(operator, names, outputs, domain=DOMAIN if custom else "", **attributes))
+        constants += [numpy_helper.from_array(v, f"{k}{i}") for k, v in inputs.items() if k != feed]
     x = inputs[feed]
     graph = helper.make_graph(
-        [node],
-        "one_node",
+        nodes,
+        "nodes",
         [helper.make_tensor_value_info(feed, helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)],
-        [helper.make_tensor_value_info("Y", output, None)],
-        [numpy_helper.from_array(v, k) for k, v in inputs.items() if k != feed],
+        [helper.make_tensor_value_info(f"Y{i}", output, None) for i in range(copies)],
+        constants,
     )
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid(DOMAIN, 1)]
     options = onnxruntime.SessionOptions()
@@ -49,13 +73,71 @@ def node_session(
     options.register_custom_ops_library(str(native_library()))
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, {feed: x})
+    binding = session.io_binding()
+    binding.bind_ortvalue_input(feed, onnxruntime.OrtValue.ortvalue_from_numpy(x))
+    for i, y in enumerate(session.run(None, {feed: x})):
+        binding.bind_ortvalue_output(f"Y{i}", onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros_like(y)))
+    return lambda: session.run_with_iobinding(binding)
+
+
+def run_time(call: Callable[[], object]) -> Sample:
+    """The time of a call."""
+
+    def sample(clock: Clock) -> float:
+        start = clock()
+        call()
+        return clock() - start
+
+    return sample
+
+
+def node_time(
+    operator: str,
+    inputs: Mapping[str, np.ndarray],
+    feed: str,
+    attributes: Mapping[str, Any],
+    output: int = onnx.TensorProto.FLOAT,
+    threads: int = 1,
+    more: int = 4,
+) -> Sample:
+    """What one more node costs in a graph: a session's call itself, from Python, is several microseconds.
+
+    A graph of one node and one of 1 + `more`; their difference, by `more`. As in a network, each node's
+    weights have left the nearer caches when their turn comes.
+    """
+    one, many = (
+        run_time(node_session(operator, inputs, feed, attributes, output, threads, copies)) for copies in (1, 1 + more)
+    )
+    return lambda clock: (many(clock) - one(clock)) / more
+
+
+def interleaved_timings(
+    samples: Mapping[str, Sample], seconds: float, clock: Clock = time.perf_counter
+) -> dict[str, Timing]:
+    """Takes turns until each sample was taken 5 times and for `seconds` (of the wall), up to 3 times that long."""
+    found: dict[str, list[float]] = {name: [] for name in samples}
+    spent = dict.fromkeys(samples, 0.0)
+    for sample in samples.values():
+        sample(clock)
+    while unfinished := [n for n in samples if spent[n] < seconds or (len(found[n]) < 5 and spent[n] < 3 * seconds)]:
+        for name in unfinished:
+            start = time.perf_counter()
+            found[name].append(samples[name](clock))
+            spent[name] += time.perf_counter() - start
+    return {n: Timing(*(float(np.quantile(v, q)) * 1e3 for q in (0.5, 0.25, 0.75))) for n, v in found.items()}
 
 
 def interleaved_medians(
     calls: Mapping[str, Callable[[], object]], seconds: float, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, float]:
-    """Median milliseconds of each call; they take turns, each at least 3 times and for `seconds`.
+    """Median milliseconds of each call, of interleaved_samples."""
+    return {name: median(s) for name, s in interleaved_samples(calls, seconds, clock).items()}
+
+
+def interleaved_samples(
+    calls: Mapping[str, Callable[[], object]], seconds: float, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
+    """Milliseconds of every run of each call; they take turns, each at least 3 times and for `seconds`.
 
     On a busy machine a call longer than the scheduler's slice is interrupted in every run and a short one
     in few, which flatters the short one. `time.thread_time` as the clock leaves that out, for calls that
@@ -70,7 +152,7 @@ def interleaved_medians(
                 start = clock()
                 call()
                 samples[name].append(clock() - start)
-    return {name: median(s) * 1e3 for name, s in samples.items()}
+    return {name: [duration * 1e3 for duration in s] for name, s in samples.items()}
 
 
 def keep_results(name: str, command: str, rows: list[dict[str, Any]]) -> None:

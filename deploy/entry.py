@@ -65,8 +65,10 @@ class EntryInfo:
         model: file and sha256.
         tools: versions that exported it.
         parity: the last verdict of `adroit check`, or None.
+        quantisation: of a deployment in 8 bits, how `adroit quantize` made it; else None.
         builds: what `adroit build` made of the model, by version folder; see deploy/build/store.py.
         budget: of a routed network: the table of `adroit budget` (deploy/budget/table.py), or None.
+        latency: of a routed network: what its parts take (deploy/profile/latency_table.py), or None.
     """
 
     format: int
@@ -85,8 +87,10 @@ class EntryInfo:
     model: Mapping[str, str]
     tools: Mapping[str, str]
     parity: Mapping[str, Any] | None = None
+    quantisation: Mapping[str, Any] | None = None
     builds: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     budget: Mapping[str, Any] | None = None
+    latency: Mapping[str, Any] | None = None
 
     def write(self, folder: Path) -> None:
         files.write_json(folder / INFO, dataclasses.asdict(self))
@@ -120,6 +124,8 @@ class Entry:
             # What later code relies on: reading it here makes a damaged file one error.
             _ = info.inputs[0].name, info.outputs[0].name, info.model["sha256"], info.checkpoint["sha256"]
             _ = {name: int(told["nodes"]) for name, told in info.operators.items()}
+            if info.quantisation is not None:
+                _ = info.quantisation["source"]["name"], info.quantisation["layers"].keys()
             _ = [(int(version), told["backend"], told["file"], told["sha256"]) for version, told in info.builds.items()]
             return cls(path, info)
         except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:

@@ -15,8 +15,10 @@ from deploy.cli.export import export
 from deploy.cli.import_ import import_
 from deploy.cli.plugins import plugins
 from deploy.cli.profile import profile
+from deploy.cli.quantize import quantize
 from deploy.cli.routes import routes
 from deploy.cli.run import run
+from deploy.cli.serve import serve
 from deploy.cli.train import train
 from models.errors import AdroitError, OutOfResource
 
@@ -31,12 +33,14 @@ app = typer.Typer(
 app.command()(train)
 app.command("import")(import_)
 app.command()(export)
+app.command()(quantize)
 app.command()(build)
 app.command()(check)
 app.command()(run)
 app.command()(profile)
 app.command()(routes)
 app.command()(budget)
+app.command()(serve)
 app.command()(doctor)
 app.add_typer(plugins, name="plugins")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploy.cli.options import AsJson, GateThreshold, Provider, Threads
-from deploy.cli.text import describe_statistics, progress, table
+from deploy.cli.text import describe_latency, describe_statistics, progress, table
 from deploy.runtimes.choices import OperatorForm, RuntimeName
 from models import files
 
@@ -64,6 +65,9 @@ def profile(
     print(f"measuring {len(candidates)} deployments, about {seconds:g} s each", file=sys.stderr)
     report = measure(candidates, images, batch, size, seconds, gate_threshold, progress("counting routes"))
     values = report.to_json()
+    for routed in report.routes:
+        if routed.entry and routed.latency:
+            dataclasses.replace(routed.entry.info, latency=routed.latency.table.to_json()).write(routed.entry.path)
     if html:
         write_html(
             html, "profile", title="adroit profile", figures=list(map(route_figures, values["routes"])), **values
@@ -124,7 +128,9 @@ def describe(report: ProfileReport, layers: bool) -> str:
         shown = ["" if c.skip_efficiency is None else f"{c.skip_efficiency:.2f}" for c in report.candidates]
         rows = [(*row, last) for row, last in zip(rows, ["skip efficiency", *shown], strict=True)]
     parts = [", ".join(f"{k} {v}" for k, v in report.machine.items()), table(rows)]
-    parts += [describe_statistics(statistics) for statistics in report.routes]
+    for routed in report.routes:
+        parts.append(describe_statistics(routed.statistics))
+        parts += [describe_latency(routed.latency)] if routed.latency else []
     if layers:
         for c in report.candidates:
             detail = [

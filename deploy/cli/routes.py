@@ -63,6 +63,8 @@ def routes(
     from models.data.images import image_files, read_images
 
     read = Entry.read(entry)
+    if output is not None:
+        files.check_writable(output / "usage.svg")
     options = RuntimeOptions(runtime, operators, threads, provider or ("CPUExecutionProvider",))
     single, replayed = _run(read, options, image_files(image), gate_threshold, route) if image else ([], [])
     many, also_replayed = _run(read, options, read_images(data), gate_threshold, route) if data else ([], [])

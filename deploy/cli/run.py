@@ -55,6 +55,7 @@ def run(
         raise UsageError("nothing to do with the outputs", hint="give --output FILE.npz, --top N, or both")
     from deploy.budget.table import asked_threshold
     from deploy.entry import Entry
+    from deploy.likeliest import likeliest
     from deploy.runtimes.open import RuntimeOptions, open_runtime
     from models.data.images import read_images
 
@@ -76,8 +77,10 @@ def run(
     if output is not None:
         _save(output, outputs, images.names)
     if top:
-        likeliest = _likeliest(outputs[read.info.outputs[0].name], read.info.labels, top)
-        rows = list(zip(images.names, likeliest, strict=True))
+        import numpy as np
+
+        best_labels = likeliest(np.concatenate(outputs[read.info.outputs[0].name]), read.info.labels, top)
+        rows = list(zip(images.names, best_labels, strict=True))
         if as_json:
             best_of = [
                 {"image": name, "likeliest": [{"label": label, "share": share} for label, share in best]}
@@ -102,16 +105,3 @@ def _save(path: Path, outputs: dict[str, list[NDArray[Any]]], names: Sequence[st
         ) from error
     np.savez(buffer, allow_pickle=False, names=np.array(names), **joined)
     files.write_bytes(path, buffer.getvalue())
-
-
-def _likeliest(logits: list[NDArray[Any]], labels: Sequence[str], count: int) -> list[list[tuple[str, float]]]:
-    import numpy as np
-
-    values = np.concatenate(logits).astype(np.float64)
-    shares = np.exp(values - values.max(1, keepdims=True))
-    shares /= shares.sum(1, keepdims=True)
-    best = np.argsort(-shares, axis=1, kind="stable")[:, :count]
-    return [
-        [(labels[i] if labels else str(i), float(row[i])) for i in order]
-        for row, order in zip(shares, best, strict=True)
-    ]

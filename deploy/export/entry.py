@@ -15,9 +15,9 @@ from deploy import __version__
 from deploy.entry import FORMAT, MODEL, REFERENCE, Entry, EntryInfo, all_nodes, check_name
 from deploy.export.graph import export_graph, inline_bodies
 from deploy.export.routed import RoutingForm, export_routed_graph
-from deploy.export.triton import triton_config
 from deploy.operators import DOMAIN, operators
 from deploy.runtimes.base import TensorSpec
+from deploy.triton.config import triton_config
 from models import files
 from models.architectures import architecture_named
 from models.checkpoint import WEIGHTS, load_checkpoint, save_checkpoint
@@ -104,7 +104,7 @@ def export_entry(
                 **{t: importlib.metadata.version(t) for t in ("torch", "onnx", "onnxscript")},
             },
         )
-        files.write_bytes(temporary / "config.pbtxt", triton_config(name, inputs, outputs).encode())
+        files.write_bytes(temporary / "config.pbtxt", triton_config(info).encode())
         info.write(temporary)
     return Entry.read(folder)
 

@@ -116,7 +116,7 @@ def check_entry(
         UsageError: unreadable images or entry, labels that are no classes, images too small for `shift`.
         EnvironmentFault, UnsupportedModel: as open_runtime.
     """
-    _check_labels(images, entry.info.outputs[0].shape[1])
+    check_labels(images, entry.info.outputs[0].shape[1])
     reference = _Reference(entry, gate_threshold)
     targets = {"": entry.info.outputs[0].name}
     nodes: dict[str, str] = {}
@@ -139,7 +139,7 @@ def check_entry(
             for module, name in targets.items():
                 if module in references:
                     result = compare(values[name], references[module], limits[module])
-                    worst[module] = _worse(worst.get(module), result, where.start, len(x))
+                    worst[module] = worse(worst.get(module), result, where.start, len(x))
             predictions.append((values[targets[""]].argmax(1), references[""].argmax(1)))
             overlap.add(where.start, predictions[-1])
             if GATES in values:
@@ -162,7 +162,7 @@ def check_entry(
         images=len(images),
         output=worst[""],
         argmax_equal=sum(int(e.sum()) for e in equal) / sum(e.size for e in equal),
-        top1=_accuracy(images, predictions),
+        top1=accuracy(images, predictions),
         mean_iou=overlap.means,
         consistency=consistency,
         routes=_route_agreement(gates) if gates else None,
@@ -282,7 +282,7 @@ def _route_agreement(gates: Sequence[tuple[NDArray[np.floating], NDArray[np.floa
     return RouteAgreement(int(differ.size), int(differ.sum()), largest, len(np.unique(ours > 0, axis=0)))
 
 
-def _check_labels(images: ImageSet, classes: int | str) -> None:
+def check_labels(images: ImageSet, classes: int | str) -> None:
     if images.labels is None or not isinstance(classes, int):
         return
     low, high = images.labels.min(), images.labels.max()
@@ -290,7 +290,7 @@ def _check_labels(images: ImageSet, classes: int | str) -> None:
         raise UsageError(f"the labels run from {low} to {high}, the network has {classes} classes")
 
 
-def _accuracy(
+def accuracy(
     images: ImageSet, predictions: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
 ) -> tuple[float, float] | None:
     if images.labels is None:
@@ -299,7 +299,7 @@ def _accuracy(
     return float((ours == images.labels).mean()), float((theirs == images.labels).mean())
 
 
-def _worse(old: Comparison | None, new: Comparison, first_image: int, images: int) -> Comparison:
+def worse(old: Comparison | None, new: Comparison, first_image: int, images: int) -> Comparison:
     """The worse of two batches' comparisons, indices counted from the first image of all."""
     moved = dataclasses.replace(new, worst=(new.worst[0] + first_image, *new.worst[1:]) if new.worst else ())
     if old is None:

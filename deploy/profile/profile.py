@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from deploy.entry import Entry
+from deploy.entry import REFERENCE, Entry
 from deploy.profile.counts import LayerCounts, count_entry, total_counts
 from deploy.profile.nodes import node_milliseconds
+from deploy.profile.route_latency import RouteLatency, measure_routes
 from deploy.profile.routed import count_route, efficiencies, executed_route
 from deploy.profile.timing import Latency, machine_facts, measure_latency, ranks
 from deploy.routes.collect import Progress, collect_routes
+from deploy.routes.margins import gate_values
 from deploy.routes.statistics import RouteStatistics, route_statistics
 from deploy.runtimes.base import Runtime
 from deploy.runtimes.choices import RuntimeName
@@ -73,18 +75,33 @@ class Profiled:
 
 
 @dataclass(frozen=True)
+class RoutedReport:
+    """A routed network on images: their routes, and what they take where that can be measured.
+
+    `latency` is of the `if` form with adroit's operators in ONNX Runtime, `entry`, if it is among the candidates.
+    """
+
+    statistics: RouteStatistics
+    latency: RouteLatency | None
+    entry: Entry | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.statistics.to_json(), "latency": None if self.latency is None else self.latency.to_json()}
+
+
+@dataclass(frozen=True)
 class ProfileReport:
     """All candidates of one run on one machine; `routes`, where there were images, of every routed network."""
 
     machine: Mapping[str, Any]
     candidates: Sequence[Profiled]
-    routes: Sequence[RouteStatistics] = ()
+    routes: Sequence[RoutedReport] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
             "machine": dict(self.machine),
             "candidates": [c.to_json() for c in self.candidates],
-            "routes": [statistics.to_json() for statistics in self.routes],
+            "routes": [routed.to_json() for routed in self.routes],
         }
 
 
@@ -129,24 +146,45 @@ def profile(
     finally:
         for runtime in runtimes:
             runtime.close()
-    routes = [] if images is None else route_reports(candidates, images, gate_threshold, progress)
+    routes = [] if images is None else route_reports(candidates, images, gate_threshold, seconds, progress)
     return ProfileReport(machine, found, routes)
 
 
 def route_reports(
-    candidates: Sequence[Candidate], images: ImageSet, gate_threshold: float, progress: Progress | None = None
-) -> list[RouteStatistics]:
+    candidates: Sequence[Candidate],
+    images: ImageSet,
+    gate_threshold: float,
+    seconds: float,
+    progress: Progress | None = None,
+) -> list[RoutedReport]:
     """One for each routed network among the candidates, whatever number of them are its deployments."""
-    found: dict[str, RouteStatistics] = {}
+    networks: dict[str, list[Candidate]] = {}
     for candidate in candidates:
-        entry, routing = candidate.entry, candidate.entry.info.routing
-        if routing is None or routing["gate"] == "none" or routing["route"] is not None:
-            continue
-        network = entry.info.checkpoint["sha256"]
-        if network not in found:
-            samples = collect_routes(entry, candidate.options, images, gate_threshold, progress=progress)
-            found[network] = route_statistics(entry, samples, gate_threshold, candidate.title)
-    return list(found.values())
+        routing = candidate.entry.info.routing
+        if routing is not None and routing["gate"] != "none" and routing["route"] is None:
+            networks.setdefault(candidate.entry.info.checkpoint["sha256"], []).append(candidate)
+    found = []
+    for same in networks.values():
+        first, timed = same[0], next(filter(_can_be_timed, same), None)
+        samples = collect_routes(first.entry, first.options, images, gate_threshold, progress=progress)
+        # A deployment gives out 0 for closed gates: how far from opening they are, only PyTorch tells.
+        told = (first.entry.path / REFERENCE).is_dir()
+        values = gate_values(first.entry, images, gate_threshold, first.options.threads) if told else None
+        statistics = route_statistics(first.entry, samples, gate_threshold, first.title, values)
+        if timed is None:
+            found.append(RoutedReport(statistics, None, None))
+        else:
+            latency = measure_routes(timed.entry, timed.options, images, samples, seconds, gate_threshold)
+            found.append(RoutedReport(statistics, latency, timed.entry))
+    return found
+
+
+def _can_be_timed(candidate: Candidate) -> bool:
+    """Whether deploy/profile/route_latency.py takes it."""
+    info, options = candidate.entry.info, candidate.options
+    native = options.runtime == RuntimeName.onnxruntime and options.operators == "native" and info.form == "operators"
+    whole = (candidate.entry.path / REFERENCE).is_dir() and candidate.entry.baked_threshold is None
+    return native and whole and info.routing is not None and info.routing["form"] == "if"
 
 
 def _layers(entry: Entry, runtime: Runtime, fed: Mapping[str, Any], shape: tuple[int, ...]) -> list[LayerCounts]:

@@ -96,7 +96,12 @@ class RouteLatency:
 
 
 def measure_routes(
-    entry: Entry, options: RuntimeOptions, images: ImageSet, samples: Sequence[RouteSample], seconds: float
+    entry: Entry,
+    options: RuntimeOptions,
+    images: ImageSet,
+    samples: Sequence[RouteSample],
+    seconds: float,
+    gate_threshold: float = 0.0,
 ) -> RouteLatency:
     """Measures the images of the commonest size, MOST_IMAGES of them at most, side by side with every path open.
 
@@ -104,12 +109,13 @@ def measure_routes(
         entry: the `if` form with adroit's operators, in ONNX Runtime, with its reference/.
         samples: of `images`, as deploy.routes.collect.collect_routes gives them.
         seconds: for the images; as much again for the table.
+        gate_threshold: the one that the samples were collected at.
 
     Raises:
         UsageError: no reference/. UnsupportedModel, EnvironmentFault: as ForcedRuntime.
     """
     size, chosen = _commonest(samples)
-    feeds = {i: entry.feeds(_input(entry, images, i)) for i in chosen}
+    feeds = {i: entry.feeds(_input(entry, images, i), gate_threshold) for i in chosen}
     network = load_reference(entry)
     assert isinstance(network, DynamicRouting)
     static = export_routed_graph(network, "static")
@@ -177,12 +183,12 @@ def _measure(
         fixed = functools.partial(whole.run, entry.feeds(image))
         calls = [functools.partial(free.run, fed) for fed in feeds.values()]
         # All images' figures rest on these: they are measured several times a round.
-        repeated = [opened] * REPEATS + [told] * REPEATS + [fixed] * REPEATS
+        repeated = [opened] * REPEATS + [told] * REPEATS + [calls[0]] * REPEATS + [fixed] * REPEATS
         times = medians_in_turns(calls + repeated, seconds, LEAST_ROUNDS)
-    of_open, of_told, of_fixed = np.median(times[len(calls) :].reshape(3, REPEATS), axis=1)
+    of_open, of_told, of_first, of_fixed = np.median(times[len(calls) :].reshape(4, REPEATS), axis=1)
     # Telling gates takes some time of its own, which the first image shows.
     measured = dict(zip(feeds, map(float, times), strict=False))
-    return _Times(measured, float(of_open * times[0] / of_told), float(of_fixed))
+    return _Times(measured, float(of_open * of_first / of_told), float(of_fixed))
 
 
 def _frequent(

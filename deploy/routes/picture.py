@@ -66,8 +66,10 @@ class Picture:
     def svg(self, inline: bool = False) -> str:
         """A file's content, on white; or, inline, an element of HTML, transparent, texts in the page's colour."""
         size = f'width="{self.width:g}" height="{self.height:g}" viewBox="0 0 {self.width:g} {self.height:g}"'
-        space = "" if inline else 'xmlns="http://www.w3.org/2000/svg" '
-        head = f'<svg {space}{size} role="img" font-family="sans-serif" font-size="12">'
+        # A narrow page may shrink it by so much; then it scrolls.
+        least = f'style="min-width: {self.width * 0.4:.0f}px"'
+        space = least if inline else 'xmlns="http://www.w3.org/2000/svg"'
+        head = f'<svg {space} {size} role="img" font-family="sans-serif" font-size="12">'
         ground = [] if inline else ['<rect width="100%" height="100%" fill="white"/>']
         body = [_svg_shape(shape) for shape in self.shapes]
         return "\n".join([head, f"<title>{escape(self.title)}</title>", *ground, *body, "</svg>"]) + "\n"

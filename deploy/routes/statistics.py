@@ -47,13 +47,13 @@ class RouteShare:
 
 @dataclass(frozen=True)
 class Margins:
-    """How far the open gates are above their threshold.
+    """How far gates, open or closed ones, are from the threshold.
 
     Attributes:
-        least: the smallest, with `image` and `path` where it is; None where no gate is open.
-        median: of all open gates.
-        near: share of the open gates less than 0.05 above the threshold.
-        histogram: how many open gates are in each of MARGIN_BINS equal parts of 0 to 1.
+        least: the smallest distance, with `image` and `path` where it is; None where there is no such gate.
+        median: of all such gates.
+        near: share of them less than 0.05 from the threshold.
+        histogram: how many are in each of MARGIN_BINS equal parts of the distances from 0 to 1.
     """
 
     least: float | None
@@ -76,7 +76,8 @@ class RouteStatistics:
         all_open, all_closed: operations with every path open, and with none, at the largest size.
         node_open, node_live: share of the images for which each node computes, and is reached.
         path_open: share of the images for which each path is open. mean_gates: mean gate where it is.
-        margins: of the gates.
+        margins: of the open gates. closed_margins: of the closed gates of nodes that are reached; None
+            where their values were not looked at (deploy/routes/margins.py).
         routes: from the most frequent on.
         entropy: of the routes' shares, in bits; 0 where all images take one route.
         batches: what larger batches cost.
@@ -95,6 +96,7 @@ class RouteStatistics:
     path_open: Sequence[float]
     mean_gates: Sequence[float]
     margins: Margins
+    closed_margins: Margins | None
     routes: Sequence[RouteShare]
     entropy: float
     batches: Sequence[BatchCost]
@@ -120,6 +122,7 @@ class RouteStatistics:
             "top_routes": {str(count): self.top_share(count) for count in (1, 2, 4, 8, 16)},
             "batches": [dataclasses.asdict(batch) for batch in self.batches],
             "margins": dataclasses.asdict(self.margins),
+            "closed_margins": dataclasses.asdict(self.closed_margins) if self.closed_margins else None,
             "nodes": {node.name: {"open": opened, "live": live} for node, opened, live in nodes},
             "paths": [
                 {"node": path.node.name, "kind": path.kind, "open": share, "mean_gate": gate}
@@ -148,9 +151,17 @@ class RouteStatistics:
 
 
 def route_statistics(
-    entry: Entry, samples: Sequence[RouteSample], gate_threshold: float = 0.0, title: str | None = None
+    entry: Entry,
+    samples: Sequence[RouteSample],
+    gate_threshold: float = 0.0,
+    title: str | None = None,
+    gate_values: NDArray[np.float32] | None = None,
 ) -> RouteStatistics:
     """Of `samples`, which were collected from `entry` at `gate_threshold`, or at the one that is baked in.
+
+    Args:
+        title: the entry's name if None.
+        gate_values: [images,paths], from deploy.routes.margins.gate_values; for the margins of closed gates.
 
     Raises:
         UsageError: no samples.
@@ -163,6 +174,7 @@ def route_statistics(
     costs = entry_costs(entry, largest)
     opened = np.array([route.open for route in routes])
     gates = np.stack([sample.gates for sample in samples])
+    live = np.array([[route.is_live(path.node) for path in space.paths] for route in routes])
     counts = opened.sum(0)
     shares = _route_shares(samples)
     return RouteStatistics(
@@ -179,6 +191,7 @@ def route_statistics(
         path_open=opened.mean(0).tolist(),
         mean_gates=np.where(counts > 0, gates.sum(0) / np.maximum(counts, 1), 0.0).tolist(),
         margins=_margins(samples, opened, gates - gate_threshold),
+        closed_margins=None if gate_values is None else _margins(samples, live & ~opened, gate_threshold - gate_values),
         routes=shares,
         entropy=-sum(share.share * float(np.log2(share.share)) for share in shares) + 0.0,
         batches=batch_costs(entry, samples),
@@ -201,12 +214,14 @@ def _route_shares(samples: Sequence[RouteSample]) -> list[RouteShare]:
     ]
 
 
-def _margins(samples: Sequence[RouteSample], opened: NDArray[np.bool_], above: NDArray[np.floating[Any]]) -> Margins:
-    """opened, above: [images,paths]; how far each gate is above the threshold."""
-    values = above[opened]
+def _margins(
+    samples: Sequence[RouteSample], chosen: NDArray[np.bool_], distances: NDArray[np.floating[Any]]
+) -> Margins:
+    """chosen, distances: [images,paths]; which gates, and how far each is from the threshold."""
+    values = distances[chosen]
     if not len(values):
         return Margins(None, None, None, None, 0.0, [0] * MARGIN_BINS)
-    image, path = divmod(int(np.argmin(np.where(opened, above, np.inf))), above.shape[1])
+    image, path = divmod(int(np.argmin(np.where(chosen, distances, np.inf))), distances.shape[1])
     return Margins(
         least=float(values.min()),
         image=samples[image].image,

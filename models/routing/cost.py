@@ -162,9 +162,11 @@ def check_size(size: tuple[int, int], gate: Gate) -> None:
     """Raises UsageError for an input of `size` (height, width) that no network with such gates takes."""
     least = SIZE_MULTIPLE * GATE_SHRINK.get(gate, 1)
     if any(side % SIZE_MULTIPLE for side in size) or min(size) < least:
+        pad = "pad the input with zeros at the bottom and right, and crop the output"
+        enlarge = "its deepest map, at 1/32, would have fewer pixels than a gate looks at: give larger images"
         raise UsageError(
             f"this network takes multiples of {SIZE_MULTIPLE} pixels, at least {least}, not {size[0]} x {size[1]}",
-            hint="pad the input with zeros at the bottom and right, and crop the output",
+            hint=enlarge if min(size) < least else pad,
         )
 
 

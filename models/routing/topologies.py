@@ -14,6 +14,15 @@ unpublished, and its code has none of them. Ours follow each network's own conne
                        head gets 1/8 only
 
 A node that passes its input on (models/routing/route.py) is how a skip connection stands in this space.
+At 1024 x 2048, depth 16, width 64 and 19 classes, in 1e9 operations:
+
+                       paper's counting   own counting     paper's, with the normal
+                       without gates      without gates    gates of open nodes
+    fcn-32s-like       26.532             27.866           30.952
+    deeplabv3-like     26.360             27.690           30.789
+    u-net-like         27.355             28.752           31.776
+    hrnetv2-like       60.768             62.143           71.917
+    auto-deeplab-like  27.642             29.027           32.064
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-// What every operator's adapter shares: attributes, tensors, errors, threads. An adapter turns an
+// What every operator's adapter shares: attributes, tensors, errors. An adapter turns an
 // ONNX Runtime call into a kernel call and holds no arithmetic.
 #pragma once
 
@@ -15,8 +15,6 @@
 #include <string>
 #include <type_traits>
 #include <vector>
-
-#include "kernels/cpu/parallel.h"
 
 namespace adroit::onnxruntime {
 
@@ -141,15 +139,6 @@ inline std::vector<int64_t> ints_attribute(const Ort::ConstKernelInfo& info, con
             throw InvalidInput(std::string("attribute ") + name + " holds " + std::to_string(value) + ", expected " +
                                std::to_string(low) + " to " + std::to_string(high));
     return values;
-}
-
-// The session's own threads.
-inline cpu::ParallelFor session_threads(const Ort::KernelContext& context) {
-    return [&context](int64_t count, const cpu::Task& task) {
-        if (count == 1) return task(0);
-        context.ParallelFor([](void* data, size_t index) { (*static_cast<const cpu::Task*>(data))(index); },
-                            static_cast<size_t>(count), 0, const_cast<cpu::Task*>(&task));
-    };
 }
 
 // Tells the type and shape of an output while a model loads. A size below 0 is not known.

@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/adaptive_filter.h"
 #include "onnxruntime/adapter.h"
+#include "onnxruntime/spreading.h"
 
 namespace adroit::onnxruntime {
 
@@ -64,8 +65,11 @@ public:
 
     void compute(const Ort::KernelContext& context) const {
         const Call call = read(context);
-        cpu::adaptive_filter(call.shape, call.x, call.logits, call.y, session_threads(context));
+        cpu::adaptive_filter(call.shape, call.x, call.logits, call.y, spreading_.threads(context));
     }
+
+private:
+    mutable Spreading spreading_;
 };
 
 }  // namespace adroit::onnxruntime

@@ -5,6 +5,7 @@
 #include "kernels/cpu/adder_conv2d.h"
 #include "onnxruntime/adapter.h"
 #include "onnxruntime/constants.h"
+#include "onnxruntime/spreading.h"
 
 namespace adroit::onnxruntime {
 
@@ -92,13 +93,14 @@ public:
         const auto call = this->read(context);
         const cpu::AdderConv2dEpilogue epilogue{call.scale, call.shift, call.residual, call.relu};
         const auto run = [&](const cpu::PackedAdderWeights& weights) {
-            cpu::adder_conv2d(call.shape, call.x, weights, epilogue, call.y, session_threads(context));
+            cpu::adder_conv2d(call.shape, call.x, weights, epilogue, call.y, spreading_.threads(context));
         };
         if (has_packed_) return run(packed_);
         run(cpu::pack_adder_weights(call.w, call.shape.out_channels, call.shape.taps()));
     }
 
 private:
+    mutable Spreading spreading_;
     bool has_packed_ = false;
     cpu::PackedAdderWeights packed_;
 };

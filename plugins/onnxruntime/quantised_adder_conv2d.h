@@ -10,6 +10,7 @@
 #include "onnxruntime/adapter.h"
 #include "onnxruntime/adder_conv2d.h"
 #include "onnxruntime/constants.h"
+#include "onnxruntime/spreading.h"
 
 namespace adroit::onnxruntime {
 
@@ -157,13 +158,14 @@ public:
             this->relu_, Node::kQuantised, this->output_scale_, this->output_zero_point_};
         const cpu::QuantisedTensor input{call.x, Node::kSigned, this->x_zero_point_};
         const auto run = [&](const cpu::PackedQuantisedWeights& weights) {
-            cpu::quantised_adder_conv2d(call.shape, input, weights, epilogue, call.y, session_threads(context));
+            cpu::quantised_adder_conv2d(call.shape, input, weights, epilogue, call.y, spreading_.threads(context));
         };
         if (has_packed_) return run(packed_);
         run(cpu::pack_quantised_weights(call.shape, call.w, Node::kSigned));
     }
 
 private:
+    mutable Spreading spreading_;
     bool has_packed_ = false;
     cpu::PackedQuantisedWeights packed_;
 };

@@ -4,6 +4,7 @@
 #include "kernels/cpu/routing_gate.h"
 #include "onnxruntime/adapter.h"
 #include "onnxruntime/constants.h"
+#include "onnxruntime/spreading.h"
 
 namespace adroit::onnxruntime {
 
@@ -87,13 +88,15 @@ public:
         const cpu::RoutingGateParameters parameters{call.b1, call.w2, call.b2, call.threshold,
                                                     call.threshold_per_sample};
         const auto run = [&](const cpu::PackedGateWeights& weights) {
-            cpu::routing_gate(call.shape, call.x, weights, parameters, call.gates, call.open, session_threads(context));
+            cpu::routing_gate(call.shape, call.x, weights, parameters, call.gates, call.open,
+                              spreading_.threads(context));
         };
         if (has_packed_) return run(packed_);
         run(cpu::pack_gate_weights(call.w1, call.shape.hidden, call.shape.channels));
     }
 
 private:
+    mutable Spreading spreading_;
     bool has_packed_ = false;
     cpu::PackedGateWeights packed_;
 };

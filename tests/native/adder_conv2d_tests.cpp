@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "kernel_tests.h"
 
 namespace adroit::tests {
@@ -31,14 +33,28 @@ double distance(const AdderConv2dShape& s, const float* x, const float* w, int64
     return sum;
 }
 
+// X and W of either sign; as behind a ReLU, where the kernel takes maxima; or far from 0 compared with their
+// spread, where maxima would lose all bits.
+struct Data {
+    std::vector<float> x, w;
+
+    explicit Data(const AdderConv2dShape& s)
+        : x(noise(s.batch * s.in_channels * s.height * s.width, 1.0f)), w(noise(s.out_channels * s.taps(), 3.0f)) {
+        const int64_t kind = pick(0, 2);
+        if (kind == 0) return;
+        for (float& value : x) value = kind == 1 ? std::max(value, 0.0f) : 100.0f + 0.01f * value;
+        if (kind == 2)
+            for (float& value : w) value = 100.0f + 0.01f * value;
+    }
+};
+
 }  // namespace
 
 bool adder_conv2d_is_right() {
     const AdderConv2dShape s = random_shape();
     const bool residual = pick(0, 1), relu = pick(0, 1);
     const int64_t outputs = s.batch * s.out_channels * s.out_pixels();
-    const auto x = noise(s.batch * s.in_channels * s.height * s.width, 1.0f),
-               w = noise(s.out_channels * s.taps(), 3.0f);
+    const auto [x, w] = Data(s);
     const auto scale = noise(s.out_channels, 1.0f), shift = noise(s.out_channels, 10.0f), rest = noise(outputs, 1.0f);
     std::vector<float> y(static_cast<size_t>(outputs));
     run_adder_conv2d(s, x.data(), w.data(), scale.data(), shift.data(), residual ? rest.data() : nullptr, relu,

@@ -77,8 +77,10 @@ bool is_right() {
                rest = integers<Integer>(outputs), zero_points = integers<Integer>(3);
     // The largest sums there are, in one of eight: counts must be widened before they overflow.
     if (pick(0, 7) == 0) {
-        std::fill_n(x.get(), s.batch * s.in_channels * plane, std::numeric_limits<Integer>::max());
-        std::fill_n(w.get(), s.out_channels * s.taps(), std::numeric_limits<Integer>::min());
+        Integer extremes[] = {std::numeric_limits<Integer>::min(), std::numeric_limits<Integer>::max()};
+        if (pick(0, 1)) std::swap(extremes[0], extremes[1]);
+        std::fill_n(x.get(), s.batch * s.in_channels * plane, extremes[0]);
+        std::fill_n(w.get(), s.out_channels * s.taps(), extremes[1]);
     }
     const float steps = 1.0f / std::sqrt(static_cast<float>(s.taps()));
     const auto scale = noise(s.out_channels, steps);

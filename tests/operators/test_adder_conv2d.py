@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +50,8 @@ CASES = [
     Case("more filters than a tile", (1, 8, 6, 6), 131, (3, 3), 1, 1),
     Case("more taps than a pass", (1, 67, 7, 7), 20, (3, 3), 1, 1),
     Case("many pixels", (1, 3, 40, 41), 4, (3, 3), 1, 1),
+    Case("rows beyond a tile", (1, 2, 4, 1100), 3, (3, 3), 1, 1),
+    Case("rows beyond a tile, stride 2", (1, 2, 5, 2301), 3, (3, 3), 2, 1),
 ]
 BY_NAME = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 
@@ -97,6 +100,61 @@ def attributes(case: Case) -> dict[str, object]:
 def model_of(case: Case, inputs: dict[str, np.ndarray], constants: tuple[str, ...]) -> object:
     operator = "AdderConv2dAdd" if case.residual else "AdderConv2d"
     return node_model(operator, inputs, attributes(case), constants, ["AdderConv2d"] if case.residual else [])
+
+
+LAYERS = [
+    Case("as in a ResNet", (1, 16, 14, 14), 20, (3, 3), 1, 1),
+    Case("as in a ResNet, stride 2", (1, 24, 13, 13), 70, (3, 3), 2, 1),
+    Case("as in a ResNet, one by one", (2, 200, 6, 6), 20, (1, 1)),
+    Case("as in a ResNet, many taps", (1, 512, 7, 7), 9, (3, 3), 1, 1),
+]
+
+
+def behind_relu(inputs: dict[str, np.ndarray]) -> None:
+    inputs["X"] = np.maximum(inputs["X"], 0.0)
+
+
+def near_100(inputs: dict[str, np.ndarray]) -> None:
+    """Values that differ in their last bits: sums of maxima would lose all of the differences."""
+    random = np.random.default_rng(0)
+    for name in ("X", "W"):
+        inputs[name] = (100.0 + 0.01 * random.uniform(-1.0, 1.0, inputs[name].shape)).astype(np.float32)
+
+
+def one_filter_met_exactly(inputs: dict[str, np.ndarray]) -> None:
+    """X everywhere as the first filter: that sum of differences is 0 but for padding."""
+    inputs["W"] = np.abs(inputs["W"])
+    inputs["W"][0] = inputs["W"][0, :, :1, :1]
+    inputs["X"] = np.broadcast_to(inputs["W"][0, :, 0, 0, None, None], inputs["X"].shape).copy()
+
+
+def with_a_nan_and_an_infinity(inputs: dict[str, np.ndarray]) -> None:
+    behind_relu(inputs)
+    inputs["X"][0, 1, 2, 3], inputs["X"][0, 0, 5, 5] = np.nan, np.inf
+
+
+@pytest.mark.parametrize("case", LAYERS, ids=lambda c: c.name)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("data", [behind_relu, near_100, one_filter_met_exactly], ids=lambda d: d.__name__)
+def test_any_data_is_within_the_limit(case: Case, form: str, data: Callable[[dict[str, np.ndarray]], None]) -> None:
+    inputs = make_inputs(case)
+    data(inputs)
+    (y,) = run_node(model_of(case, inputs, ("W", "scale", "shift")), inputs, form)
+    result = compare(y, *exact_and_limit(inputs, case))
+    assert result.passed, result
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_nan_and_infinity_pass(form: str) -> None:
+    inputs = make_inputs(LAYERS[0])
+    with_a_nan_and_an_infinity(inputs)
+    (y,) = run_node(model_of(LAYERS[0], inputs, ("W", "scale", "shift")), inputs, form)
+    with np.errstate(invalid="ignore"):
+        expected, limit = exact_and_limit(inputs, LAYERS[0])
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
+    np.testing.assert_array_equal(np.isinf(y), np.isinf(expected))
+    finite = np.isfinite(expected)
+    assert (np.abs(y[finite] - expected[finite]) <= limit[finite]).all()
 
 
 @BY_NAME

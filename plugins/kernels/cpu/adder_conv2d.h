@@ -24,6 +24,7 @@ struct AdderConv2dEpilogue {
 // W reordered once per session for the instruction set in use: blocks of filters, innermost.
 struct PackedAdderWeights {
     std::vector<float> values;
+    std::vector<float> sums;  // of each filter
     int64_t out_channels = 0, taps = 0;
 };
 

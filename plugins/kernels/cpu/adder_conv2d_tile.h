@@ -1,4 +1,9 @@
 // The part of the adder convolution that is compiled once per instruction set.
+//
+// A tile of output rows and columns is computed from a panel: the part of X that it meets, padded, and with
+// rows and columns of each stride phase apart, so that every tap is one load at an offset that is the same for
+// all output pixels. In a tile the pixels of one filter lie in a run, `pitch` from row to row; what is
+// between the rows' ends is computed and dropped.
 #pragma once
 
 #include "kernels/cpu/adder_conv2d.h"
@@ -6,22 +11,51 @@
 
 namespace adroit::cpu {
 
-// Computes output pixels [first_pixel, first_pixel + pixels) of image `image` for filters
-// [first_filter, first_filter + filters); both starts are multiples of the plan's steps.
+// Filters that a register block takes; pixels of a tile's run at most; vectors reach past both the run and the panel.
+constexpr int64_t kMaxAdderRun = 1024, kAdderSlack = 128;
+// With fewer taps than this the sum of maxima would lose too many bits (see adder_conv2d_tile.cpp).
+constexpr int64_t kLeastTapsForMaxima = 64;
+
+struct AdderConv2dPlan {
+    int64_t tile_rows, tile_columns;    // outputs of a tile at most
+    int64_t phases_down, phases_along;  // stride phases that any tap meets
+    int64_t packed_rows, pitch;         // of one phase of a channel: rows, and floats from one to the next
+    int64_t phase_floats, channel_floats;
+    std::vector<int64_t> window;  // of each tap of a channel: floats from an output's place in the panel
+    int64_t channels_per_pass;    // sums are closed after so many
+    float least_share;            // of the sum of maxima that a sum of differences must have to be trusted
+
+    int64_t run() const { return (tile_rows - 1) * pitch + tile_columns; }
+};
+
+// Output rows [first_row, first_row + rows) and columns alike, of filters [first_filter, first_filter + filters);
+// first_filter is a multiple of filter_block.
 struct AdderConv2dTile {
-    int64_t image, first_pixel, pixels, first_filter, filters;
+    int64_t image, first_row, rows, first_column, columns, first_filter, filters;
+};
+
+struct AdderConv2dCall {
+    const AdderConv2dShape& shape;
+    const AdderConv2dPlan& plan;
+    const float* x;
+    const PackedAdderWeights& weights;
+    const AdderConv2dEpilogue& epilogue;
+    float* y;
+};
+
+// What is made of X for a tile, and then used for all of its filters.
+struct AdderConv2dPanel {
+    float* values;         // [channels][channel_floats] and kAdderSlack more
+    float* channel_sums;   // [channel_floats] and kAdderSlack more
+    float* sums;           // of each pixel's taps: kMaxAdderRun and kAdderSlack more
+    bool may_take_maxima;  // no value is negative
 };
 
 struct AdderConv2dVariant {
-    int64_t filter_block;     // filters that one packed block of weights holds
-    int64_t lanes;            // pixels a vector holds
-    int64_t max_tile_pixels;  // pixels that a tile may hold
-    void (*run_tile)(const AdderConv2dShape&, const float* x, const float* packed_weights, const AdderConv2dEpilogue&,
-                     float* y, const AdderConv2dTile&);
+    int64_t filter_block;  // filters that one packed block of weights holds
+    void (*pack_tile)(const AdderConv2dCall&, const AdderConv2dTile&, AdderConv2dPanel&);
+    void (*run_tile)(const AdderConv2dCall&, const AdderConv2dTile&, const AdderConv2dPanel&);
 };
-
-// Filters a tile handles at most: its accumulators then stay in the first-level cache.
-constexpr int64_t kFiltersPerTile = 128;
 
 ADROIT_DECLARE_VARIANTS(AdderConv2dVariant, adder_conv2d_variant)
 

@@ -33,10 +33,15 @@ struct Bytes {
     static Bytes broadcast4(const uint8_t* p) { return {_mm512_set1_epi32(load_group<int32_t>(p))}; }
     static Bytes broadcast8(const uint8_t* p) { return {_mm512_set1_epi64(load_group<int64_t>(p))}; }
     void store(void* p) const { _mm512_storeu_si512(p, value); }
-    // Saturating, since that add has a port of its own beside the differences' on some CPUs. It never saturates here.
+    // Both add words, since here none overflows: on some CPUs the saturating one has a port of its own beside the
+    // differences', on others the plain one has (`saturating_add_is_fast`).
     // In place, by hand: GCC 12 otherwise copies, and spills, the counts of a whole register block.
-    friend Bytes add16(Bytes a, Bytes b) {
+    friend Bytes add16_saturating(Bytes a, Bytes b) {
         asm("vpaddusw %1, %0, %0" : "+v"(a.value) : "v"(b.value));
+        return a;
+    }
+    friend Bytes add16(Bytes a, Bytes b) {
+        asm("vpaddw %1, %0, %0" : "+v"(a.value) : "v"(b.value));
         return a;
     }
     // Per 8 bytes, their sum of absolute differences as one 64-bit number.
@@ -63,8 +68,12 @@ struct Bytes {
     static Bytes broadcast4(const uint8_t* p) { return {_mm256_set1_epi32(load_group<int32_t>(p))}; }
     static Bytes broadcast8(const uint8_t* p) { return {_mm256_set1_epi64x(load_group<int64_t>(p))}; }
     void store(void* p) const { _mm256_storeu_si256(static_cast<__m256i*>(p), value); }
-    friend Bytes add16(Bytes a, Bytes b) {
+    friend Bytes add16_saturating(Bytes a, Bytes b) {
         asm("vpaddusw %1, %0, %0" : "+x"(a.value) : "x"(b.value));  // as for AVX-512
+        return a;
+    }
+    friend Bytes add16(Bytes a, Bytes b) {
+        asm("vpaddw %1, %0, %0" : "+x"(a.value) : "x"(b.value));
         return a;
     }
     friend Bytes difference8(Bytes a, Bytes b) { return {_mm256_sad_epu8(a.value, b.value)}; }
@@ -98,6 +107,7 @@ struct Bytes {
     }
     void store(void* p) const { std::memcpy(p, &value, sizeof(value)); }
     friend Bytes add16(Bytes a, Bytes b) { return {(Lanes)((Words)a.value + (Words)b.value)}; }
+    friend Bytes add16_saturating(Bytes a, Bytes b) { return add16(a, b); }
     friend Bytes difference8(Bytes a, Bytes b) {
 #if defined(__SSE2__)
         return {(Lanes)_mm_sad_epu8((__m128i)a.value, (__m128i)b.value)};
@@ -114,26 +124,36 @@ struct Bytes {
 
 #endif
 
-// sums[i] += word i.
-inline void add_words(Bytes counts, uint32_t* sums) {
-    uint16_t words[Bytes::kBytes / 2];
-    counts.store(words);
-    for (int64_t i = 0; i < Bytes::kBytes / 2; ++i) sums[i] += words[i];
+// vpsadbw with the plain add is 1.34 times as fast on Zen 5; with the saturating one 1.36 times on Sapphire Rapids.
+inline bool saturating_add_is_fast() {
+#if defined(__x86_64__)
+    return __builtin_cpu_is("intel");
+#else
+    return false;
+#endif
 }
 
-// sums[i] += 64-bit number i, which is below 2^32.
-inline void add_longs(Bytes counts, uint32_t* sums) {
+// sums[i] = before[i] + word i.
+inline void add_words(Bytes counts, const uint32_t* before, uint32_t* sums) {
+    uint16_t words[Bytes::kBytes / 2];
+    counts.store(words);
+    for (int64_t i = 0; i < Bytes::kBytes / 2; ++i) sums[i] = before[i] + words[i];
+}
+
+// sums[i] = before[i] + 64-bit number i, which is below 2^32.
+inline void add_longs(Bytes counts, const uint32_t* before, uint32_t* sums) {
 #if defined(__AVX512F__)
-    auto* at = reinterpret_cast<__m256i*>(sums);
-    _mm256_storeu_si256(at, _mm256_add_epi32(_mm256_loadu_si256(at), _mm512_maskz_cvtepi64_epi32(0xff, counts.value)));
+    const __m256i so_far = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(before));
+    const __m256i low = _mm512_maskz_cvtepi64_epi32(0xff, counts.value);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums), _mm256_add_epi32(so_far, low));
 #elif defined(__AVX2__)
-    auto* at = reinterpret_cast<__m128i*>(sums);
+    const __m128i so_far = _mm_loadu_si128(reinterpret_cast<const __m128i*>(before));
     const __m256i low = _mm256_permutevar8x32_epi32(counts.value, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6));
-    _mm_storeu_si128(at, _mm_add_epi32(_mm_loadu_si128(at), _mm256_castsi256_si128(low)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(sums), _mm_add_epi32(so_far, _mm256_castsi256_si128(low)));
 #else
     uint64_t longs[Bytes::kBytes / 8];
     counts.store(longs);
-    for (int64_t i = 0; i < Bytes::kBytes / 8; ++i) sums[i] += static_cast<uint32_t>(longs[i]);
+    for (int64_t i = 0; i < Bytes::kBytes / 8; ++i) sums[i] = before[i] + static_cast<uint32_t>(longs[i]);
 #endif
 }
 

@@ -8,9 +8,10 @@
 namespace adroit::cpu {
 
 using Task = std::function<void(int64_t index)>;
-using ParallelFor = std::function<void(int64_t count, const Task& task)>;
+// `microseconds`: what all tasks together take one thread, roughly, so that little work is not spread.
+using ParallelFor = std::function<void(int64_t count, double microseconds, const Task& task)>;
 
-inline void run_serially(int64_t count, const Task& task) {
+inline void run_serially(int64_t count, double /*microseconds*/, const Task& task) {
     for (int64_t index = 0; index < count; ++index) task(index);
 }
 

@@ -22,6 +22,8 @@ bool takes_windows(const AdderConv2dShape& s, QuantisedStep step) {
 
 // The panel should stay in the second-level cache, whatever the number of channels.
 constexpr int64_t kMaxPanelBytes = 192 << 10;
+// Taps in a microsecond of one thread: rather fewer than the fastest CPUs do.
+constexpr double kTapsPerMicrosecond = 200e3;
 // Filters of a task at most. A tile's tasks follow each other, and a thread packs X once for those it gets.
 constexpr int64_t kFiltersPerTask = 64;
 
@@ -86,7 +88,7 @@ QuantisedAdderPlan plan_for(const AdderConv2dShape& s, bool windows) {
 struct Workspace {
     std::vector<uint8_t> cells;
     std::vector<uint32_t> fourth_by_cell;
-    uint32_t fourth_taps[kTileRun];
+    uint32_t initial[kTileRun];
     // The tile that it holds; calls are counted from 1.
     uint64_t call = 0;
     int64_t tile = 0;
@@ -97,7 +99,7 @@ QuantisedAdderPanel make_room(const QuantisedAdderPlan& plan, Workspace& workspa
     const int64_t fourth = plan.windows ? plan.phases_down * plan.plane_bytes() / 2 + kPanelSlack : 0;
     workspace.cells.resize(std::max(workspace.cells.size(), static_cast<size_t>(cells)));
     workspace.fourth_by_cell.resize(std::max(workspace.fourth_by_cell.size(), static_cast<size_t>(fourth)));
-    return {workspace.cells.data(), workspace.fourth_by_cell.data(), workspace.fourth_taps};
+    return {workspace.cells.data(), workspace.fourth_by_cell.data(), workspace.initial};
 }
 
 // The byte of W at a step's place `lane`: a kernel column, or a channel of the group; 0 past the end.
@@ -147,7 +149,10 @@ void quantised_adder_conv2d(const AdderConv2dShape& given, const QuantisedTensor
     static std::atomic<uint64_t> calls{0};
     const uint64_t this_call = ++calls;
 
-    parallel_for(shape.batch * down * across * groups, [&](int64_t index) {
+    const double microseconds =
+        shape.batch * shape.out_channels * shape.out_pixels() * shape.taps() / kTapsPerMicrosecond;
+
+    parallel_for(shape.batch * down * across * groups, microseconds, [&](int64_t index) {
         QuantisedAdderTile tile;
         tile.first_filter = index % groups * kFiltersPerTask;
         tile.filters = std::min(kFiltersPerTask, shape.out_channels - tile.first_filter);

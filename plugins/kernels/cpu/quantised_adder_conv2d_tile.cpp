@@ -24,24 +24,32 @@ constexpr int64_t kPrefetchBytes = 2048;
 
 // The two kinds of step. kSteps: how many the 16-bit counts hold.
 // Windows is a template so that it is not compiled where `Bytes` has none.
-template <typename ByteVector>
+template <typename ByteVector, bool Saturating>
 struct Windows {
     static constexpr int64_t kGroup = 4, kPixels = ByteVector::kBytes / 2, kSteps = 65535 / (4 * 255);
     static ByteVector broadcast(const uint8_t* w) { return ByteVector::broadcast4(w); }
     static ByteVector difference(ByteVector x, ByteVector w) { return difference_windows(x, w); }
-    static void add(ByteVector counts, uint32_t* sums) { add_words(counts, sums); }
+    static ByteVector count(ByteVector counts, ByteVector more) {
+        return Saturating ? add16_saturating(counts, more) : add16(counts, more);
+    }
+    static void add(ByteVector counts, const uint32_t* before, uint32_t* sums) { add_words(counts, before, sums); }
 };
 
+template <bool Saturating>
 struct Channels {
     static constexpr int64_t kGroup = 8, kPixels = Bytes::kBytes / 8, kSteps = 65535 / (8 * 255);
     static Bytes broadcast(const uint8_t* w) { return Bytes::broadcast8(w); }
     static Bytes difference(Bytes x, Bytes w) { return difference8(x, w); }
-    static void add(Bytes counts, uint32_t* sums) { add_longs(counts, sums); }
+    static Bytes count(Bytes counts, Bytes more) {
+        return Saturating ? add16_saturating(counts, more) : add16(counts, more);
+    }
+    static void add(Bytes counts, const uint32_t* before, uint32_t* sums) { add_longs(counts, before, sums); }
 };
 
-// sums[filter * kTileRun + pixel] += the sums of absolute differences of a register block.
+// sums[filter * kTileRun + pixel] = initial[pixel] + the sums of absolute differences of a register block.
 template <typename Step, int Vectors>
-void accumulate(const QuantisedAdderPlan& plan, const uint8_t* panel, const uint8_t* weights, uint32_t* sums) {
+void accumulate(const QuantisedAdderPlan& plan, const uint8_t* panel, const uint8_t* weights, const uint32_t* initial,
+                uint32_t* sums) {
     const int64_t steps = plan.steps();
     const int64_t* offsets = plan.offsets.data();
     for (int64_t first = 0; first < steps; first += Step::kSteps) {
@@ -56,37 +64,41 @@ void accumulate(const QuantisedAdderPlan& plan, const uint8_t* panel, const uint
             for (int v = 0; v < Vectors; ++v) x[v] = Bytes::load(cells + v * Bytes::kBytes);
             for (int m = 0; m < kFilters; ++m) {
                 const Bytes w = Step::broadcast(weights + m * Step::kGroup);
-                for (int v = 0; v < Vectors; ++v) counts[m][v] = add16(counts[m][v], Step::difference(x[v], w));
+                for (int v = 0; v < Vectors; ++v) counts[m][v] = Step::count(counts[m][v], Step::difference(x[v], w));
             }
         }
         for (int m = 0; m < kFilters; ++m)
-            for (int v = 0; v < Vectors; ++v) Step::add(counts[m][v], sums + m * kTileRun + v * Step::kPixels);
+            for (int v = 0; v < Vectors; ++v) {
+                uint32_t* at = sums + m * kTileRun + v * Step::kPixels;
+                Step::add(counts[m][v], first == 0 ? initial + v * Step::kPixels : at, at);
+            }
     }
 }
 
 template <typename Step>
 void accumulate_tile(const QuantisedAdderPlan& plan, int64_t pixels, const uint8_t* panel, const uint8_t* weights,
-                     uint32_t* sums) {
+                     const uint32_t* initial, uint32_t* sums) {
     // Equal shares, so that the last block is not a sliver.
     for (int64_t left = (pixels + Step::kPixels - 1) / Step::kPixels; left > 0;) {
         const int64_t blocks = (left + kVectors - 1) / kVectors, vectors = (left + blocks - 1) / blocks;
         if (vectors == 1)
-            accumulate<Step, 1>(plan, panel, weights, sums);
+            accumulate<Step, 1>(plan, panel, weights, initial, sums);
         else if (vectors == 2 || kVectors == 2)
-            accumulate<Step, 2>(plan, panel, weights, sums);
+            accumulate<Step, 2>(plan, panel, weights, initial, sums);
         else
-            accumulate<Step, kVectors>(plan, panel, weights, sums);
+            accumulate<Step, kVectors>(plan, panel, weights, initial, sums);
         left -= vectors;
         panel += vectors * Bytes::kBytes;
+        initial += vectors * Step::kPixels;
         sums += vectors * Step::kPixels;
     }
 }
 
-// What the fourth tap of windows, whose weight is 0, adds to every sum: the sum of X there, over
-// channels first and then over the kernel's rows.
+// What the sums start from: unsigned numbers wrap, so that is below 0 by what the fourth tap of windows,
+// whose weight is 0, adds: the sum of X there, over channels first and then over the kernel's rows.
 template <typename ByteVector>
-void sum_fourth_taps(const QuantisedAdderPlan& plan, int64_t kernel_height, int64_t pixels,
-                     const QuantisedAdderPanel& panel) {
+void subtract_fourth_taps(const QuantisedAdderPlan& plan, int64_t kernel_height, int64_t pixels,
+                          const QuantisedAdderPanel& panel) {
     constexpr int64_t kChannels = 65535 / 255;  // so many bytes a 16-bit count holds
     const int64_t channel_bytes = plan.phases_down * plan.plane_bytes();
     std::fill_n(panel.fourth_by_cell, channel_bytes / 2 + ByteVector::kBytes, 0);
@@ -96,10 +108,11 @@ void sum_fourth_taps(const QuantisedAdderPlan& plan, int64_t kernel_height, int6
             const int64_t end = std::min(plan.blocks, first + kChannels);
             for (int64_t c = first; c < end; ++c)
                 counts = add16(counts, fourth_of_windows(ByteVector::load(panel.cells + c * channel_bytes + at)));
-            add_words(counts, panel.fourth_by_cell + at / 2);
+            uint32_t* by_cell = panel.fourth_by_cell + at / 2;
+            add_words(counts, by_cell, by_cell);
         }
     for (int64_t kh = 0; kh < kernel_height; ++kh)
-        for (int64_t i = 0; i < pixels; ++i) panel.fourth_taps[i] += panel.fourth_by_cell[plan.offsets[kh] / 2 + i];
+        for (int64_t i = 0; i < pixels; ++i) panel.initial[i] -= panel.fourth_by_cell[plan.offsets[kh] / 2 + i];
 }
 
 TileRows rows_of(const QuantisedAdderCall& call, const QuantisedAdderTile& tile) {
@@ -110,27 +123,27 @@ TileRows rows_of(const QuantisedAdderCall& call, const QuantisedAdderTile& tile)
 template <typename ByteVector>
 void pack_tile(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, const QuantisedAdderPanel& panel) {
     pack_panel(call, tile, panel.cells);
-    std::fill_n(panel.fourth_taps, kTileRun, 0);
+    std::fill_n(panel.initial, kTileRun, 0);
     if constexpr (ByteVector::kHasWindows)
         if (call.plan.windows && call.shape.kernel_width == 3)
-            sum_fourth_taps<ByteVector>(call.plan, call.shape.kernel_height, rows_of(call, tile).pixels(), panel);
+            subtract_fourth_taps<ByteVector>(call.plan, call.shape.kernel_height, rows_of(call, tile).pixels(), panel);
 }
 
-template <typename ByteVector>
+template <typename ByteVector, bool Saturating>
 void run_tile(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, const QuantisedAdderPanel& panel) {
     alignas(64) uint32_t sums[kFilters * kTileRun];
+    using ChannelStep = Channels<Saturating>;
     const QuantisedAdderPlan& plan = call.plan;
     const TileRows rows = rows_of(call, tile);
     const auto finish = call.x.is_signed ? finish_filter<int8_t> : finish_filter<uint8_t>;
-    const int64_t block_bytes = plan.steps() * kFilters * (plan.windows ? 4 : Channels::kGroup);
+    const int64_t block_bytes = plan.steps() * kFilters * (plan.windows ? 4 : ChannelStep::kGroup);
     for (int64_t m = 0; m < tile.filters; m += kFilters) {
         const uint8_t* weights = call.weights + (tile.first_filter + m) / kFilters * block_bytes;
-        // Unsigned numbers wrap: the sums start below 0 by what the fourth taps add.
-        for (int f = 0; f < kFilters; ++f)
-            for (int64_t i = 0; i < rows.run(); ++i) sums[f * kTileRun + i] = 0u - panel.fourth_taps[i];
         if constexpr (ByteVector::kHasWindows)
-            if (plan.windows) accumulate_tile<Windows<ByteVector>>(plan, rows.pixels(), panel.cells, weights, sums);
-        if (!plan.windows) accumulate_tile<Channels>(plan, rows.pixels(), panel.cells, weights, sums);
+            if (plan.windows)
+                accumulate_tile<Windows<ByteVector, Saturating>>(plan, rows.pixels(), panel.cells, weights,
+                                                                 panel.initial, sums);
+        if (!plan.windows) accumulate_tile<ChannelStep>(plan, rows.pixels(), panel.cells, weights, panel.initial, sums);
         for (int64_t filter = m; filter < std::min(m + kFilters, tile.filters); ++filter) {
             const int64_t index = tile.first_filter + filter;
             const int64_t plane = (tile.image * call.shape.out_channels + index) * call.shape.out_pixels();
@@ -142,7 +155,8 @@ void run_tile(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, co
 }  // namespace
 
 QuantisedAdderVariant quantised_adder_conv2d_variant() {
-    return {kFilters, Bytes::kHasWindows, Bytes::windows_are_fast(), pack_tile<Bytes>, run_tile<Bytes>};
+    return {kFilters, Bytes::kHasWindows, Bytes::windows_are_fast(), pack_tile<Bytes>,
+            saturating_add_is_fast() ? run_tile<Bytes, true> : run_tile<Bytes, false>};
 }
 
 }  // namespace adroit::cpu::ADROIT_INSTRUCTION_SET

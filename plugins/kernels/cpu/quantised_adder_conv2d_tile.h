@@ -48,7 +48,7 @@ struct QuantisedAdderCall {
 struct QuantisedAdderPanel {
     uint8_t* cells;            // kPanelSlack bytes more than the plan's
     uint32_t* fourth_by_cell;  // half as many numbers as `cells` has bytes of one channel, and kPanelSlack more
-    uint32_t* fourth_taps;     // kTileRun: what the fourth tap of windows that need but three adds to every sum
+    uint32_t* initial;         // kTileRun: what every sum starts from, which takes off what its fourth taps add
 };
 
 struct QuantisedAdderVariant {
