@@ -35,6 +35,8 @@ SETTINGS = 17
 CANDIDATES, PROBED_IMAGES = 80, 20
 # A threshold is not offered where the images' costs deviate so many times as much as at the median candidate.
 UNSTEADY = 2.0
+# Gates nearer than this are taken for one: rounding may exchange them.
+ROUNDING = 1e-5
 # Latency: images that are measured, each as often at every threshold.
 TIMED_IMAGES, TIMED_ROUNDS = 12, 5
 PREDICTOR_SECONDS = 8.0
@@ -160,7 +162,7 @@ def _spread(bench: _Bench, settings: int) -> list[float]:
     """
     some = bench.some(PROBED_IMAGES)
     gates = np.unique(np.concatenate([bench.run(index, 0.0)[1].gates for index in some]))
-    between = (gates[1:] + gates[:-1]) / 2
+    between = ((gates[1:] + gates[:-1]) / 2)[np.diff(gates) > ROUNDING]
     places = np.unique(np.linspace(0, max(len(between) - 1, 0), CANDIDATES).round().astype(int))
     candidates = [0.0, *map(float, between[places[: len(between)]]), ALL_CLOSED]
     costs = np.array([[bench.run(i, threshold)[1].operations.total for threshold in candidates] for i in some])
