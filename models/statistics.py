@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
 
-def settle_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
+def settle_batch_norm(
+    network: nn.Module, batches: Iterable[Tensor], run: Callable[[Tensor], object] | None = None
+) -> None:
     """Replaces the running statistics of every batch norm by their mean over `batches` ("precise BN").
 
     A network evaluated with statistics that are not its own computes something else than it trained:
@@ -16,6 +18,7 @@ def settle_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
 
     Args:
         network: left in the mode it was in. batches: inputs of its forward, at least one.
+        run: what is done with each; the network's forward if None.
     """
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
@@ -26,7 +29,7 @@ def settle_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
     network.train()
     with torch.no_grad():
         for batch in batches:
-            network(batch)
+            (run or network)(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     network.train(was_training)

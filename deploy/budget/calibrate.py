@@ -30,9 +30,13 @@ from models.errors import UsageError
 Progress = Callable[[int, int], None]
 # tanh stays below 1, so that nothing is above this threshold: stem, gates and head alone.
 ALL_CLOSED = 1.0
-SETTINGS = 13
+SETTINGS = 17
 # What is tried out to choose the thresholds from: so many of them, on so many images.
-CANDIDATES, PROBED_IMAGES = 40, 20
+CANDIDATES, PROBED_IMAGES = 80, 20
+# A threshold is not offered where the images' costs deviate so many times as much as at the median candidate.
+UNSTEADY = 2.0
+# Gates nearer than this are taken for one: rounding may exchange them.
+ROUNDING = 1e-5
 # Latency: images that are measured, each as often at every threshold.
 TIMED_IMAGES, TIMED_ROUNDS = 12, 5
 PREDICTOR_SECONDS = 8.0
@@ -50,8 +54,8 @@ def calibrate(
     Args:
         entry: a routed deployment in the `if` form.
         images: of one size. With label maps the table has an accuracy.
-        settings: how many thresholds, the first 0 and the last 1. One whose mean operations are not
-            below those before it is left out, so that there may be fewer.
+        settings: how many thresholds at most, the first 0 and the last 1. Costs that none has are left
+            out, and thresholds whose mean operations are not below those before.
         progress: called with images done and images in all.
 
     Raises:
@@ -152,18 +156,24 @@ def _spread(bench: _Bench, settings: int) -> list[float]:
 
     Candidates are taken from between the values of the gates that are open at threshold 0, the same number
     of gates from one to the next: halfway between two gates, so that rounding does not close another one.
+    Of those that cost about the same, the one that costs the images most alike is taken, and none where costs
+    are far more unlike than usual: there a threshold cuts through the values of a gate that decides much, and
+    other images may fall to the other side.
     """
     some = bench.some(PROBED_IMAGES)
     gates = np.unique(np.concatenate([bench.run(index, 0.0)[1].gates for index in some]))
-    between = (gates[1:] + gates[:-1]) / 2
+    between = ((gates[1:] + gates[:-1]) / 2)[np.diff(gates) > ROUNDING]
     places = np.unique(np.linspace(0, max(len(between) - 1, 0), CANDIDATES).round().astype(int))
     candidates = [0.0, *map(float, between[places[: len(between)]]), ALL_CLOSED]
-    costs = np.zeros(len(candidates))
-    for index in some:
-        costs += [bench.run(index, threshold)[1].operations.total for threshold in candidates]
-    wanted = np.linspace(costs[0], costs[-1], settings)
-    nearest = {int(np.abs(costs - cost).argmin()) for cost in wanted[1:-1]}
-    return [candidates[i] for i in sorted({0, *nearest, len(candidates) - 1})]
+    costs = np.array([[bench.run(i, threshold)[1].operations.total for threshold in candidates] for i in some])
+    means, spreads = costs.mean(0), costs.std(0) / costs.mean(0)
+    wanted, step = np.linspace(means[0], means[-1], settings, retstep=True)
+    chosen = {0, len(candidates) - 1}
+    for cost in wanted[1:-1]:
+        (near,) = np.nonzero((np.abs(means - cost) <= abs(step) / 2) & (spreads <= UNSTEADY * np.median(spreads)))
+        if len(near):
+            chosen.add(int(near[spreads[near].argmin()]))
+    return [candidates[i] for i in sorted(chosen)]
 
 
 def _latencies(bench: _Bench, thresholds: Sequence[float]) -> list[Cost]:

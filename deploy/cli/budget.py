@@ -28,7 +28,7 @@ def budget(
     ] = None,
     paper: Annotated[bool, typer.Option("--paper", help="--gflops is of the paper's counting.")] = False,
     worst: Annotated[bool, typer.Option("--worst", help="Hold the dearest image to the budget, not the mean.")] = False,
-    settings: Annotated[int, typer.Option(min=2, max=64, help="Thresholds to calibrate.")] = 13,
+    settings: Annotated[int, typer.Option(min=2, max=64, help="Thresholds to calibrate, at most.")] = 17,
     operators: Operators = OperatorForm.native,
     threads: Threads = None,
     provider: Provider = None,

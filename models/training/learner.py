@@ -15,6 +15,7 @@ from models.networks.dynamic_routing.network import DynamicRouting
 from models.networks.dynamic_routing.parameter_groups import parameter_groups
 from models.routing.cost import cost_table
 from models.routing.route import Route
+from models.statistics import settle_batch_norm
 from models.training.recipe import Recipe
 from models.training.tasks import Task
 
@@ -46,6 +47,10 @@ class Learner:
             return functional.cross_entropy(logits, y)
         total = functional.cross_entropy(logits, y, ignore_index=self._ignored, reduction="sum")
         return total / (y != self._ignored).sum().clamp(min=1)
+
+    def settle(self, batches: Iterable[Tensor]) -> None:
+        """Gives batch norms the statistics of the finished weights over inputs [n,C,H,W], with nothing dropped."""
+        settle_batch_norm(self.network, batches)
 
     def figures(self, inputs: Iterable[Tensor]) -> Mapping[str, float]:
         """What this kind of network is also measured by, over inputs [n,C,H,W]."""
@@ -85,12 +90,24 @@ class RoutedLearner(Learner):
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         started = self._largest_threshold > 0.0 and self._progress > self._budget.budget.start
-        drawn = len(x) // 2 if started else 0
-        whole = len(x) - drawn
-        thresholds = torch.cat([torch.zeros(whole), torch.rand(drawn) * self._largest_threshold])
-        logits, gates = self.network(x, thresholds, with_gates=True)
+        whole = len(x) - len(x) // 2 if started else len(x)
+        logits, gates = self.network(x, self._thresholds(whole, len(x) - whole), with_gates=True)
         loss: Tensor = self.cross_entropy(logits, y) + self._budget(gates[:whole], self._progress)
         return loss
+
+    def _thresholds(self, whole: int, drawn: int) -> Tensor:
+        """0 for the first `whole` samples, at random for the others."""
+        return torch.cat([torch.zeros(whole), torch.rand(drawn) * self._largest_threshold])
+
+    def settle(self, batches: Iterable[Tensor]) -> None:
+        """As Learner.settle; half of every batch under thresholds, where the training was."""
+        self.network.set_progress(0.0)
+
+        def run(x: Tensor) -> None:
+            drawn = len(x) // 2 if self._largest_threshold else 0
+            self.network(x, self._thresholds(len(x) - drawn, drawn))
+
+        settle_batch_norm(self.network, batches, run)
 
     def figures(self, inputs: Iterable[Tensor]) -> Mapping[str, float]:
         """`routes`: how many different ones the images take. `gigaflops`: mean of an image, own counting.

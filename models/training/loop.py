@@ -15,7 +15,6 @@ from torch.optim.lr_scheduler import LambdaLR
 from models.architectures import build_network
 from models.checkpoint import CheckpointConfig, save_checkpoint
 from models.errors import UnsupportedModel
-from models.statistics import settle_batch_norm
 from models.training.learner import Learner, learner_of
 from models.training.recipe import OptimizerRecipe, Recipe
 from models.training.tasks import Task, task_of
@@ -120,11 +119,10 @@ def _run(
 
 
 def _settle(learner: Learner, task: Task, settings: OptimizerRecipe, generator: torch.Generator) -> None:
-    """Batch norms get the statistics of the finished weights, with nothing dropped, as in deployment."""
+    """Batch norms get the statistics of the finished weights."""
     if not settings.settle_batches:
         return
-    learner.set_progress(0.0)
     batches: list[torch.Tensor] = []
     while len(batches) < settings.settle_batches:
         batches += list(torch.randperm(len(task), generator=generator).split(settings.batch))
-    settle_batch_norm(learner.network, (task.batch(b, generator)[0] for b in batches[: settings.settle_batches]))
+    learner.settle(task.batch(b, generator)[0] for b in batches[: settings.settle_batches])

@@ -21,7 +21,7 @@ CLASSES, DEPTH, WIDTH = 11, 3, 8
 @pytest.fixture(scope="session")
 def network() -> DynamicRouting:
     """Float64; do not change it."""
-    return routed_network(DEPTH, WIDTH, "small", classes=CLASSES)
+    return routed_network(DEPTH, WIDTH, "small", classes=CLASSES, sharpest=4.0)
 
 
 @pytest.fixture(scope="session")
