@@ -17,7 +17,7 @@ install: .venv/installed
 .venv/installed: pyproject.toml CMakeLists.txt $(shell find plugins -type f)
 	@test -x $(BIN)/python || { echo "== making the virtual environment .venv"; $(PYTHON) -m venv .venv; }
 	@echo "== installing packages and building the native operators (some minutes the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cpu,train,rtx,dev]' 2>.venv/pip.log \
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cpu,train,rtx,serve,dev]' 2>.venv/pip.log \
 	    || { cat .venv/pip.log >&2; exit 1; }
 	@touch $@
 
@@ -66,6 +66,7 @@ format: install
 bench: install
 	@$(BIN)/python -m benchmarks.adder_conv
 	@$(BIN)/python -m benchmarks.quantised_adder_conv
+	@$(BIN)/python -m benchmarks.quantised_networks
 	@$(BIN)/python -m benchmarks.adaptive_filter
 	@$(BIN)/python -m benchmarks.routing_gate
 	@$(BIN)/python -m benchmarks.skip_efficiency

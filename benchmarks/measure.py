@@ -130,7 +130,14 @@ def interleaved_timings(
 def interleaved_medians(
     calls: Mapping[str, Callable[[], object]], seconds: float, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, float]:
-    """Median milliseconds of each call; they take turns, each at least 3 times and for `seconds`.
+    """Median milliseconds of each call, of interleaved_samples."""
+    return {name: median(s) for name, s in interleaved_samples(calls, seconds, clock).items()}
+
+
+def interleaved_samples(
+    calls: Mapping[str, Callable[[], object]], seconds: float, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
+    """Milliseconds of every run of each call; they take turns, each at least 3 times and for `seconds`.
 
     On a busy machine a call longer than the scheduler's slice is interrupted in every run and a short one
     in few, which flatters the short one. `time.thread_time` as the clock leaves that out, for calls that
@@ -145,7 +152,7 @@ def interleaved_medians(
                 start = clock()
                 call()
                 samples[name].append(clock() - start)
-    return {name: median(s) * 1e3 for name, s in samples.items()}
+    return {name: [duration * 1e3 for duration in s] for name, s in samples.items()}
 
 
 def keep_results(name: str, command: str, rows: list[dict[str, Any]]) -> None:

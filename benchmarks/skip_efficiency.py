@@ -55,23 +55,25 @@ def with_route(model: onnx.ModelProto, route: Route) -> onnx.ModelProto:
     """The same network with its gates' biases (b2) set so that it takes `route` for every image."""
     forced = onnx.ModelProto()
     forced.CopyFrom(model)
-    biases = dict(_gate_biases(forced.graph, {}))
-    for node in route.space.nodes:
-        module = "backbone.init_layer" if node == INIT else f"backbone.all_cell_list.{node.name}"
-        (bias,) = [tensor for name, tensor in biases.items() if name.startswith(f"{module}.")]
-        values = np.where(route.open[route.space.gates(node)], 2.0, -2.0).astype(np.float32)
-        bias.CopyFrom(numpy_helper.from_array(values, bias.name))
+    modules = {
+        "backbone.init_layer" if at == INIT else f"backbone.all_cell_list.{at.name}": at for at in route.space.nodes
+    }
+    for graph, node in _gates(forced.graph):
+        (at,) = [at for module, at in modules.items() if node.name.startswith(f"{module}.")]
+        values = np.where(route.open[route.space.gates(at)], 2.0, -2.0).astype(np.float32)
+        # Gates with equal biases share one constant: each gets its own.
+        node.input[4] = f"{node.name}.forced"
+        graph.initializer.append(numpy_helper.from_array(values, node.input[4]))
     return forced
 
 
-def _gate_biases(graph: onnx.GraphProto, outer: dict[str, onnx.TensorProto]):
-    constants = outer | {tensor.name: tensor for tensor in graph.initializer}
+def _gates(graph: onnx.GraphProto):
     for node in graph.node:
         if node.op_type == "RoutingGate":
-            yield node.name, constants[node.input[4]]
+            yield graph, node
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                yield from _gate_biases(attribute.g, constants)
+                yield from _gates(attribute.g)
 
 
 def session_call(model: onnx.ModelProto, size: tuple[int, int]):

@@ -28,6 +28,7 @@ from deploy.runtimes.base import TensorSpec
 from models import files
 from models.data.preprocessing import Preprocessing
 from models.errors import UnsupportedModel, UsageError
+from models.routing.cost import check_size
 
 if TYPE_CHECKING:
     import onnx
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 # The input by which a routed network is held to a budget.
 THRESHOLD = "gate_threshold"
+# Its second output, [N,paths] in the order of RoutingSpace.paths, 0 where closed.
+GATES = "gates"
 INFO, MODEL, REFERENCE = "adroit.json", "1/model.onnx", "reference"
 
 
@@ -53,7 +56,8 @@ class EntryInfo:
         task: "classification" (logits [N,classes]) or "segmentation" (logits [N,classes,H,W]).
         form: "operators" (adroit's, with bodies) or "portable" (standard ones only).
         routing: of a routed network: form (masked, if, static), gate, depth, width, and for a static
-            one its route (Route.to_json); else None.
+            one its route and the route's origin (Route.to_json, Specialisation.to_json), and the gates'
+            threshold where it is baked in; else None.
         inputs, outputs: the model's; the first input is the image.
         input_size: (height, width) in pixels of a typical input.
         operators: custom operators by name: their version and how many nodes the model has.
@@ -61,7 +65,10 @@ class EntryInfo:
         model: file and sha256.
         tools: versions that exported it.
         parity: the last verdict of `adroit check`, or None.
+        quantisation: of a deployment in 8 bits, how `adroit quantize` made it; else None.
         builds: what `adroit build` made of the model, by version folder; see deploy/build/store.py.
+        budget: of a routed network: the table of `adroit budget` (deploy/budget/table.py), or None.
+        latency: of a routed network: what its parts take (deploy/profile/latency_table.py), or None.
     """
 
     format: int
@@ -80,7 +87,10 @@ class EntryInfo:
     model: Mapping[str, str]
     tools: Mapping[str, str]
     parity: Mapping[str, Any] | None = None
+    quantisation: Mapping[str, Any] | None = None
     builds: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    budget: Mapping[str, Any] | None = None
+    latency: Mapping[str, Any] | None = None
 
     def write(self, folder: Path) -> None:
         files.write_json(folder / INFO, dataclasses.asdict(self))
@@ -114,6 +124,8 @@ class Entry:
             # What later code relies on: reading it here makes a damaged file one error.
             _ = info.inputs[0].name, info.outputs[0].name, info.model["sha256"], info.checkpoint["sha256"]
             _ = {name: int(told["nodes"]) for name, told in info.operators.items()}
+            if info.quantisation is not None:
+                _ = info.quantisation["source"]["name"], info.quantisation["layers"].keys()
             _ = [(int(version), told["backend"], told["file"], told["sha256"]) for version, told in info.builds.items()]
             return cls(path, info)
         except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
@@ -134,6 +146,12 @@ class Entry:
             )
         return folder
 
+    @property
+    def baked_threshold(self) -> float | None:
+        """The gate threshold that the model always has; None where it is an input, or there are no gates."""
+        told: float | None = (self.info.routing or {}).get("threshold")
+        return told
+
     def feeds(self, images: NDArray[np.float32], gate_threshold: float = 0.0) -> dict[str, NDArray[np.float32]]:
         """The model's inputs for a batch of preprocessed images, [N,C,H,W].
 
@@ -142,10 +160,14 @@ class Entry:
                 closed. 0 is the network as trained.
 
         Raises:
-            UsageError: a threshold for a network that has no gates.
+            UsageError: a threshold for a network that has no gates, or a size that a routed network cannot take.
         """
+        if self.info.routing is not None:
+            check_size((images.shape[2], images.shape[3]), self.info.routing["gate"])
         names = [spec.name for spec in self.info.inputs]
         if THRESHOLD not in names and gate_threshold != 0.0:
+            if self.baked_threshold is not None:
+                raise UsageError(f"the gate threshold of {self.info.name} is baked in: {self.baked_threshold:g}")
             raise UsageError(f"{self.info.name} has no gates, so there is no gate threshold to set")
         thresholds = {THRESHOLD: np.full(len(images), gate_threshold, np.float32)} if THRESHOLD in names else {}
         return {names[0]: images, **thresholds}

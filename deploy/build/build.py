@@ -174,6 +174,14 @@ def _parsed(entry: Entry, options: BuildOptions, profiles: list[Profile]) -> str
 
 
 def _prepared(entry: Entry, options: BuildOptions) -> tuple[Prepared, list[Profile]]:
+    if entry.info.quantisation is not None and options.backend == Backend.tensorrt_rtx:
+        raise UnsupportedModel(
+            f"{entry.path} is in 8 bits, which tensorrt-rtx cannot build",
+            facts={
+                "reason": "it takes no plugins, and 8-bit constants only where plugins or DequantizeLinear read them"
+            },
+            hint="use --backend tensorrt or onnxruntime, or build the float32 deployment that it was made from",
+        )
     profiles = profiles_for(entry.info, options.profiles)
     form: Form = "functions" if options.backend == Backend.tensorrt_rtx else "plugins"
     prepared = prepare(entry, form, options.precision, options.keep)

@@ -2,6 +2,8 @@
 
 plugins     our operators as nodes, for TensorRT with the plugin library; their bool outputs cast to bool
 functions   their portable bodies inlined, for tensorrt-rtx, which takes no plugins
+
+In both, a deployment in 8 bits is lowered from uint8 to int8.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import onnx_ir as ir
 from deploy.build.bool_outputs import cast_bool_outputs
 from deploy.build.choices import Precision
 from deploy.build.half import Kept, cast_to_half
+from deploy.build.int8 import lower_to_int8
 from deploy.build.job import CustomNode
 from deploy.entry import Entry, all_nodes
 from deploy.export.graph import inline_bodies
@@ -58,15 +61,20 @@ def prepare(entry: Entry, form: Form, precision: Precision, keep: Collection[str
     Raises:
         UsageError: an unreadable entry, or a name that no node has.
         UnsupportedModel: a model that was changed, an attribute that TensorRT would cut, a precision
-            that this form cannot have.
+            that this form, or a deployment in 8 bits, cannot have.
     """
-    model = entry.load_model()
+    model = lower_to_int8(entry.load_model())
     custom = tuple(_custom_node(node) for node in all_nodes(model.graph) if node.domain == DOMAIN)
     if precision == Precision.fp16 and entry.info.form == "portable":
         raise UnsupportedModel(
             "fp16 was requested, but this deployment holds standard operators only: what of it must stay float32"
             " cannot be told any more",
             hint="export it without --portable, and build that",
+        )
+    if precision == Precision.fp16 and entry.info.quantisation is not None:
+        raise UnsupportedModel(
+            f"fp16 was requested, but {entry.path} is in 8 bits",
+            hint="leave --precision out, or build the float32 deployment that it was made from",
         )
     kept: list[Kept] = []
     if precision == Precision.fp16:

@@ -5,7 +5,8 @@
     <entry>/adroit.json                         builds: {"<version>": record}
 
 Triton gives all versions of a model one backend, and would take the newest: config.pbtxt is told to
-go on with the exported model.
+go on with the exported model, and configs/tensorrt.pbtxt, where there is a plan, tells of that one
+(`tritonserver --model-config-name=tensorrt`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 from deploy.build.half import Kept
 from deploy.entry import Entry
-from deploy.export.triton import triton_config
+from deploy.triton.config import PLAN_CONFIG, plan_config, triton_config
 from models import files
 
 FLOAT32 = "float32.json"
@@ -38,11 +39,12 @@ def store(entry: Entry, built: Path, kept: Sequence[Kept], record: Mapping[str, 
     record = {**record, "file": f"{version}/{built.name}", "sha256": files.sha256(built), "bytes": len(content)}
     updated = dataclasses.replace(info, builds={**info.builds, version: record})
     # In this order a failure leaves a deployment that works as before.
-    config = triton_config(info.name, info.inputs, info.outputs, versions=[1])
-    files.write_bytes(entry.path / "config.pbtxt", config.encode())
+    files.write_bytes(entry.path / "config.pbtxt", triton_config(info, versions=[1]).encode())
     with files.atomic_folder(entry.path / version) as temporary:
         files.write_bytes(temporary / built.name, content)
         if kept:
             files.write_json(temporary / FLOAT32, {"nodes": [dataclasses.asdict(k) for k in kept]})
+    if record["backend"] == "tensorrt":
+        files.write_bytes(entry.path / PLAN_CONFIG, plan_config(info, int(version), record).encode())
     updated.write(entry.path)
     return Entry(entry.path, updated), version

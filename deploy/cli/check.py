@@ -15,6 +15,7 @@ from deploy.cli.options import (
     DataPath,
     EntryPath,
     GateThreshold,
+    Gflops,
     Operators,
     Provider,
     Threads,
@@ -46,6 +47,7 @@ def check(
         ),
     ] = None,
     gate_threshold: GateThreshold = 0.0,
+    gflops: Gflops = None,
     runtime: Annotated[RuntimeName, typer.Option(help="What runs the deployment.")] = RuntimeName.onnxruntime,
     operators: Operators = OperatorForm.native,
     threads: Threads = None,
@@ -56,18 +58,24 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Compare a deployment with the float64 PyTorch network. Exit code 3 where it leaves the tolerance."""
+    from deploy.budget.table import asked_threshold
     from deploy.entry import Entry
     from deploy.parity.check import check_entry
+    from deploy.parity.quantised import check_quantised
     from deploy.runtimes.open import RuntimeOptions
     from models.data.images import read_images
 
     read = Entry.read(entry)
+    threshold = asked_threshold(read, gate_threshold, gflops)
     image_set = read_images(data, read.info.labels).first(images)
     providers = provider or ("CPUExecutionProvider",)
     options = RuntimeOptions(runtime, operators, threads, providers, build, cuda_graph, allow_host_code)
     if layers and (runtime != RuntimeName.onnxruntime or build is not None):
         raise UsageError("--layers compares the layers of the exported model in ONNX Runtime", hint="leave one out")
-    report = check_entry(read, image_set, options, layers, progress("checking"), gate_threshold, shift_consistency)
+    if read.info.quantisation is None:
+        report = check_entry(read, image_set, options, layers, progress("checking"), threshold, shift_consistency)
+    else:
+        report = check_quantised(read, image_set, options, layers, progress("checking"), shift_consistency)
     print(files.json_text(report.to_json()) if as_json else describe(read, report), flush=True)
     verdict = {"passed": report.passed, "used": report.output.used, "images": report.images, **report.facts}
     dataclasses.replace(read.info, parity=verdict).write(entry)
@@ -94,6 +102,8 @@ def describe(entry: Entry, report: ParityReport) -> str:
         f" (limit {output.limit:.3g}) at {list(output.worst)}",
         f"same class as PyTorch: {report.argmax_equal:.4%} of the {predictions}",
     ]
+    if entry.info.quantisation is not None:
+        lines.append("in 8 bits: every part was compared on its own inputs, the classes with the float64 network")
     if report.top1:
         ours, theirs = report.top1
         lines.append(f"top-1 accuracy: {ours:.2%}, PyTorch {theirs:.2%}")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deploy.cli.text import describe_agreement, progress
 from models.errors import UsageError
 
 if TYPE_CHECKING:
     from deploy.export.entry import Routing
-    from models.routing.route import Route
 
 
 class RoutingChoice(StrEnum):
@@ -32,41 +32,56 @@ def export(
         typer.Option(help="How a routed network runs: if skips what its gates close (default), masked computes all."),
     ] = None,
     route: Annotated[
-        str | None, typer.Option(metavar="all|none|FILE", help="Bake in one route (JSON); implies --routing static.")
+        str | None,
+        typer.Option(
+            metavar="all|none|common|NAME|FILE",
+            help="Bake in one route; implies --routing static. common: the paths that most images of --data use;"
+            " NAME: fcn-32s-like, deeplabv3-like, u-net-like, hrnetv2-like or auto-deeplab-like; FILE: JSON.",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="With --route: images to choose common by, and to measure agreement on."),
+    ] = None,
+    share: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="Of the images that use a path of the common route, at least.")
+    ] = 0.5,
+    gate_threshold: Annotated[
+        float | None, typer.Option(min=0.0, help="Bake the gates' threshold in, and leave its input out.")
     ] = None,
     portable: Annotated[bool, typer.Option("--portable", help="Standard ONNX operators only.")] = False,
 ) -> None:
     """Write a deployment: ONNX with adroit's operators, preprocessing, provenance."""
     from deploy.export.entry import export_entry
 
-    asked = _routing(checkpoint, routing, route)
+    asked = _routing(checkpoint, routing, route, data, share, gate_threshold)
     entry = export_entry(checkpoint, output, name, "portable" if portable else "operators", asked)
     found = ", ".join(f"{entry['nodes']} {name}" for name, entry in entry.info.operators.items())
     print(f"{entry.path}: {found or 'standard operators only'}")
 
 
-def _routing(checkpoint: Path, form: RoutingChoice | None, route: str | None) -> Routing | None:
+def _routing(
+    checkpoint: Path,
+    form: RoutingChoice | None,
+    route: str | None,
+    data: str | None,
+    share: float,
+    threshold: float | None,
+) -> Routing | None:
     from deploy.export.entry import Routing
+    from deploy.routes.specialise import specialise
+    from models.data.images import read_images
 
+    if route is None and data is not None:
+        raise UsageError("--data is for choosing a route and measuring it", hint="give --route common")
     if route is None:
-        return None if form is None else Routing(form.value)
+        return None if form is None and threshold is None else Routing(form.value if form else "if", None, threshold)
     if form not in (None, RoutingChoice.static):
         raise UsageError(f"--route bakes a route in, which --routing {form} does not")
-    return Routing("static", _read_route(checkpoint, route))
-
-
-def _read_route(checkpoint: Path, route: str) -> Route:
-    from models import files
-    from models.architectures import architecture_named
-    from models.checkpoint import CheckpointConfig
-    from models.routing.route import Route
-    from models.routing.space import RoutingSpace
-
-    if route not in ("all", "none"):
-        return Route.from_json(files.read_json(Path(route), "the route"))
-    config = CheckpointConfig.read(checkpoint)
-    arguments = {**architecture_named(config.architecture).defaults, **config.arguments}
-    if "depth" not in arguments:
-        raise UsageError(f"{config.architecture} has no routing space", hint="leave --route out")
-    space = RoutingSpace(arguments["depth"], arguments["width"])
-    return Route.all_open(space) if route == "all" else Route.none(space)
+    images = read_images(data) if data else None
+    found = specialise(checkpoint, route, images, share, threshold or 0.0, progress("comparing"))
+    nodes = found.route.space.nodes
+    print(f"route {route}: {sum(map(found.route.is_open, nodes))} of {len(nodes)} nodes compute")
+    if found.agreement:
+        print(describe_agreement(found.agreement))
+    return Routing("static", None if route == "all" else found.route, threshold, found.to_json())

@@ -7,6 +7,7 @@ import traceback
 
 import typer
 
+from deploy.cli.budget import budget
 from deploy.cli.build import build
 from deploy.cli.check import check
 from deploy.cli.doctor import doctor
@@ -14,7 +15,10 @@ from deploy.cli.export import export
 from deploy.cli.import_ import import_
 from deploy.cli.plugins import plugins
 from deploy.cli.profile import profile
+from deploy.cli.quantize import quantize
+from deploy.cli.routes import routes
 from deploy.cli.run import run
+from deploy.cli.serve import serve
 from deploy.cli.train import train
 from models.errors import AdroitError, OutOfResource
 
@@ -29,10 +33,14 @@ app = typer.Typer(
 app.command()(train)
 app.command("import")(import_)
 app.command()(export)
+app.command()(quantize)
 app.command()(build)
 app.command()(check)
 app.command()(run)
 app.command()(profile)
+app.command()(routes)
+app.command()(budget)
+app.command()(serve)
 app.command()(doctor)
 app.add_typer(plugins, name="plugins")
 

@@ -22,6 +22,10 @@ Threads = Annotated[int | None, typer.Option(min=1, help="Threads within one run
 GateThreshold = Annotated[
     float, typer.Option(min=0.0, help="Of a routed network: paths whose gate is not above it are closed.")
 ]
+Gflops = Annotated[
+    float | None,
+    typer.Option(help="Hold the mean image to so many operations / 1e9, by the table of `adroit budget`."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Provider = Annotated[
     list[str] | None, typer.Option(help="ONNX Runtime execution provider; repeat in order of preference.")

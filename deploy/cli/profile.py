@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploy.cli.options import AsJson, GateThreshold, Provider, Threads
-from deploy.cli.text import table
+from deploy.cli.text import describe_latency, describe_statistics, progress, table
 from deploy.runtimes.choices import OperatorForm, RuntimeName
 from models import files
 
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 def profile(
     entries: Annotated[list[Path], typer.Argument(metavar="ENTRY...", help="Deployments to measure side by side.")],
     data: Annotated[
-        str | None, typer.Option(metavar="DATA", help="Images to measure with; noise if not given.")
+        str | None,
+        typer.Option(metavar="DATA", help="Images to measure with, and to count routes of; noise if not given."),
+    ] = None,
+    image_count: Annotated[
+        int | None, typer.Option("--images", min=1, help="Use the first so many images only.")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 1,
     size: Annotated[
@@ -34,13 +39,16 @@ def profile(
     provider: Provider = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time to spend on each deployment.")] = 5.0,
     layers: Annotated[bool, typer.Option("--layers", help="Print every layer.")] = False,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report with plots.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a report with plots, and its figures as JSON beside it.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Count operations and measure latency of deployments, side by side in one run."""
     from deploy.entry import Entry
     from deploy.profile.profile import profile as measure
     from deploy.report.html import write_html
+    from deploy.report.routes import route_figures
     from models.data.images import read_images
 
     read = [Entry.read(path) for path in entries]
@@ -51,15 +59,21 @@ def profile(
         threads,
         provider or ["CPUExecutionProvider"],
     )
-    images = read_images(data) if data else None
+    images = read_images(data).first(image_count) if data else None
     if html:
         files.check_writable(html)
     print(f"measuring {len(candidates)} deployments, about {seconds:g} s each", file=sys.stderr)
-    report = measure(candidates, images, batch, size, seconds, gate_threshold)
+    report = measure(candidates, images, batch, size, seconds, gate_threshold, progress("counting routes"))
     values = report.to_json()
+    for routed in report.routes:
+        if routed.entry and routed.latency:
+            dataclasses.replace(routed.entry.info, latency=routed.latency.table.to_json()).write(routed.entry.path)
     if html:
-        write_html(html, "profile", title="adroit profile", **values)
-        print(f"report: {html}", file=sys.stderr)
+        write_html(
+            html, "profile", title="adroit profile", figures=list(map(route_figures, values["routes"])), **values
+        )
+        files.write_json(html.with_suffix(".json"), values)
+        print(f"report: {html}, its figures: {html.with_suffix('.json')}", file=sys.stderr)
     print(files.json_text(values) if as_json else describe(report, layers), end="" if as_json else "\n")
 
 
@@ -96,6 +110,8 @@ def describe(report: ProfileReport, layers: bool) -> str:
             "median ms",
             "p90",
             "p99",
+            "spread",
+            "rank",
             "runs",
             "multiply-adds",
             "abs. differences",
@@ -106,11 +122,15 @@ def describe(report: ProfileReport, layers: bool) -> str:
     for c in report.candidates:
         t, o = c.latency, total_counts(c.layers)
         counted = [str(getattr(o, column)) for column in COLUMNS]
-        rows.append((c.title, f"{t.median:.4g}", f"{t.p90:.4g}", f"{t.p99:.4g}", str(t.runs), *counted))
+        times = [f"{value:.4g}" for value in (t.median, t.p90, t.p99)]
+        rows.append((c.title, *times, f"{t.spread:.1%}", str(c.rank), str(t.runs), *counted))
     if any(c.skip_efficiency is not None for c in report.candidates):
         shown = ["" if c.skip_efficiency is None else f"{c.skip_efficiency:.2f}" for c in report.candidates]
         rows = [(*row, last) for row, last in zip(rows, ["skip efficiency", *shown], strict=True)]
     parts = [", ".join(f"{k} {v}" for k, v in report.machine.items()), table(rows)]
+    for routed in report.routes:
+        parts.append(describe_statistics(routed.statistics))
+        parts += [describe_latency(routed.latency)] if routed.latency else []
     if layers:
         for c in report.candidates:
             detail = [

@@ -17,6 +17,7 @@ from deploy.cli.options import (
     DataPath,
     EntryPath,
     GateThreshold,
+    Gflops,
     Operators,
     Provider,
     Threads,
@@ -45,17 +46,21 @@ def run(
     cuda_graph: CudaGraph = False,
     allow_host_code: AllowHostCode = False,
     gate_threshold: GateThreshold = 0.0,
+    gflops: Gflops = None,
     batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 16,
     as_json: AsJson = False,
 ) -> None:
     """Run a deployment on images; write its outputs as named arrays, print the likeliest labels."""
     if output is None and not top:
         raise UsageError("nothing to do with the outputs", hint="give --output FILE.npz, --top N, or both")
+    from deploy.budget.table import asked_threshold
     from deploy.entry import Entry
+    from deploy.likeliest import likeliest
     from deploy.runtimes.open import RuntimeOptions, open_runtime
     from models.data.images import read_images
 
     read = Entry.read(entry)
+    threshold = asked_threshold(read, gate_threshold, gflops)
     if output is not None:
         files.check_writable(output)
     images = read_images(data, read.info.labels)
@@ -66,14 +71,16 @@ def run(
     outputs: dict[str, list[NDArray[Any]]] = {}
     with open_runtime(read, options) as opened:
         for where, x in images.batches(read.info.preprocessing, batch):
-            for name, value in opened.run(read.feeds(x, gate_threshold)).items():
+            for name, value in opened.run(read.feeds(x, threshold)).items():
                 outputs.setdefault(name, []).append(value)
             show(where.stop, len(images))
     if output is not None:
         _save(output, outputs, images.names)
     if top:
-        likeliest = _likeliest(outputs[read.info.outputs[0].name], read.info.labels, top)
-        rows = list(zip(images.names, likeliest, strict=True))
+        import numpy as np
+
+        best_labels = likeliest(np.concatenate(outputs[read.info.outputs[0].name]), read.info.labels, top)
+        rows = list(zip(images.names, best_labels, strict=True))
         if as_json:
             best_of = [
                 {"image": name, "likeliest": [{"label": label, "share": share} for label, share in best]}
@@ -98,16 +105,3 @@ def _save(path: Path, outputs: dict[str, list[NDArray[Any]]], names: Sequence[st
         ) from error
     np.savez(buffer, allow_pickle=False, names=np.array(names), **joined)
     files.write_bytes(path, buffer.getvalue())
-
-
-def _likeliest(logits: list[NDArray[Any]], labels: Sequence[str], count: int) -> list[list[tuple[str, float]]]:
-    import numpy as np
-
-    values = np.concatenate(logits).astype(np.float64)
-    shares = np.exp(values - values.max(1, keepdims=True))
-    shares /= shares.sum(1, keepdims=True)
-    best = np.argsort(-shares, axis=1, kind="stable")[:, :count]
-    return [
-        [(labels[i] if labels else str(i), float(row[i])) for i in order]
-        for row, order in zip(shares, best, strict=True)
-    ]

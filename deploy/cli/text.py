@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deploy.profile.route_latency import RouteLatency
+    from deploy.routes.replay import Agreement
+    from deploy.routes.statistics import RouteStatistics
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -31,3 +37,69 @@ def progress(what: str) -> Callable[[int, int], None]:
         told[0] = part
 
     return show
+
+
+def describe_agreement(agreement: Agreement) -> str:
+    """Of a route with the dynamic network."""
+    return (
+        f"same class as the dynamic network: {agreement.same_class:.4%} of the pixels of {agreement.images} images;"
+        f" logits differ by up to {agreement.largest_difference:.3g}, the largest is {agreement.largest_logit:.3g}"
+    )
+
+
+def describe_statistics(statistics: RouteStatistics) -> str:
+    """What the routes of a data set cost, and how they differ; details are in JSON and HTML."""
+    from deploy.report.html import readable_count as readable
+
+    s, all_open = statistics, statistics.all_open
+    rows: list[tuple[str, ...]] = [("", "mean", "least", "median", "most")]
+    for name, spread in (("operations", s.operations), ("by the paper's counting", s.paper)):
+        rows.append((name, *map(readable, (spread.mean, spread.least, spread.median, spread.most))))
+    tops = ", ".join(f"{count}: {s.top_share(count):.1%}" for count in (1, 4, 16) if count <= len(s.routes))
+    batches = ", ".join(f"{b.batch}: {readable(b.operations)} ({b.ratio:.2f} x)" for b in s.batches)
+    lines = [
+        f"routes of {len(s.samples)} images in {s.title}, gate threshold {s.gate_threshold:g}",
+        table(rows),
+        f"everything open costs {readable(all_open)}, everything closed {readable(s.all_closed)};"
+        f" the images' routes {s.operations.mean / all_open:.1%} of the former",
+        f"{len(s.routes)} different routes, entropy {s.entropy:.2f} bits; images in the most frequent ones: {tops}",
+        f"operations an image in a batch of {batches}",
+    ]
+    for which, m in (("open gates are above", s.margins), ("closed gates are below", s.closed_margins)):
+        if m is not None and m.least is not None:
+            lines.append(
+                f"{which} the threshold by {m.median:.3f} (median), {m.near:.1%} of them by less than 0.05;"
+                f" least {m.least:.2g}: {m.path} of {m.image}"
+            )
+    return "\n".join(lines)
+
+
+def describe_latency(latency: RouteLatency) -> str:
+    """What the images of a data set take, and what skipping saves."""
+    from deploy.report.html import readable_count as readable
+
+    told = [image.measured for image in latency.images if image.measured is not None]
+    rows: list[tuple[str, ...]] = [("routes", "images", "operations", "ms", "skip efficiency", *LOSSES.values())]
+    for name, row in (("all measured", latency.overall), *((str(i), r) for i, r in enumerate(latency.routes, 1))):
+        saved = "" if row.skip_efficiency is None else f"{row.skip_efficiency:.2f}"
+        lost = [f"{getattr(row.losses, kind):+.2f}" if row.losses else "" for kind in LOSSES]
+        rows.append((name, str(row.images), f"{row.share:.1%}", f"{row.milliseconds:.4g}", saved, *lost))
+    typical, high = latency.prediction_error
+    return "\n".join(
+        [
+            f"an image takes {latency.overall.milliseconds:.4g} ms ({min(told):.4g} to {max(told):.4g}; {len(told)}"
+            f" images measured); its route predicts that to {typical:.1%} (median), {high:.1%} (95th percentile)",
+            f"every path open: {latency.all_open:.4g} ms, {readable(latency.memory.running)}B of memory;"
+            f" in the static form: {latency.static_open:.4g} ms",
+            table(rows),
+        ]
+    )
+
+
+# Kinds of loss (deploy/profile/losses.py), as columns.
+LOSSES = {
+    "gates": "ms lost: gates",
+    "control_flow": "control flow",
+    "lost_fusion": "lost fusion",
+    "memory_bound": "memory-bound",
+}

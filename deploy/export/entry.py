@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,9 +15,9 @@ from deploy import __version__
 from deploy.entry import FORMAT, MODEL, REFERENCE, Entry, EntryInfo, all_nodes, check_name
 from deploy.export.graph import export_graph, inline_bodies
 from deploy.export.routed import RoutingForm, export_routed_graph
-from deploy.export.triton import triton_config
 from deploy.operators import DOMAIN, operators
 from deploy.runtimes.base import TensorSpec
+from deploy.triton.config import triton_config
 from models import files
 from models.architectures import architecture_named
 from models.checkpoint import WEIGHTS, load_checkpoint, save_checkpoint
@@ -31,10 +32,16 @@ Form = Literal["operators", "portable"]
 
 @dataclass(frozen=True)
 class Routing:
-    """How a routed network is exported: see deploy/export/routed.py. `route` None is all paths."""
+    """How a routed network is exported: see deploy/export/routed.py.
+
+    `route` None is all paths; `threshold` None leaves the gates' threshold an input of the model. `origin` is
+    what adroit.json tells of where the route is from (deploy/routes/specialise.py).
+    """
 
     form: RoutingForm = "if"
     route: Route | None = None
+    threshold: float | None = None
+    origin: Mapping[str, Any] | None = None
 
 
 def export_entry(
@@ -97,7 +104,7 @@ def export_entry(
                 **{t: importlib.metadata.version(t) for t in ("torch", "onnx", "onnxscript")},
             },
         )
-        files.write_bytes(temporary / "config.pbtxt", triton_config(name, inputs, outputs).encode())
+        files.write_bytes(temporary / "config.pbtxt", triton_config(info).encode())
         info.write(temporary)
     return Entry.read(folder)
 
@@ -119,8 +126,10 @@ def _graph(
         "depth": network.space.depth,
         "width": network.space.width,
         "route": chosen.route.to_json() if chosen.route else None,
+        "threshold": chosen.threshold,
+        "origin": chosen.origin,
     }
-    return export_routed_graph(network, chosen.form, chosen.route), told
+    return export_routed_graph(network, chosen.form, chosen.route, chosen.threshold), told
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:

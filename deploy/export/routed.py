@@ -6,7 +6,8 @@
 
 All three have the inputs `image` and `gate_threshold` (one value, or one a sample; 0 is the trained
 network) and the outputs `logits` and `gates` [N,paths] in the order of RoutingSpace.paths, 0 where
-closed. Networks without gates have neither, and the static form only.
+closed. Networks without gates have neither, and the static form only. Where a threshold is baked in,
+the input is absent and the rest is the same.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import torch
 from deploy.export.graph import INPUT, OUTPUT, finish, fuse
 from deploy.export.trace import trace
 from deploy.passes.branch_on_gates import branch_on_gates
-from deploy.passes.graph import constant
+from deploy.passes.graph import add_initializer, constant
 from models.errors import UnsupportedModel, UsageError
 from models.networks.dynamic_routing.gate import SoftGate
 from models.networks.dynamic_routing.layers import ConvNorm
@@ -34,14 +35,18 @@ RoutingForm = Literal["masked", "if", "static"]
 THRESHOLD, GATES = "gate_threshold", "gates"
 
 
-def export_routed_graph(network: DynamicRouting, form: RoutingForm, route: Route | None = None) -> onnx.ModelProto:
+def export_routed_graph(
+    network: DynamicRouting, form: RoutingForm, route: Route | None = None, threshold: float | None = None
+) -> onnx.ModelProto:
     """Traces `network` (evaluation mode, float32).
 
     Args:
         route: the paths that may be open; for "static" only. All of them if None.
+        threshold: of the gates, baked in; None leaves it an input.
 
     Raises:
-        UsageError: a form that does not fit the network, or a route without the static form.
+        UsageError: a form that does not fit the network, a route without the static form, or a
+            threshold that no gate can be above, or without gates.
         UnsupportedModel: PyTorch's exporter cannot trace the network.
     """
     gated = network.gate != "none"
@@ -49,6 +54,11 @@ def export_routed_graph(network: DynamicRouting, form: RoutingForm, route: Route
         raise UsageError(f"a network without gates has no {form} form", hint="export it with --routing static")
     if route is not None and form != "static":
         raise UsageError(f"the {form} form takes every route", hint="bake one in with --routing static")
+    if threshold is not None and not (gated and 0.0 <= threshold < 1.0):
+        raise UsageError(
+            f"a gate threshold is at least 0 and below 1, not {threshold}" if gated else "there are no gates to close",
+            hint="leave the threshold out",
+        )
     # Sizes are free in the result, but symbols make tracing many times slower: trace small, then free them.
     side = SIZE_MULTIPLE * GATE_SHRINK.get(network.gate, 1)
     example = torch.zeros(2, 3, side, side)
@@ -71,6 +81,8 @@ def export_routed_graph(network: DynamicRouting, form: RoutingForm, route: Route
                 stack.enter_context(module.frozen())
         model = trace(network, example, inputs, outputs, sizes, arguments)
     _free_sizes(model.graph, side)
+    if threshold is not None:
+        _bake_threshold(model.graph, threshold)
     fuse(model.graph)
     if form == "if":
         space = network.space
@@ -92,6 +104,13 @@ class _Along(torch.nn.Module):
             x, gate_threshold, self.route, with_gates
         )
         return result
+
+
+def _bake_threshold(graph: ir.Graph, threshold: float) -> None:
+    """Puts a constant in the place of the input."""
+    (given,) = [value for value in graph.inputs if value.name == THRESHOLD]
+    graph.inputs.remove(given)
+    given.replace_all_uses_with(add_initializer(graph, THRESHOLD, np.array([threshold], np.float32)))
 
 
 def _free_sizes(graph: ir.Graph, side: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from deploy.entry import Entry
+from deploy.entry import GATES, Entry
 from deploy.parity.consistency import ConsistencyReport, compare_consistency
 from deploy.parity.tolerance import Comparison, compare
 from deploy.passes.graph import MODULE_KEY
@@ -25,7 +25,6 @@ from models.metrics.segmentation import ConfusionMatrix
 from models.metrics.shift_consistency import Batch
 from models.routing.route import Route
 
-GATES = "gates"  # the output of a routed network
 # Images at a time; bounds the memory of the float64 reference.
 BATCH = {"classification": 32, "segmentation": 2}
 
@@ -117,7 +116,7 @@ def check_entry(
         UsageError: unreadable images or entry, labels that are no classes, images too small for `shift`.
         EnvironmentFault, UnsupportedModel: as open_runtime.
     """
-    _check_labels(images, entry.info.outputs[0].shape[1])
+    check_labels(images, entry.info.outputs[0].shape[1])
     reference = _Reference(entry, gate_threshold)
     targets = {"": entry.info.outputs[0].name}
     nodes: dict[str, str] = {}
@@ -140,7 +139,7 @@ def check_entry(
             for module, name in targets.items():
                 if module in references:
                     result = compare(values[name], references[module], limits[module])
-                    worst[module] = _worse(worst.get(module), result, where.start, len(x))
+                    worst[module] = worse(worst.get(module), result, where.start, len(x))
             predictions.append((values[targets[""]].argmax(1), references[""].argmax(1)))
             overlap.add(where.start, predictions[-1])
             if GATES in values:
@@ -163,12 +162,30 @@ def check_entry(
         images=len(images),
         output=worst[""],
         argmax_equal=sum(int(e.sum()) for e in equal) / sum(e.size for e in equal),
-        top1=_accuracy(images, predictions),
+        top1=accuracy(images, predictions),
         mean_iou=overlap.means,
         consistency=consistency,
         routes=_route_agreement(gates) if gates else None,
         layers=[LayerParity(nodes[module], module, worst[module]) for module in nodes if module in worst],
     )
+
+
+def label_map(images: ImageSet, index: int, size: tuple[int, int], void: int) -> NDArray[np.uint8]:
+    """[H,W] classes of an image of a set that has maps, for answers of `size`.
+
+    Void is 255 in most data sets, the number after the last class in others: it becomes `void`.
+
+    Raises:
+        UsageError: a map of another size, or as ImageSet.maps.
+    """
+    assert images.maps is not None
+    labels = images.maps(index)
+    if labels.shape != size:
+        raise UsageError(
+            f"the label map of {images.names[index]} is {labels.shape[0]} x {labels.shape[1]} pixels,"
+            f" the network's input {size[0]} x {size[1]}"
+        )
+    return np.where(labels == 255, np.uint8(void), labels)
 
 
 class _Overlap:
@@ -185,15 +202,8 @@ class _Overlap:
         if self._images.maps is None:
             return
         for offset in range(len(predictions[0])):
-            labels = self._images.maps(first + offset)
             image = self._preprocessing.geometry(self._images.load(first + offset))
-            if labels.shape != image.shape[:2]:
-                raise UsageError(
-                    f"the label map of {self._images.names[first + offset]} is {labels.shape[0]} x {labels.shape[1]}"
-                    f" pixels, the network's input {image.shape[0]} x {image.shape[1]}"
-                )
-            # Void is 255 in most data sets, the number after the last class in others.
-            labels = np.where(labels == 255, self._void, labels)
+            labels = label_map(self._images, first + offset, (image.shape[0], image.shape[1]), self._void)
             for matrix, found in zip(self._matrices, predictions, strict=True):
                 matrix.add(self._preprocessing.unpadded(found[offset], labels.shape), labels)
 
@@ -225,7 +235,10 @@ class _Reference:
             import torch
 
             baked = entry.info.routing["route"]
-            threshold = torch.tensor([gate_threshold], dtype=torch.float64)
+            baked_threshold = entry.baked_threshold
+            threshold = torch.tensor(
+                [gate_threshold if baked_threshold is None else baked_threshold], dtype=torch.float64
+            )
             self._arguments = (threshold, Route.from_json(baked) if baked else None)
 
     def run(
@@ -269,7 +282,7 @@ def _route_agreement(gates: Sequence[tuple[NDArray[np.floating], NDArray[np.floa
     return RouteAgreement(int(differ.size), int(differ.sum()), largest, len(np.unique(ours > 0, axis=0)))
 
 
-def _check_labels(images: ImageSet, classes: int | str) -> None:
+def check_labels(images: ImageSet, classes: int | str) -> None:
     if images.labels is None or not isinstance(classes, int):
         return
     low, high = images.labels.min(), images.labels.max()
@@ -277,7 +290,7 @@ def _check_labels(images: ImageSet, classes: int | str) -> None:
         raise UsageError(f"the labels run from {low} to {high}, the network has {classes} classes")
 
 
-def _accuracy(
+def accuracy(
     images: ImageSet, predictions: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
 ) -> tuple[float, float] | None:
     if images.labels is None:
@@ -286,7 +299,7 @@ def _accuracy(
     return float((ours == images.labels).mean()), float((theirs == images.labels).mean())
 
 
-def _worse(old: Comparison | None, new: Comparison, first_image: int, images: int) -> Comparison:
+def worse(old: Comparison | None, new: Comparison, first_image: int, images: int) -> Comparison:
     """The worse of two batches' comparisons, indices counted from the first image of all."""
     moved = dataclasses.replace(new, worst=(new.worst[0] + first_image, *new.worst[1:]) if new.worst else ())
     if old is None:

@@ -1,7 +1,8 @@
 """A routed network that computes only what its gates open: If nodes in place of products with zero.
 
 The masked graph computes every path and multiplies it by its gate. Here
-- a node that nothing reaches runs neither its sum nor its gate (an If on "live");
+- a node that only a closed node's map reaches passes it on (an If on "busy"), and one that nothing
+  reaches runs neither its sum nor its gate (an If on "live");
 - a node's cell runs where any sample has an open path there (an If on "open");
 - a path runs where any sample's gate of it is above 0, together with the addition that takes it in,
   so that a closed path's term vanishes from the sum (an If a path).
@@ -196,24 +197,39 @@ class _Rewriting:
     # ---- a node: its sum and its gate ----
 
     def _node(self, at: Node) -> ir.Value:
-        """Where nothing reaches the node neither runs; returns the gates."""
-        build, gate = self.build, self.found[at].gate
+        """What enters a node and its gate; where nothing reaches the node neither runs. Returns the gates."""
+        build, anchors = self.build, self.found[at]
         decisions = self.before
         assert decisions is not None
-        module, gates, entering = module_of(gate), gate.outputs[0], self.found[at].entering
-        users = [use for use in entering.uses() if use.node is not gate]
-        total = self._sum(at)
-        gate.replace_input_with(0, total.value)
-        computed = Part([*total.nodes, *build.take_out([gate])], (total.value, gates))
+        gate, entering = anchors.gate, anchors.entering
+        module, users = module_of(gate), [use for use in entering.uses() if use.node is not gate]
+        moving, resting = self._sum(at), self._kept(at, closed=True)
+        if at.scale == 0:
+            # Always reached: the keep paths carry the stem's map, through closed nodes too.
+            join = f"{node_prefix(at)}.join"
+            (anchors.entering,) = build.append(build.branch(decisions.busy_any[at], moving, resting, join))
+            gate.replace_input_with(0, anchors.entering)
+            redirect(users, anchors.entering)
+            return gate.outputs[0]
+        build.take_out([gate])
         zeros = build.zeros(self.shapes.maps[at.scale], entering.dtype, module)
-        closed = build.zeros(self.shapes.gates[len(self.space.kinds(at))], gates.dtype, module)
+        closed = build.zeros(self.shapes.gates[len(self.space.kinds(at))], gate.outputs[0].dtype, module)
         absent = Part(zeros.nodes + closed.nodes, zeros.values + closed.values)
-        self.found[at].entering, raw = build.append(build.branch(decisions.live_any[at], computed, absent, module))
-        redirect(users, self.found[at].entering)
+        waiting = build.branch(decisions.live_any[at], self._gated(gate, resting), absent, module)
+        both = build.branch(decisions.busy_any[at], self._gated(gate, moving), waiting, module)
+        build.discard([gate])
+        anchors.entering, raw = build.append(both)
+        redirect(users, anchors.entering)
         return raw
 
+    def _gated(self, gate: ir.Node, total: Part) -> Part:
+        """A sum and its gates."""
+        copy = self.build.copied([gate], gate.outputs[0])
+        copy.nodes[0].replace_input_with(0, total.value)
+        return Part([*total.nodes, *copy.nodes], (total.value, copy.value))
+
     def _sum(self, at: Node) -> Part:
-        """What enters a node. A path that is closed for all samples is neither computed nor added."""
+        """What enters a node that something but a closed node's map reaches: closed paths are not computed or added."""
         build, module, decisions = self.build, f"{node_prefix(at)}.join", self.before
         assert decisions is not None
         # Where nothing else arrives the kept map itself is the sum: an If after it would copy it.
@@ -231,8 +247,7 @@ class _Rewriting:
             total = total.then(added)
         arriving = [decisions.path_open[path] for path in others]
         either = build.part("Or", arriving, module) if len(arriving) > 1 else Part([], (arriving[0],))
-        moving = either.then(build.branch(either.value, total, alone, module))
-        return build.branch(decisions.busy_any[at], moving, self._kept(at, closed=True), module)
+        return either.then(build.branch(either.value, total, alone, module))
 
     def _kept(self, at: Node, closed: bool = False) -> Part:
         """What the keep path brings to a node; zeros where there is none. closed: the path's node is."""

@@ -27,8 +27,9 @@ class LayerDecisions:
         opened: [N,S] float32, 1 or 0: for which samples a node computes.
         live: [N,S'] float32, 1 or 0: for which samples something reaches the next layer's nodes.
         columns: where a path is in `gates`.
-        path_open, open_any, closed_any: [1] bool: whether that holds for some sample.
-        live_any: [1] bool, of the next layer's nodes: whether something reaches it.
+        path_open: [1] bool, of up and down paths: whether that holds for some sample.
+        open_any, closed_any: [1] bool: the same of nodes.
+        live_any: [1] bool, of the next layer's nodes above scale 0: whether something reaches it.
         busy_any: [1] bool, of the next layer's nodes: whether more reaches it than the map of a closed node.
     """
 
@@ -57,8 +58,12 @@ def decide_layer(
     following = [at for at in space.nodes if at.layer == nodes[0].layer + 1]
     belongs = np.eye(len(nodes), dtype=np.float32)[[nodes.index(path.node) for path in paths]]
     reach = _live_matrix(space, nodes, paths, following)
+    # What no branch asks is not shown: keep paths are told by their node, and scale 0 is always live.
+    moving, later = [path for path in paths if path.kind != "keep"], [at for at in following if at.scale]
     ours = np.eye(len(reach), len(paths) + 2 * len(nodes), dtype=np.float32)
-    shown = np.concatenate([ours, reach, _busy_matrix(space, nodes, paths, following)], 1)
+    asked = [paths.index(path) for path in moving] + list(range(len(paths), ours.shape[1]))
+    lives = reach[:, [following.index(at) for at in later]]
+    shown = np.concatenate([ours[:, asked], lives, _busy_matrix(space, nodes, paths, following)], 1)
     # After the last layer nothing follows, but an operator's output is not empty.
     matrices = [belongs, reach if following else np.zeros((len(reach), 1), np.float32), shown]
     joined = raw[0] if len(raw) == 1 else build.outer("Concat", raw, module, [ir.AttrInt64("axis", 1)])
@@ -74,10 +79,10 @@ def decide_layer(
         opened,
         reached,
         columns={path: index for index, path in enumerate(paths)},
-        path_open={path: next(each) for path in paths},
+        path_open={path: next(each) for path in moving},
         open_any={at: next(each) for at in nodes},
         closed_any={at: next(each) for at in nodes},
-        live_any={at: next(each) for at in following},
+        live_any={at: next(each) for at in later},
         busy_any={at: next(each) for at in following},
     )
 

@@ -197,7 +197,11 @@ _FORMULAS: Mapping[tuple[str, str], Formula] = {
     ("", "Resize"): _resize,
     **{("", name): _pool for name in ("MaxPool", "AveragePool")},
     **{("", name): _per_input for name in ("ReduceMean", "ReduceSum", "GlobalAveragePool")},
-    **{("", name): _per_output for name in ("Relu", "Add", "Sub", "Mul", "Div", "BatchNormalization", "Clip")},
+    **{
+        ("", name): _per_output
+        for name in ("Relu", "Add", "Sub", "Mul", "Div", "BatchNormalization", "Clip", "Max", "QuantizeLinear")
+    },
+    ("", "DequantizeLinear"): _per_output,
     **{
         ("", name): _nothing
         for name in (

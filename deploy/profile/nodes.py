@@ -1,11 +1,14 @@
-"""Where the time of one run goes, node by node, from ONNX Runtime's own profiler."""
+"""Where the time of one run goes, from ONNX Runtime's own profiler."""
 
 from __future__ import annotations
 
 import json
 import tempfile
 from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from deploy.entry import Entry
 from deploy.runtimes.base import Tensors
@@ -13,6 +16,37 @@ from deploy.runtimes.onnxruntime_runtime import OnnxRuntime
 from deploy.runtimes.open import RuntimeOptions
 
 RUNS = 20
+_KERNEL = "_kernel_time"
+
+
+@dataclass(frozen=True)
+class OperatorTimes:
+    """Of one run: how many nodes of each operator ran, and their milliseconds, the profiler's own time included.
+
+    Nodes inside branches count; If nodes, whose time is that of their branches, do not.
+    """
+
+    operators: Mapping[str, tuple[float, float]]
+
+    @property
+    def nodes(self) -> float:
+        return sum(nodes for nodes, _ in self.operators.values())
+
+    @property
+    def total(self) -> float:
+        return sum(milliseconds for _, milliseconds in self.operators.values())
+
+
+def operator_times(model: OnnxRuntime, feeds: Tensors) -> OperatorTimes:
+    """Means over RUNS runs of a session that was opened with a profile; it cannot be profiled again."""
+    events = _events(model, feeds)
+    found: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
+    for event in events:
+        operator = event["args"].get("op_name", "")
+        if operator != "If":
+            nodes, milliseconds = found[operator]
+            found[operator] = (nodes + 1 / RUNS, milliseconds + event["dur"] / 1e3 / RUNS)
+    return OperatorTimes(dict(found))
 
 
 def node_milliseconds(entry: Entry, options: RuntimeOptions, feeds: Tensors) -> dict[str, float]:
@@ -22,13 +56,19 @@ def node_milliseconds(entry: Entry, options: RuntimeOptions, feeds: Tensors) -> 
     no name of the graph: only nodes that keep their name appear.
     """
     with tempfile.TemporaryDirectory() as folder:
-        runtime = OnnxRuntime(entry.load_model(), options, bool(entry.info.operators), str(Path(folder) / "profile"))
-        for _ in range(2 * RUNS):
-            runtime.run(feeds)
-        events = json.loads(Path(runtime.end_profiling()).read_text())
+        prefix = str(Path(folder) / "profile")
+        runtime = OnnxRuntime(entry.load_model(), options, bool(entry.info.operators), prefix)
+        events = _events(runtime, feeds)
     durations: dict[str, list[float]] = defaultdict(list)
     for event in events:
-        name = event.get("name", "")
-        if event.get("cat") == "Node" and name.endswith("_kernel_time"):
-            durations[name.removesuffix("_kernel_time")].append(event["dur"] / 1e3)
-    return {name: sum(values[-RUNS:]) / RUNS for name, values in durations.items() if len(values) >= 2 * RUNS}
+        durations[event["name"].removesuffix(_KERNEL)].append(event["dur"] / 1e3)
+    return {name: sum(values) / RUNS for name, values in durations.items() if len(values) == RUNS}
+
+
+def _events(runtime: OnnxRuntime, feeds: Tensors) -> list[dict[str, Any]]:
+    """What each node took in each of RUNS runs, after as many to warm up."""
+    for _ in range(2 * RUNS):
+        runtime.run(feeds)
+    events = json.loads(Path(runtime.end_profiling()).read_text())
+    starts = [event["ts"] for event in events if event.get("name") == "model_run"]
+    return [e for e in events if e.get("cat") == "Node" and e["name"].endswith(_KERNEL) and e["ts"] >= starts[RUNS]]

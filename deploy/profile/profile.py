@@ -9,11 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from deploy.entry import Entry
+from deploy.entry import REFERENCE, Entry
 from deploy.profile.counts import LayerCounts, count_entry, total_counts
 from deploy.profile.nodes import node_milliseconds
+from deploy.profile.route_latency import RouteLatency, measure_routes
 from deploy.profile.routed import count_route, efficiencies, executed_route
-from deploy.profile.timing import Latency, machine_facts, measure_latency
+from deploy.profile.timing import Latency, machine_facts, measure_latency, ranks
+from deploy.routes.collect import Progress, collect_routes
+from deploy.routes.margins import gate_values
+from deploy.routes.statistics import RouteStatistics, route_statistics
 from deploy.runtimes.base import Runtime
 from deploy.runtimes.choices import RuntimeName
 from deploy.runtimes.open import RuntimeOptions, open_runtime
@@ -34,6 +38,7 @@ class Candidate:
 class Profiled:
     """What was found of a candidate: facts of the runtime, latency of a batch, layers, time per node.
 
+    `rank` is by latency; deployments that differ by less than the measurement's spread share one.
     `skip_efficiency` is of a routed network (deploy/profile/routed.py), where its all-open static
     form was measured too.
     """
@@ -44,6 +49,7 @@ class Profiled:
     latency: Latency
     layers: Sequence[LayerCounts]
     nodes: Mapping[str, float]
+    rank: int
     skip_efficiency: float | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -52,6 +58,7 @@ class Profiled:
             "facts": dict(self.facts),
             "input_shape": list(self.input_shape),
             "latency_milliseconds": dataclasses.asdict(self.latency),
+            "rank": self.rank,
             "operations": dataclasses.asdict(total_counts(self.layers)),
             "skip_efficiency": self.skip_efficiency,
             "layers": [
@@ -68,14 +75,34 @@ class Profiled:
 
 
 @dataclass(frozen=True)
+class RoutedReport:
+    """A routed network on images: their routes, and what they take where that can be measured.
+
+    `latency` is of the `if` form with adroit's operators in ONNX Runtime, `entry`, if it is among the candidates.
+    """
+
+    statistics: RouteStatistics
+    latency: RouteLatency | None
+    entry: Entry | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.statistics.to_json(), "latency": None if self.latency is None else self.latency.to_json()}
+
+
+@dataclass(frozen=True)
 class ProfileReport:
-    """All candidates of one run on one machine."""
+    """All candidates of one run on one machine; `routes`, where there were images, of every routed network."""
 
     machine: Mapping[str, Any]
     candidates: Sequence[Profiled]
+    routes: Sequence[RoutedReport] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {"machine": dict(self.machine), "candidates": [c.to_json() for c in self.candidates]}
+        return {
+            "machine": dict(self.machine),
+            "candidates": [c.to_json() for c in self.candidates],
+            "routes": [routed.to_json() for routed in self.routes],
+        }
 
 
 def profile(
@@ -85,12 +112,13 @@ def profile(
     size: tuple[int, int] | None,
     seconds: float,
     gate_threshold: float = 0.0,
+    progress: Progress | None = None,
 ) -> ProfileReport:
     """Measures the candidates in turns within one process.
 
     Args:
-        images: the first `batch` of them are the input; noise if None (an operator's time here does
-            not depend on values).
+        images: the first `batch` of them are the input, and the routes of all of them are counted; noise
+            if None (an operator's time here does not depend on values).
         size: height and width of the noise; the entry's own if None.
         seconds: to spend on each candidate.
         gate_threshold: see Entry.feeds.
@@ -110,15 +138,53 @@ def profile(
         totals = [total_counts(found).total for found in layers]
         saved = efficiencies(entries, [t.median for t in latencies], totals)
         found = [
-            Profiled(c.title, r.facts, shape, latency, counted, _nodes(c, fed), efficiency)
-            for c, r, fed, shape, latency, counted, efficiency in zip(
-                candidates, runtimes, feeds, shapes, latencies, layers, saved, strict=True
+            Profiled(c.title, r.facts, shape, latency, counted, _nodes(c, fed), rank, efficiency)
+            for c, r, fed, shape, latency, counted, rank, efficiency in zip(
+                candidates, runtimes, feeds, shapes, latencies, layers, ranks(latencies), saved, strict=True
             )
         ]
     finally:
         for runtime in runtimes:
             runtime.close()
-    return ProfileReport(machine, found)
+    routes = [] if images is None else route_reports(candidates, images, gate_threshold, seconds, progress)
+    return ProfileReport(machine, found, routes)
+
+
+def route_reports(
+    candidates: Sequence[Candidate],
+    images: ImageSet,
+    gate_threshold: float,
+    seconds: float,
+    progress: Progress | None = None,
+) -> list[RoutedReport]:
+    """One for each routed network among the candidates, whatever number of them are its deployments."""
+    networks: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        routing = candidate.entry.info.routing
+        if routing is not None and routing["gate"] != "none" and routing["route"] is None:
+            networks.setdefault(candidate.entry.info.checkpoint["sha256"], []).append(candidate)
+    found = []
+    for same in networks.values():
+        first, timed = same[0], next(filter(_can_be_timed, same), None)
+        samples = collect_routes(first.entry, first.options, images, gate_threshold, progress=progress)
+        # A deployment gives out 0 for closed gates: how far from opening they are, only PyTorch tells.
+        told = (first.entry.path / REFERENCE).is_dir()
+        values = gate_values(first.entry, images, gate_threshold, first.options.threads) if told else None
+        statistics = route_statistics(first.entry, samples, gate_threshold, first.title, values)
+        if timed is None:
+            found.append(RoutedReport(statistics, None, None))
+        else:
+            latency = measure_routes(timed.entry, timed.options, images, samples, seconds, gate_threshold)
+            found.append(RoutedReport(statistics, latency, timed.entry))
+    return found
+
+
+def _can_be_timed(candidate: Candidate) -> bool:
+    """Whether deploy/profile/route_latency.py takes it."""
+    info, options = candidate.entry.info, candidate.options
+    native = options.runtime == RuntimeName.onnxruntime and options.operators == "native" and info.form == "operators"
+    whole = (candidate.entry.path / REFERENCE).is_dir() and candidate.entry.baked_threshold is None
+    return native and whole and info.routing is not None and info.routing["form"] == "if"
 
 
 def _layers(entry: Entry, runtime: Runtime, fed: Mapping[str, Any], shape: tuple[int, ...]) -> list[LayerCounts]:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from deploy.entry import Entry
 from deploy.profile.counts import LayerCounts
 from models.operators.counts import OperationCounts
-from models.routing.cost import CostTable, Gate, cost_table
+from models.routing.cost import Gate, cost_table
 from models.routing.route import Route
-from models.routing.space import Path, RoutingSpace
+from models.routing.space import RoutingSpace
 
 
 def routing_space(entry: Entry) -> RoutingSpace:
@@ -41,13 +41,18 @@ def count_route(entry: Entry, route: Route, batch: int, size: tuple[int, int]) -
     assert entry.info.routing is not None
     classes = entry.info.outputs[0].shape[1]
     assert isinstance(classes, int)
-    return route_counts(route, classes, entry.info.routing["gate"], batch, size)
+    baked = entry.info.routing["form"] == "static"
+    return route_counts(route, classes, entry.info.routing["gate"], batch, size, baked)
 
 
-def route_counts(route: Route, classes: int, gate: Gate, batch: int, size: tuple[int, int]) -> list[LayerCounts]:
-    """Operations of `batch` images of `size` along `route`, part by part, in the tool's own columns."""
-    table = cost_table(route.space, size, classes, gate)
-    parts = [("stem", table.stem), *_parts(table, route), ("head", table.head)]
+def route_counts(
+    route: Route, classes: int, gate: Gate, batch: int, size: tuple[int, int], baked: bool = False
+) -> list[LayerCounts]:
+    """Operations of `batch` images of `size` along `route`, part by part, in the tool's own columns.
+
+    baked: see CostTable.parts.
+    """
+    parts = cost_table(route.space, size, classes, gate).parts(route, baked)
     shape = (batch, 3, *size)
     return [
         LayerCounts(name, "part", shape, sum([counts] * batch, OperationCounts()))
@@ -56,19 +61,8 @@ def route_counts(route: Route, classes: int, gate: Gate, batch: int, size: tuple
     ]
 
 
-def _parts(table: CostTable, route: Route) -> list[tuple[str, OperationCounts]]:
-    parts = []
-    for node in route.space.nodes:
-        if route.is_live(node):
-            parts.append((f"{node.name} gate", table.gates[node]))
-        if route.is_open(node):
-            parts.append((f"{node.name} cell", table.cells[node]))
-            parts += [(f"{node.name} {kind}", table.paths[Path(node, kind)]) for kind in route.open_kinds(node)]
-    return parts
-
-
 def skip_efficiency(
-    milliseconds: float, operations: int, open_milliseconds: float, open_operations: int
+    milliseconds: float, operations: float, open_milliseconds: float, open_operations: float
 ) -> float | None:
     """(T_open - T) / (T_open * (1 - F / F_open)): 1 where every operation saved saved its time; None if none was.
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 STABLE_RUNS, STABLE_SPREAD, LONGEST_WARM_UP = 50, 0.02, 10.0
-LEAST_RUNS, BOOTSTRAPS = 200, 1000
+LEAST_RUNS, BOOTSTRAPS, FIFTHS = 200, 1000, 5
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Latency:
     Attributes:
         median, p90, p99: over all runs.
         low, high: 95 % bootstrap interval of the median.
+        spread: how far the medians of the measurement's five fifths lie apart, of the median.
         runs: how many were measured.
         stable: whether the spread of the last warm-up runs fell below 2 %.
     """
@@ -33,6 +34,7 @@ class Latency:
     p99: float
     low: float
     high: float
+    spread: float
     runs: int
     stable: bool
 
@@ -62,6 +64,25 @@ def measure_latency(calls: Sequence[Callable[[], object]], seconds: float) -> li
     return [_summary(np.array(s) * 1e3, ok) for s, ok in zip(samples, stable, strict=True)]
 
 
+def medians_in_turns(calls: Sequence[Callable[[], object]], seconds: float, least_rounds: int) -> NDArray[np.float64]:
+    """Median milliseconds of each of many calls, for about `seconds` in all.
+
+    Every round takes them in another order: a route follows another one each time, as in service.
+    """
+    random = np.random.default_rng(0)
+    rounds: list[NDArray[np.float64]] = []
+    end = time.perf_counter() + seconds
+    # The first round warms up.
+    while len(rounds) < 1 + least_rounds or time.perf_counter() < end:
+        spent = np.zeros(len(calls))
+        for index in random.permutation(len(calls)):
+            start = time.perf_counter()
+            calls[index]()
+            spent[index] = time.perf_counter() - start
+        rounds.append(spent)
+    return np.asarray(np.median(rounds[1:], axis=0) * 1e3)
+
+
 def _warm_up(call: Callable[[], object], seconds: float) -> bool:
     """Runs until the last STABLE_RUNS vary by less than STABLE_SPREAD, or the time is up."""
     durations: list[float] = []
@@ -81,8 +102,25 @@ def _warm_up(call: Callable[[], object], seconds: float) -> bool:
 def _summary(samples: NDArray[np.float64], stable: bool) -> Latency:
     draws = np.random.default_rng(0).choice(samples, (BOOTSTRAPS, len(samples)))
     low, high = np.percentile(np.median(draws, axis=1), [2.5, 97.5])
-    median, p90, p99 = np.percentile(samples, [50, 90, 99])
-    return Latency(float(median), float(p90), float(p99), float(low), float(high), len(samples), stable)
+    median, p90, p99 = map(float, np.percentile(samples, [50, 90, 99]))
+    fifths = [np.median(part) for part in np.array_split(samples, FIFTHS) if len(part)]
+    spread = float(max(fifths) - min(fifths)) / median
+    return Latency(median, p90, p99, float(low), float(high), spread, len(samples), stable)
+
+
+def ranks(latencies: Sequence[Latency]) -> list[int]:
+    """1 for the quickest. Those that differ by less than their spreads have one rank.
+
+    A difference counts from the first of a rank on, so that a row of small steps does not become one rank.
+    """
+    order = sorted(range(len(latencies)), key=lambda index: latencies[index].median)
+    found, first = [0] * len(latencies), order[0]
+    for place, index in enumerate(order, 1):
+        one, other = latencies[first], latencies[index]
+        if other.median - one.median > max(one.spread, other.spread) * one.median:
+            first = index
+        found[index] = found[first] if first != index else place
+    return found
 
 
 def machine_facts() -> dict[str, Any]:

@@ -52,6 +52,7 @@ class TorchRuntime(Runtime):
         }
         self.inputs, self.outputs = entry.info.inputs, entry.info.outputs
         baked = (entry.info.routing or {}).get("route")
+        self._threshold = entry.baked_threshold or 0.0
         self._route = Route.from_json(baked) if baked else None
 
     @property
@@ -64,9 +65,10 @@ class TorchRuntime(Runtime):
         assert self._network is not None
         with torch.inference_mode():
             image, *threshold = (torch.from_numpy(feeds[spec.name]) for spec in self.inputs)
-            if not threshold:
+            if len(self.outputs) == 1:
                 return {self.outputs[0].name: self._network(image).numpy()}
-            values = self._network(image, threshold[0], self._route, with_gates=True)
+            limit = threshold[0] if threshold else torch.tensor([self._threshold])
+            values = self._network(image, limit, self._route, with_gates=True)
         return {spec.name: value.numpy() for spec, value in zip(self.outputs, values, strict=True)}
 
     def close(self) -> None:

@@ -89,6 +89,14 @@ def read_images(data: str | Path, class_names: Sequence[str] | None = None) -> I
     return ImageSet([path.name], lambda _: read_image(path))
 
 
+def image_files(paths: Sequence[Path]) -> ImageSet:
+    """Single images under their paths' names; raises UsageError for one that is not there."""
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise UsageError(f"there is no such image: {missing[0]}")
+    return ImageSet([str(path) for path in paths], lambda i: read_image(paths[i]))
+
+
 def read_image(path: Path) -> Image:
     """One image file as [H,W,3] uint8 RGB; raises UsageError where it cannot be read."""
     from PIL import Image as Pillow

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from models.errors import UsageError
 from models.routing.cost import CostTable
 
-# Shares of the training: the loss is off before the first, and grows to its full weight during the second.
+# The official code's shares of the training, see Budget.
 START, WARM_UP = 0.4, 0.02
 # What the official code divides by, in operations of paper counting: for depth 16, width 64 and
 # 768 x 768 pixels (all paths open: 26.89e9). Its origin is unpublished.
@@ -24,10 +24,20 @@ OFFICIAL_FULL_COST = 26.3e9
 
 @dataclass(frozen=True)
 class Budget:
-    """weight: lambda. target: mu, the wanted share of the full cost."""
+    """weight: lambda. target: mu, the wanted share of the full cost.
+
+    start, warm_up: shares of the training; the loss is off until the first is done, and grows to its full
+    weight during the second.
+    """
 
     weight: float
     target: float
+    start: float = START
+    warm_up: float = WARM_UP
+
+    def weight_at(self, progress: float) -> float:
+        """0 to `weight`; progress is the share of the training that is done."""
+        return self.weight * min(1.0, max(0.0, (progress - self.start) / self.warm_up))
 
 
 BUDGETS: Mapping[str, Budget] = {
@@ -37,18 +47,13 @@ BUDGETS: Mapping[str, Budget] = {
 }
 
 
-def warm_up_weight(progress: float) -> float:
-    """0 until 40 % of the training, then linearly to 1 within 2 %."""
-    return min(1.0, max(0.0, (progress - START) / WARM_UP))
-
-
 class BudgetLoss(nn.Module):
-    """weight * warm-up * (mean expected cost / full cost - target)^2.
+    """weight_at(progress) * (mean expected cost / full cost - target)^2.
 
     Args:
         costs: in paper counting, of the size of the training crops (768 x 768 officially; another size
             changes what the target means).
-        budget: lambda and mu.
+        budget: lambda, mu and schedule.
         full_cost: the divisor, in operations; None is the expected cost with every gate at 1.
     """
 
@@ -73,4 +78,4 @@ class BudgetLoss(nn.Module):
     def forward(self, gates: Tensor, progress: float) -> Tensor:
         """A scalar; progress is the share of the training that is done, 0 to 1."""
         excess = self.expected_share(gates).mean() - self.budget.target
-        return self.budget.weight * warm_up_weight(progress) * excess.square()
+        return self.budget.weight_at(progress) * excess.square()

@@ -6,8 +6,10 @@ multiplications, the init node's cell and gate and the last layer's ReLUs are no
 those of a padded stem. (Its head is counted on the true rectangle, as the paper's totals were; the
 published code counts it on a square.)
 
-`own` counts what a deployment executes: batch norms are folded into a bias, sizes are the true ones,
-interpolation, additions, gates and the init node are there, and only reached nodes run their gate.
+`own` counts what the network executes when it is held to the route: batch norms are folded into a bias,
+sizes are the true ones, a node's paths share one ReLU; interpolation, additions, gates and the init node
+are there, and only reached nodes run their gate. Choosing between maps (torch.where) and deciding on a
+few gates count for nothing. tests/profiling/test_routed_counts.py holds both countings to what runs.
 """
 
 from __future__ import annotations
@@ -89,34 +91,51 @@ class CostTable:
 
     Attributes:
         space: the routing space. size: the input's (height, width) in pixels. counting: which rules.
+        gated: whether the network has gates.
         stem, head: what every route pays.
         cells, gates: by node; a cell is paid where the node is open, a gate where it is live (in
             `paper` counting always).
+        sums: by node; paid for every map that arrives after the first.
         paths: by path; paid where it is open.
     """
 
     space: RoutingSpace
     size: tuple[int, int]
     counting: Counting
+    gated: bool
     stem: OperationCounts
     head: OperationCounts
     cells: Mapping[Node, OperationCounts]
     gates: Mapping[Node, OperationCounts]
+    sums: Mapping[Node, OperationCounts]
     paths: Mapping[Path, OperationCounts]
 
-    def of_route(self, route: Route) -> OperationCounts:
-        """Operations of one image whose open paths are `route`'s. Raises UsageError for another space's."""
+    def of_route(self, route: Route, baked: bool = False) -> OperationCounts:
+        """The sum of `parts`."""
+        return sum((counts for _, counts in self.parts(route, baked)), NOTHING)
+
+    def parts(self, route: Route, baked: bool = False) -> list[tuple[str, OperationCounts]]:
+        """Operations of one image whose open paths are `route`'s, by part of the network, in their order.
+
+        Args:
+            baked: the route is part of the network, so that closed nodes ask no gate.
+
+        Raises:
+            UsageError: a route of another space.
+        """
         if route.space != self.space:
             raise UsageError(f"the cost table is of {self.space}, the route of {route.space}")
-        total = self.stem + self.head
+        found = [("stem", self.stem)]
         for node in self.space.nodes:
-            if self.counting == "paper" or route.is_live(node):
-                total += self.gates[node]
+            arrive = sum(route.sends(path, self.gated) for path in self.space.arriving(node))
+            if route.is_live(node) and arrive > 1:
+                found.append((f"{node.name} sum", sum([self.sums[node]] * (arrive - 1), NOTHING)))
+            if route.is_open(node) if baked else self.counting == "paper" or route.is_live(node):
+                found.append((f"{node.name} gate", self.gates[node]))
             if route.is_open(node):
-                total += self.cells[node]
-                for kind in route.open_kinds(node):
-                    total += self.paths[Path(node, kind)]
-        return total
+                found.append((f"{node.name} cell", self.cells[node]))
+                found += [(f"{node.name} {kind}", self.paths[Path(node, kind)]) for kind in route.open_kinds(node)]
+        return [*found, ("head", self.head)]
 
     @property
     def cell_totals(self) -> NDArray[np.float64]:
@@ -139,6 +158,18 @@ class CostTable:
         return np.asarray(largest @ self.cell_totals + values @ self.path_totals)
 
 
+def check_size(size: tuple[int, int], gate: Gate) -> None:
+    """Raises UsageError for an input of `size` (height, width) that no network with such gates takes."""
+    least = SIZE_MULTIPLE * GATE_SHRINK.get(gate, 1)
+    if any(side % SIZE_MULTIPLE for side in size) or min(size) < least:
+        pad = "pad the input with zeros at the bottom and right, and crop the output"
+        enlarge = "its deepest map, at 1/32, would have fewer pixels than a gate looks at: give larger images"
+        raise UsageError(
+            f"this network takes multiples of {SIZE_MULTIPLE} pixels, at least {least}, not {size[0]} x {size[1]}",
+            hint=enlarge if min(size) < least else pad,
+        )
+
+
 def cost_table(
     space: RoutingSpace, size: tuple[int, int], classes: int, gate: Gate, counting: Counting = "own"
 ) -> CostTable:
@@ -151,28 +182,26 @@ def cost_table(
         raise UsageError(f"a routed network takes multiples of {SIZE_MULTIPLE} pixels, not {size[0]} x {size[1]}")
     counter = _Counter(counting == "paper")
     maps = [_Map(space.channels(i), size[0] >> (2 + i), size[1] >> (2 + i)) for i in range(SCALES)]
-    cells = {node: _cell_cost(counter, space, node, maps[node.scale]) for node in space.nodes}
+    cells = {node: _cell_cost(counter, maps[node.scale]) for node in space.nodes}
+    sums = {node: counter.sum(maps[node.scale]) for node in space.nodes}
     gates = {node: _gate_cost(counter, gate, maps[node.scale], len(space.kinds(node))) for node in space.nodes}
     paths = {path: _path_cost(counter, maps[path.node.scale], path.kind, gate) for path in space.paths}
     if counter.paper:
         cells[INIT] = gates[INIT] = NOTHING
         paths.update({path: NOTHING for path in space.paths if path.node.layer == space.depth - 1})
     stem, head = _stem_cost(counter, space.width, size), _head_cost(counter, maps, size, classes)
-    return CostTable(space, size, counting, stem, head, cells, gates, paths)
+    return CostTable(space, size, counting, gate != "none", stem, head, cells, gates, sums, paths)
 
 
-def _cell_cost(counter: _Counter, space: RoutingSpace, node: Node, at: _Map) -> OperationCounts:
-    """The separable convolution, the identity's addition, and the sum of what arrives."""
+def _cell_cost(counter: _Counter, at: _Map) -> OperationCounts:
+    """The separable convolution, the identity's addition, and the ReLU that all paths begin with."""
     branch = counter.separable(at, at.channels, relu=True) + counter.separable(at, at.channels, relu=False)
-    total = branch + counter.sum(at)
-    for _ in space.arriving(node)[1:]:
-        total += counter.sum(at)
-    return total
+    return branch + counter.sum(at) + (NOTHING if counter.paper else counter.relu(at))
 
 
 def _path_cost(counter: _Counter, at: _Map, kind: str, gate: Gate) -> OperationCounts:
-    """From the cell's output on: ReLU, then transition, interpolation and the gate's product."""
-    total = counter.relu(at)
+    """From the cell's output on: transition, interpolation and the gate's product; in the paper each has its ReLU."""
+    total = counter.relu(at) if counter.paper else NOTHING
     arrives = at
     if kind == "up":
         shrunk = _Map(at.channels // 2, at.height, at.width)

@@ -103,6 +103,13 @@ class Route:
         passes = path.kind == "keep" and self.is_live(path.node) and not node_open
         return passes or (node_open and path.kind in self.open_kinds(path.node))
 
+    def sends(self, path: Path, gated: bool = True) -> bool:
+        """Whether the path delivers a map at all, be it of zeros, to the sum of the node that it enters.
+
+        gated: of a network with gates, where the keep path of every live node does.
+        """
+        return self.carries(path) or (gated and path.kind == "keep" and self.is_live(path.node))
+
     def normalised(self) -> Route:
         """The same computation with the paths of unreached nodes closed."""
         return Route(

@@ -69,7 +69,8 @@ class RoutedLearner(Learner):
         self._classes = network.sem_seg_head.predictor.out_channels
         costs = cost_table(network.space, size, self._classes, network.gate, "paper")
         wanted = recipe.routing
-        self._budget = BudgetLoss(costs, Budget(wanted.budget_weight, wanted.budget_target))
+        budget = Budget(wanted.budget_weight, wanted.budget_target, wanted.budget_start, wanted.budget_warm_up)
+        self._budget, self._largest_threshold = BudgetLoss(costs, budget), wanted.largest_threshold
         self._progress = 0.0
 
     def parameter_groups(self, recipe: Recipe) -> list[dict[str, Any]]:
@@ -83,8 +84,12 @@ class RoutedLearner(Learner):
         self.network.set_progress(progress)
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
-        logits, gates = self.network(x, with_gates=True)
-        loss: Tensor = self.cross_entropy(logits, y) + self._budget(gates, self._progress)
+        started = self._largest_threshold > 0.0 and self._progress > self._budget.budget.start
+        drawn = len(x) // 2 if started else 0
+        whole = len(x) - drawn
+        thresholds = torch.cat([torch.zeros(whole), torch.rand(drawn) * self._largest_threshold])
+        logits, gates = self.network(x, thresholds, with_gates=True)
+        loss: Tensor = self.cross_entropy(logits, y) + self._budget(gates[:whole], self._progress)
         return loss
 
     def figures(self, inputs: Iterable[Tensor]) -> Mapping[str, float]:

@@ -88,7 +88,12 @@ def _run(
 ) -> None:
     settings, every = recipe.optimizer, recipe.evaluation.every
     steps = max(1, len(task) // settings.batch)
-    optimizer = torch.optim.SGD(learner.parameter_groups(recipe), settings.learning_rate, settings.momentum)
+    groups, rate = learner.parameter_groups(recipe), settings.learning_rate
+    optimizer: torch.optim.Optimizer
+    if settings.method == "adamw":
+        optimizer = torch.optim.AdamW(groups, rate)
+    else:
+        optimizer = torch.optim.SGD(groups, rate, settings.momentum)
     schedule = LambdaLR(optimizer, lambda step: SCHEDULES[settings.schedule](step / (settings.epochs * steps)))
     for number in range(1, settings.epochs + 1):
         learner.network.train()

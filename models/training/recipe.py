@@ -12,6 +12,7 @@ from typing import Any
 from models.architectures import architecture_named
 from models.data.segmentation import READERS
 from models.errors import UsageError
+from models.losses.routing_budget import START, WARM_UP
 from models.training.fields import built
 
 SCHEDULES = ("cosine", "poly")
@@ -36,7 +37,7 @@ class DataRecipe:
 
 @dataclass(frozen=True)
 class OptimizerRecipe:
-    """Stochastic gradient descent, its rate falling from `learning_rate` to 0 over all epochs.
+    """A first-order method, its rate falling from `learning_rate` to 0 over all epochs.
 
     Attributes:
         batch: images a step. Adder gradients are normalised per step, so gradients of several
@@ -45,6 +46,7 @@ class OptimizerRecipe:
         clip_gradient: largest norm of all gradients together; 0 does not clip.
         settle_batches: batches of training images over which the batch norms' statistics are taken
             anew at the end; 0 leaves the running ones.
+        method: "sgd" with `momentum`, or "adamw" with its usual two (0.9 and 0.999).
     """
 
     epochs: int = field(metadata={"least": 1})
@@ -55,6 +57,7 @@ class OptimizerRecipe:
     schedule: str = field(default="cosine", metadata={"choices": SCHEDULES})
     clip_gradient: float = 0.0
     settle_batches: int = 0
+    method: str = field(default="sgd", metadata={"choices": ("sgd", "adamw")})
 
 
 @dataclass(frozen=True)
@@ -79,12 +82,19 @@ class RoutingRecipe:
 
     Attributes:
         budget_weight: lambda; 0 is no budget. budget_target: mu, the wanted share of the full cost.
+        budget_start, budget_warm_up: shares of the training, see Budget.
+        largest_threshold: once the budget has started, half of every batch is computed with gate
+            thresholds drawn from [0, largest_threshold), so that the network also learns to do with
+            less than it opens; the budget is then of the other half. 0 does not.
         gate_rate_multiplier: how many times faster than the rest the gates learn.
     """
 
     budget_weight: float = 0.0
     budget_target: float = 0.0
     gate_rate_multiplier: float = 1.0
+    budget_start: float = START
+    budget_warm_up: float = field(default=WARM_UP, metadata={"least": 1e-6})
+    largest_threshold: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,12 @@ from syrupy.assertion import SnapshotAssertion
 
 from deploy.entry import Entry
 from deploy.export.entry import export_entry
+from deploy.operators import DOMAIN
+from deploy.quantize.quantize import quantise_entry
 from models.architectures import build_network
+from models.data.images import read_images
 from models.importers import LAYOUTS
-from tests.conftest import Adroit
+from tests.conftest import Adroit, make_checkpoint
 
 
 @dataclass(frozen=True)
@@ -273,6 +276,58 @@ def folder_that_is_no_deployment(scene: Scene) -> list[object]:
     return ["profile", scene.entry.parent]
 
 
+def _quantise(entry: Path, scene: Scene, *options: object) -> list[object]:
+    return ["quantize", entry, "--data", scene.images, "-o", scene.output, *options]
+
+
+def quantise_a_portable_deployment(scene: Scene) -> list[object]:
+    """Its adder layers are spelt out in standard operators, and nothing tells them from other arithmetic."""
+    return _quantise(export_entry(scene.checkpoint, scene.folder, "portable", "portable").path, scene)
+
+
+def quantise_a_network_without_adder_layers(scene: Scene) -> list[object]:
+    """The same network of ordinary convolutions: writing it out unchanged would look like success."""
+    checkpoint = make_checkpoint(scene.folder / "ordinary", "adder-lenet5-bn", (32, 32), kind="ordinary")
+    return _quantise(export_entry(checkpoint, scene.folder / "repository").path, scene)
+
+
+def quantise_twice(scene: Scene) -> list[object]:
+    """Ranges of ranges: the second one would add its error to the first's."""
+    made = quantise_entry(Entry.read(scene.entry), read_images(scene.images).first(2), "images", scene.folder, "once")
+    return _quantise(made.entry.path, scene)
+
+
+def quantise_with_an_unknown_layer(scene: Scene) -> list[object]:
+    """A misspelt layer would be quantised though the user wants it in float32."""
+    return _quantise(scene.entry, scene, "--keep-float", "features.O")
+
+
+def quantise_nothing(scene: Scene) -> list[object]:
+    """Every layer kept: the copy would be no 8-bit network, though it says so."""
+    nodes = Entry.read(scene.entry).load_model().graph.node
+    return _quantise(scene.entry, scene, *(f"--keep-float={n.name}" for n in nodes if n.domain == DOMAIN))
+
+
+def quantise_with_an_empty_folder(scene: Scene) -> list[object]:
+    """No image, no range."""
+    (scene.folder / "empty").mkdir()
+    return ["quantize", scene.entry, "--data", scene.folder / "empty", "-o", scene.output]
+
+
+def quantise_over_a_folder_of_the_users(scene: Scene) -> list[object]:
+    """As for an export."""
+    folder = scene.output / "thesis"
+    folder.mkdir(parents=True)
+    (folder / "thesis.tex").write_text("irreplaceable")
+    return _quantise(scene.entry, scene, "--name", "thesis")
+
+
+def build_8_bits_for_tensorrt(scene: Scene) -> list[object]:
+    """TensorRT has no uint8 arithmetic: what it would build is another network."""
+    made = quantise_entry(Entry.read(scene.entry), read_images(scene.images).first(2), "images", scene.folder, "once")
+    return ["build", made.entry.path, "--backend", "tensorrt-rtx", "--compute-capability", "89"]
+
+
 RECIPE = 'architecture = "adder-lenet5-bn"\n[data]\nname = "digits"\n[optimizer]\n'
 
 
@@ -290,6 +345,81 @@ def recipe_with_a_wrong_type(scene: Scene) -> list[object]:
     path = scene.folder / "recipe.toml"
     path.write_text(RECIPE + 'epochs = "ten"\n')
     return ["train", path, "-o", scene.output]
+
+
+def _routed_entry(scene: Scene, **changes: object) -> Path:
+    """A copy of the deployment whose description says that it is a routed network; for what reads no model."""
+    entry = _copied_entry(scene)
+    description = json.loads((entry / "adroit.json").read_text())
+    description["routing"] = {"form": "if", "gate": "small", "depth": 3, "width": 8, "route": None, **changes}
+    description["task"], description["preprocessing"]["crop"] = "segmentation", None
+    description["preprocessing"]["resize"] = None
+    description["inputs"].append({"name": "gate_threshold", "dtype": "float32", "shape": ["thresholds"]})
+    cost = [{"mean": value, "worst": value} for value in (0.4, 0.1)]
+    rows = [
+        {"threshold": threshold, "gigaflops": c, "paper_gigaflops": c, "milliseconds": c, "agreement": 1.0,
+         "routes": 1, "predicted_milliseconds": None, "accuracy": None}
+        for threshold, c in zip((0.0, 1.0), cost, strict=True)
+    ]  # fmt: skip
+    sha256 = description["checkpoint"]["sha256"]
+    description["budget"] = {"checkpoint": sha256, "images": 1, "size": [32, 32], "facts": {}, "settings": rows}
+    (entry / "adroit.json").write_text(json.dumps(description))
+    return entry
+
+
+def budget_table_of_another_checkpoint(scene: Scene) -> list[object]:
+    """Copied from a deployment before its network was trained again. Its thresholds would keep no budget."""
+    entry = _routed_entry(scene)
+    description = json.loads((entry / "adroit.json").read_text())
+    description["budget"]["checkpoint"] = "0" * 64
+    (entry / "adroit.json").write_text(json.dumps(description))
+    return ["budget", entry, "--gflops", 0.2]
+
+
+def budget_that_no_threshold_keeps(scene: Scene) -> list[object]:
+    """Less than stem, gates and head. Silence would close every path and still miss it."""
+    return ["budget", _routed_entry(scene), "--gflops", 0.05]
+
+
+def two_budgets_at_once(scene: Scene) -> list[object]:
+    """Which of them counts? Told before anything is measured."""
+    return ["budget", _routed_entry(scene), "--data", scene.images, "--gflops", 0.2, "--milliseconds", 4]
+
+
+def drop_of_an_accuracy_that_was_not_measured(scene: Scene) -> list[object]:
+    """The table was made on images without labels. Nothing can be said about their accuracy."""
+    return ["budget", _routed_entry(scene), "--accuracy-drop", 1]
+
+
+def budget_of_a_network_without_gates(scene: Scene) -> list[object]:
+    """An adder network. It has no threshold to set."""
+    return ["budget", scene.entry, "--data", scene.images]
+
+
+def budget_of_a_routed_network_without_gates(scene: Scene) -> list[object]:
+    """Trained with its gates off. It always costs the same."""
+    return ["budget", _routed_entry(scene, gate="none"), "--data", scene.images]
+
+
+def budget_of_the_masked_form(scene: Scene) -> list[object]:
+    """It computes closed paths too. A table of it would promise savings that it does not make."""
+    return ["budget", _routed_entry(scene, form="masked"), "--data", scene.images]
+
+
+def budget_on_an_empty_folder(scene: Scene) -> list[object]:
+    """A wrong path. A table of no image would have no numbers."""
+    (scene.folder / "empty").mkdir()
+    return ["budget", _routed_entry(scene), "--data", scene.folder / "empty", "--html", scene.output / "r.html"]
+
+
+def label_maps_of_another_size(scene: Scene) -> list[object]:
+    """Maps of the images before they were scaled. They would be compared pixel by pixel with something else."""
+    from PIL import Image
+
+    for part, size in (("images", (160, 128)), ("labels", (80, 64))):
+        (scene.folder / "data" / part).mkdir(parents=True)
+        Image.new("RGB" if part == "images" else "L", size).save(scene.folder / "data" / part / "street.png")
+    return ["budget", _routed_entry(scene), "--data", scene.folder / "data"]
 
 
 ATTACKS = [
@@ -322,6 +452,23 @@ ATTACKS = [
     Attack(folder_that_is_no_deployment, 2),
     Attack(recipe_with_a_wrong_field, 2),
     Attack(recipe_with_a_wrong_type, 2),
+    Attack(budget_table_of_another_checkpoint, 6),
+    Attack(budget_that_no_threshold_keeps, 2),
+    Attack(two_budgets_at_once, 2),
+    Attack(drop_of_an_accuracy_that_was_not_measured, 2),
+    Attack(budget_of_a_network_without_gates, 2),
+    Attack(budget_of_a_routed_network_without_gates, 2),
+    Attack(budget_of_the_masked_form, 2),
+    Attack(budget_on_an_empty_folder, 2),
+    Attack(label_maps_of_another_size, 2),
+    Attack(quantise_a_portable_deployment, 6),
+    Attack(quantise_a_network_without_adder_layers, 6),
+    Attack(quantise_twice, 2),
+    Attack(quantise_with_an_unknown_layer, 2),
+    Attack(quantise_nothing, 2),
+    Attack(quantise_with_an_empty_folder, 2),
+    Attack(quantise_over_a_folder_of_the_users, 2),
+    Attack(build_8_bits_for_tensorrt, 6),
 ]
 
 
@@ -348,6 +495,7 @@ def test_attack(attack: Attack, scene: Scene, adroit: Adroit, snapshot: Snapshot
     assert "Traceback" not in result.err
     assert result.err.startswith("error: ") or "\nerror: " in result.err
     assert _listing(scene.folder) == before  # nothing was written, nothing of the user's was lost
+    message = re.sub(r"\b[0-9a-f]{64}\b", "SHA256", message)
     # Other packages' words change with their versions.
     assert re.sub(r"(?<=  reason  ).*", "...", message) == snapshot
 

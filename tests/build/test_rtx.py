@@ -82,7 +82,7 @@ def test_one_plan_may_serve_several_gpus(lenet: Entry) -> None:
 def test_triton_goes_on_with_the_exported_model(lenet: Entry) -> None:
     before = (lenet.path / "config.pbtxt").read_text()
     build_entry(lenet, BuildOptions(Backend.tensorrt_rtx, compute_capabilities=[89]))
-    line = "version_policy: { specific: { versions: [1] } }\n"
+    line = "version_policy {\n  specific {\n    versions: 1\n  }\n}\n"
     assert (lenet.path / "config.pbtxt").read_text().replace(line, "") == before
 
 

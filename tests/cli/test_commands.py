@@ -19,7 +19,9 @@ from deploy.entry import Entry
 from models.files import sha256
 from tests.conftest import ROOT, Adroit
 
-COMMANDS = ["train", "import", "export", "build", "check", "run", "profile", "doctor"]
+COMMANDS = [
+    "train", "import", "export", "quantize", "build", "check", "run", "profile", "routes", "budget", "serve", "doctor",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.errors import UsageError
-from models.losses.routing_budget import BUDGETS, OFFICIAL_FULL_COST, Budget, BudgetLoss, warm_up_weight
+from models.losses.routing_budget import BUDGETS, OFFICIAL_FULL_COST, Budget, BudgetLoss
 from models.routing.cost import cost_table
 from models.routing.space import INIT, RoutingSpace
 
@@ -42,9 +42,14 @@ def test_what_is_not_steered_has_no_gradient() -> None:
 
 @pytest.mark.parametrize(("progress", "weight"), [(0.0, 0.0), (0.4, 0.0), (0.41, 0.5), (0.42, 1.0), (1.0, 1.0)])
 def test_warm_up(progress: float, weight: float) -> None:
-    assert warm_up_weight(progress) == pytest.approx(weight)
+    assert Budget(3.0, 0.0).weight_at(progress) == pytest.approx(3.0 * weight)
     loss = BudgetLoss(COSTS, Budget(1.0, 0.0))
     assert float(loss(torch.ones(1, len(SPACE.paths)), progress)) == pytest.approx(weight, rel=1e-5, abs=1e-9)
+
+
+def test_a_schedule_of_ones_own() -> None:
+    budget = Budget(2.0, 0.0, start=0.2, warm_up=0.4)
+    assert [budget.weight_at(p) for p in (0.2, 0.4, 0.6, 1.0)] == pytest.approx([0.0, 1.0, 2.0, 2.0])
 
 
 def test_costs_of_our_own_counting_are_refused() -> None:

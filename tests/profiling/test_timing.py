@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from deploy.profile.timing import Latency, machine_facts, measure_latency
+from deploy.profile.timing import Latency, machine_facts, measure_latency, medians_in_turns, ranks
 from deploy.report.html import readable_count
 
 
@@ -50,3 +50,26 @@ def test_the_machine_is_told() -> None:
 )
 def test_counts_are_readable(value: float, text: str) -> None:
     assert readable_count(value) == text
+
+
+def latency(median: float, spread: float) -> Latency:
+    return Latency(median, median, median, median, median, spread, 200, True)
+
+
+def test_differences_below_the_spread_are_not_ranked() -> None:
+    steady, close, far = latency(10.0, 0.01), latency(10.3, 0.05), latency(12.0, 0.01)
+    assert ranks([far, close, steady]) == [3, 1, 1]
+    assert ranks([latency(10.0, 0.01), latency(10.3, 0.01)]) == [1, 2]
+    # Steps of 4 % at a spread of 5 %: the third is 8 % behind the first.
+    assert ranks([latency(10.0 * 1.04**i, 0.05) for i in range(3)]) == [1, 1, 3]
+
+
+def test_the_spread_is_that_of_five_fifths() -> None:
+    (found,) = measure_latency([lambda: busy(0.002)], 0.2)
+    assert 0.0 <= found.spread < found.p99
+
+
+def test_calls_in_turns_are_measured_one_by_one() -> None:
+    calls = [lambda: busy(0.001), lambda: busy(0.01), lambda: busy(0.003)]
+    short, long, middle = medians_in_turns(calls, 0.05, 5)
+    assert 1.0 <= short < middle < long

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -52,6 +54,26 @@ def test_the_budget_joins_the_loss_when_its_time_has_come(routed: RoutedLearner)
         share = BudgetLoss(cost_table(network.space, SIZE, 5, "normal", "paper"), Budget(1, 0)).expected_share(gates)
         torch.testing.assert_close(routed.loss(x, y), plain + 0.5 * (share.mean() - 0.2) ** 2)
     assert abs(share.mean() - 0.2) > 0.05
+
+
+def test_half_of_a_batch_learns_under_thresholds_and_the_budget_is_of_the_other(routed: RoutedLearner) -> None:
+    wanted = RoutingRecipe(0.5, 0.2, budget_start=0.1, budget_warm_up=0.2, largest_threshold=0.9)
+    network = routed.network.eval()
+    learner = RoutedLearner(network, 11, replace(RECIPE, routing=wanted), SIZE)
+    x, y = torch.randn(5, 3, *SIZE), torch.randint(0, 5, (5, *SIZE))
+    with torch.no_grad():
+        learner.set_progress(0.1)
+        torch.testing.assert_close(learner.loss(x, y), learner.cross_entropy(network(x), y))
+        learner.set_progress(0.2)
+        torch.manual_seed(4)
+        found = learner.loss(x, y)
+        torch.manual_seed(4)
+        thresholds = torch.cat([torch.zeros(3), 0.9 * torch.rand(2)])
+        logits, gates = network(x, thresholds, with_gates=True)
+        share = BudgetLoss(cost_table(network.space, SIZE, 5, "normal", "paper"), Budget(1, 0)).expected_share(gates)
+        held = (share[:3].mean() - 0.2) ** 2
+        torch.testing.assert_close(found, learner.cross_entropy(logits, y) + 0.5 * 0.5 * held)
+    assert (gates[3:] > 0).sum() < (network(x[3:], with_gates=True)[1] > 0).sum(), "the thresholds close nothing"
 
 
 def test_progress_reaches_the_drop_path(routed: RoutedLearner) -> None:

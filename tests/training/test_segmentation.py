@@ -137,6 +137,20 @@ def test_gradients_are_clipped(camvid: Path, tmp_path: Path) -> None:
     assert moved[0.0] > 2 * moved[0.5]
 
 
+def test_adamw_moves_by_the_rate_whatever_the_gradient(camvid: Path, tmp_path: Path) -> None:
+    settings = {"method": "adamw", "batch": 6, "learning_rate": 1e-3, "weight_decay": 0.0}
+    recipe = replace(tiny(camvid, **settings), routing=RoutingRecipe())
+    train(recipe, "", tmp_path / "checkpoint", quiet)
+    torch.manual_seed(recipe.seed)
+    before = build_network(recipe.architecture, recipe.arguments)
+    after, _ = load_checkpoint(tmp_path / "checkpoint")
+    moved = torch.cat(
+        [(a - b).detach().abs().flatten() for a, b in zip(after.parameters(), before.parameters(), strict=True)]
+    )
+    assert float(moved.median()) == pytest.approx(1e-3, rel=1e-2)
+    assert float(moved.max()) < 1.01e-3
+
+
 def test_a_routed_network_without_gates_is_trained_too(camvid: Path, tmp_path: Path) -> None:
     recipe = replace(
         tiny(camvid), arguments={"depth": 3, "width": 4, "gate": "none", "drop_path": 0.1}, routing=RoutingRecipe()

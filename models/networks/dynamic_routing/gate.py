@@ -47,14 +47,18 @@ class SoftGate(nn.Sequential):
 
     def forward(self, x: Tensor, threshold: Tensor) -> Tensor:  # type: ignore[override]
         """x [N,C,H,W], threshold [1] or [N]; returns [N,paths], 0 where not above the threshold."""
-        first, pool, last = self
         if self.training:
-            seen = shrink_for_gate(x) if self.shrink == SMALL_GATE_SHRINK else x
-            logits: Tensor = last(pool(first(seen))).flatten(1)
-            return close_gates(logits.tanh().relu(), threshold)
+            return close_gates(self.values(x).relu(), threshold)
         weights = self._frozen or self.weights()
         gates: Tensor = routing_gate(x, *weights, threshold, self.shrink)[0]
         return gates
+
+    def values(self, x: Tensor) -> Tensor:
+        """tanh of the logits, [N,paths], before any is closed."""
+        first, pool, last = self
+        seen = shrink_for_gate(x) if self.shrink == SMALL_GATE_SHRINK else x
+        logits: Tensor = last(pool(first(seen))).flatten(1)
+        return logits.tanh()
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:

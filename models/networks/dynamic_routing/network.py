@@ -10,7 +10,7 @@ from models.networks.dynamic_routing.backbone import RoutedBackbone
 from models.networks.dynamic_routing.head import DecoderHead
 from models.networks.dynamic_routing.layers import DropPath
 from models.networks.dynamic_routing.node import RoutedNode
-from models.routing.cost import GATE_SHRINK, SIZE_MULTIPLE, Gate
+from models.routing.cost import GATE_SHRINK, Gate, check_size
 from models.routing.route import Route
 from models.routing.space import RoutingSpace
 
@@ -73,13 +73,7 @@ class DynamicRouting(nn.Module):
                 module.set_progress(progress)
 
     def _check(self, x: Tensor) -> None:
-        height, width = x.shape[2:]
-        least = SIZE_MULTIPLE * GATE_SHRINK.get(self.gate, 1)
-        if height % SIZE_MULTIPLE or width % SIZE_MULTIPLE or min(height, width) < least:
-            raise UsageError(
-                f"this network takes multiples of {SIZE_MULTIPLE} pixels, at least {least}, not {height} x {width}",
-                hint="pad the input with zeros at the bottom and right, and crop the output",
-            )
+        check_size((x.shape[2], x.shape[3]), self.gate)
 
     def _initialise(self) -> None:
         """As the official code: He's normal by fan-in everywhere, and gates that start open."""

@@ -1,0 +1,164 @@
+"""What a budget does to a routed network trained on CamVid: kept on unseen images, and at what loss.
+
+    adroit train camvid-dynamic-budget --folder CAMVID -o CHECKPOINT
+    python -m benchmarks.routing_budget CHECKPOINT CAMVID [--folder DIR] [--seconds 15]
+
+The table is calibrated on the training images (`adroit budget`); then the validation images run at each of
+its thresholds. First figure: how far their mean operations are from the table's; the bar is 5 %. Second: the
+thresholds for 75 %, 50 % and 35 % of the trained network's operations, beside the masked form, the static one
+with every path open, and the common route of the training images, all in one run on one thread. Deployments
+and their table are kept in DIR, and used again where they are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import keep_results
+from deploy.budget.answers import Answers
+from deploy.budget.calibrate import calibrate
+from deploy.budget.table import BudgetTable, choose, read_table
+from deploy.entry import Entry
+from deploy.export.entry import Routing, export_entry
+from deploy.parity.check import label_map
+from deploy.profile.routed import executed_route
+from deploy.profile.timing import medians_in_turns
+from deploy.routes.collect import collect_routes, entry_costs
+from deploy.routes.specialise import specialise
+from deploy.runtimes.open import RuntimeOptions, open_runtime
+from models.data.images import ImageSet, read_images
+
+OPTIONS = RuntimeOptions(threads=1)
+SHARES = (0.75, 0.5, 0.35)
+TIMED_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class Candidate:
+    title: str
+    entry: Entry
+    threshold: float = 0.0
+
+
+def deployments(checkpoint: Path, training: ImageSet, folder: Path) -> dict[str, Entry]:
+    """if, masked, all open, common: exported unless they are there."""
+    found = {}
+    for name in ("if", "masked", "open", "common"):
+        if not (folder / name).is_dir():
+            routing = {"if": Routing("if"), "masked": Routing("masked"), "open": Routing("static")}.get(name)
+            if routing is None:
+                special = specialise(checkpoint, "common", training)
+                routing = Routing("static", special.route, origin=special.to_json())
+            export_entry(checkpoint, folder, name, routing=routing)
+        found[name] = Entry.read(folder / name)
+    return found
+
+
+def calibrated(entry: Entry, training: ImageSet) -> BudgetTable:
+    if entry.info.budget is None:
+        table = calibrate(entry, training, OPTIONS)
+        dataclasses.replace(entry.info, budget=table.to_json()).write(entry.path)
+        entry = Entry.read(entry.path)
+    return read_table(entry)
+
+
+def held_out(entry: Entry, table: BudgetTable, validation: ImageSet) -> list[dict[str, Any]]:
+    """Mean operations on the validation images at each threshold, against the table's."""
+    rows = []
+    for setting in table.settings:
+        samples = collect_routes(entry, OPTIONS, validation, setting.threshold, batch=1)
+        mean = sum(s.operations.total for s in samples) / len(samples) / 1e9
+        off = mean / setting.gigaflops.mean - 1
+        routes = len({s.route for s in samples})
+        rows.append({"threshold": setting.threshold, "table": setting.gigaflops.mean, "held out": mean, "off": off})
+        print(f"threshold {setting.threshold:.6f}  {setting.gigaflops.mean:.4f} GFLOPs in the table,", end="  ")
+        print(f"{mean:.4f} on unseen images ({off:+.1%}), {routes} routes", flush=True)
+    return rows
+
+
+def quality(candidate: Candidate, validation: ImageSet) -> tuple[float, float]:
+    """mIoU, and mean operations / 1e9 of what is computed."""
+    entry, answers, costs = candidate.entry, Answers(11), []
+    with open_runtime(entry, OPTIONS) as runtime:
+        for where, x in validation.batches(entry.info.preprocessing, 1):
+            image = validation.load(where.start)
+            outputs = runtime.run(entry.feeds(x, candidate.threshold))
+            route = executed_route(entry, outputs["gates"])
+            costs.append(entry_costs(entry, (x.shape[2], x.shape[3])).of_route(route).total / 1e9)
+            classes = entry.info.preprocessing.unpadded(outputs["logits"][0].argmax(0), image.shape[:2])
+            answers.add(classes, classes, label_map(validation, where.start, image.shape[:2], 11))
+    assert answers.accuracy is not None
+    return answers.accuracy, float(np.mean(costs))
+
+
+def latencies(candidates: Sequence[Candidate], validation: ImageSet, seconds: float) -> list[float]:
+    """Mean over some images of the median milliseconds; all take turns."""
+    runtimes = [open_runtime(c.entry, OPTIONS) for c in candidates]
+    chosen = np.linspace(0, len(validation) - 1, TIMED_IMAGES).round().astype(int)
+    calls = []
+    for index in chosen:
+        for candidate, runtime in zip(candidates, runtimes, strict=True):
+            x = candidate.entry.info.preprocessing.values(validation.load(int(index))[None])
+            calls.append(functools.partial(runtime.run, candidate.entry.feeds(x, candidate.threshold)))
+    times = medians_in_turns(calls, seconds, 5)
+    return [float(t) for t in times.reshape(len(chosen), len(candidates)).mean(0)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("camvid", type=Path)
+    parser.add_argument("--folder", type=Path, help="where deployments are kept")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of measuring latency")
+    arguments = parser.parse_args()
+    training, validation = (read_images(arguments.camvid / split) for split in ("train", "val"))
+    with tempfile.TemporaryDirectory() as temporary:
+        entries = deployments(arguments.checkpoint, training, arguments.folder or Path(temporary))
+        table = calibrated(entries["if"], training)
+        unseen = held_out(entries["if"], table, validation)
+        full = table.settings[0].gigaflops.mean
+        candidates = [
+            Candidate("masked", entries["masked"]),
+            Candidate("static, all open", entries["open"]),
+            Candidate("threshold 0", entries["if"]),
+            *(
+                Candidate(f"{share:.0%} of the operations", entries["if"], choose(table, gflops=share * full).threshold)
+                for share in SHARES
+            ),
+            Candidate("common route", entries["common"]),
+        ]
+        times = latencies(candidates, validation, arguments.seconds)
+        rows = []
+        for candidate, milliseconds in zip(candidates, times, strict=True):
+            accuracy, gigaflops = quality(candidate, validation)
+            told = {
+                "threshold": candidate.threshold,
+                "mIoU": accuracy,
+                "GFLOPs": gigaflops,
+                "milliseconds": milliseconds,
+            }
+            rows.append({"deployment": candidate.title, **told})
+            print(
+                f"{candidate.title:22s}  threshold {candidate.threshold:.6f}  mIoU {accuracy:.2%}"
+                f"  {gigaflops:.4f} GFLOPs  {milliseconds:6.2f} ms",
+                flush=True,
+            )
+    print(f"largest deviation on unseen images: {max(abs(row['off']) for row in unseen):.1%}")
+    keep_results(
+        "routing_budget",
+        "python -m benchmarks.routing_budget CHECKPOINT CAMVID",
+        [{"unseen": unseen, "side by side": rows, "table": table.to_json()}],
+    )
+
+
+if __name__ == "__main__":
+    main()

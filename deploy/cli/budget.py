@@ -1,0 +1,79 @@
+"""`adroit budget`"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploy.cli.options import AsJson, DataPath, EntryPath, Operators, Provider, Threads
+from deploy.cli.text import progress, table
+from deploy.runtimes.choices import OperatorForm
+from models import files
+
+if TYPE_CHECKING:
+    from deploy.budget.table import BudgetTable, Setting
+
+
+def budget(
+    entry: EntryPath,
+    data: DataPath = "",
+    images: Annotated[int | None, typer.Option(min=1, help="Use the first so many images only.")] = None,
+    gflops: Annotated[float | None, typer.Option(help="Hold the mean image to so many operations / 1e9.")] = None,
+    milliseconds: Annotated[float | None, typer.Option(help="Hold the mean image to so much time.")] = None,
+    accuracy_drop: Annotated[
+        float | None, typer.Option(help="The cheapest setting that loses at most so many points of mIoU.")
+    ] = None,
+    paper: Annotated[bool, typer.Option("--paper", help="--gflops is of the paper's counting.")] = False,
+    worst: Annotated[bool, typer.Option("--worst", help="Hold the dearest image to the budget, not the mean.")] = False,
+    settings: Annotated[int, typer.Option(min=2, max=64, help="Thresholds to calibrate.")] = 13,
+    operators: Operators = OperatorForm.native,
+    threads: Threads = None,
+    provider: Provider = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a report with plots, and its JSON beside it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Calibrate gate thresholds on images, and find the one that keeps a budget; without --data, look it up."""
+    from deploy.budget.report import json_beside, report_values, write_report
+    from deploy.budget.table import check_form, choose, read_table, wanted_budget
+    from deploy.entry import Entry
+
+    read = Entry.read(entry)
+    check_form(read)
+    limits = (gflops, milliseconds, accuracy_drop)
+    asked = any(limit is not None for limit in limits)
+    if asked:
+        wanted_budget(*limits)
+    if html:
+        for file in (html, json_beside(html)):
+            files.check_writable(file)
+    if data:
+        from deploy.budget.calibrate import calibrate
+        from deploy.runtimes.open import RuntimeOptions
+        from models.data.images import read_images
+
+        options = RuntimeOptions(operators=operators, threads=threads, providers=provider or ("CPUExecutionProvider",))
+        found = calibrate(read, read_images(data).first(images), options, settings, progress("calibrating"))
+        # Read again: other commands may have written to it meanwhile.
+        dataclasses.replace(Entry.read(entry).info, budget=found.to_json()).write(entry)
+    else:
+        found = read_table(read)
+    chosen = choose(found, *limits, paper=paper, worst=worst) if asked else None
+    if html:
+        write_report(html, read.info.name, found, chosen)
+    if as_json:
+        print(files.json_text(report_values(read.info.name, found, chosen)), end="")
+    else:
+        print(describe(found, chosen))
+
+
+def describe(found: BudgetTable, chosen: Setting | None) -> str:
+    """The table as text, and the threshold that keeps the budget."""
+    from deploy.budget.report import rows
+
+    text = f"{found.images} images, {found.size[0]} x {found.size[1]} pixels padded\n\n{table(rows(found))}"
+    return text if chosen is None else f"{text}\n\nthreshold {chosen.threshold:g}"

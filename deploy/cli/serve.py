@@ -1,0 +1,143 @@
+"""`adroit serve`"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploy.cli.options import AllowHostCode, AsJson, BuildVersion, CudaGraph, Operators, Provider, Threads
+from deploy.runtimes.choices import OperatorForm, RuntimeName
+from models import files
+from models.errors import EnvironmentFault, UsageError
+
+if TYPE_CHECKING:
+    from deploy.serve.server import Addresses
+
+Port = Annotated[int, typer.Option(min=-1, max=65535, help="0 is any free port, -1 leaves it out.")]
+
+
+def serve(
+    repository: Annotated[
+        Path, typer.Argument(metavar="REPOSITORY", help="A folder of deployments, or one deployment.")
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 opens the server to the network.")] = (
+        "127.0.0.1"
+    ),
+    http_port: Port = 8000,
+    grpc_port: Port = 8001,
+    metrics_port: Port = 8002,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Serve this deployment; repeat for more. All if none.")
+    ] = None,
+    runtime: Annotated[RuntimeName, typer.Option(help="What runs the networks.")] = RuntimeName.onnxruntime,
+    instances: Annotated[int, typer.Option(min=1, max=64, help="Runtimes of each network.")] = 1,
+    threads: Threads = None,
+    operators: Operators = OperatorForm.native,
+    provider: Provider = None,
+    build: BuildVersion = None,
+    cuda_graph: CudaGraph = False,
+    allow_host_code: AllowHostCode = False,
+    batch: Annotated[int, typer.Option(min=1, max=1024, help="Samples that run together at most.")] = 16,
+    delay: Annotated[
+        float, typer.Option(min=0.0, max=1000.0, help="Milliseconds that a request waits for others to run with.")
+    ] = 0.0,
+    queue: Annotated[int, typer.Option(min=1, help="Requests that may wait for each network.")] = 64,
+    queue_seconds: Annotated[float, typer.Option(min=0.001, help="That a request may wait for its turn.")] = 10.0,
+    receive_seconds: Annotated[
+        float, typer.Option(min=0.1, help="For a client to send a request, and to take its answer.")
+    ] = 20.0,
+    body_mib: Annotated[int, typer.Option(min=1, max=1024, help="The largest request, in MiB.")] = 64,
+    pending_mib: Annotated[int, typer.Option(min=1, help="All requests being received or waiting, in MiB.")] = 512,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file with a token that clients must send (Authorization: Bearer ...).")
+    ] = None,
+    certificate: Annotated[Path | None, typer.Option(help="PEM file: serve by TLS.")] = None,
+    key: Annotated[Path | None, typer.Option(help="PEM file: the certificate's key.")] = None,
+    model_control: Annotated[
+        bool, typer.Option("--model-control", help="Let clients load and unload deployments of REPOSITORY.")
+    ] = False,
+    shared_memory: Annotated[
+        bool, typer.Option("--shared-memory", help="Let clients here name regions of /dev/shm for tensors.")
+    ] = False,
+    print_triton_command: Annotated[
+        bool, typer.Option("--print-triton-command", help="Check REPOSITORY for a full Triton, print how to start it.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Serve deployments by the Open Inference Protocol (V2), over HTTP and gRPC, until a signal to stop."""
+    if print_triton_command:
+        from deploy.triton.command import triton_command
+
+        print(triton_command(repository))
+        return
+    if (certificate is None) != (key is None):
+        raise UsageError("a certificate and its key belong together", hint="give --certificate and --key")
+    try:
+        import grpc  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import uvicorn  # noqa: F401
+        import uvloop
+    except ImportError as error:
+        raise EnvironmentFault(
+            "what serving needs is not installed",
+            facts={"missing": error.name},
+            hint="pip install 'adroit-deploy[serve]'",
+        ) from error
+    from deploy.runtimes.open import RuntimeOptions
+    from deploy.serve.log import start_logging
+    from deploy.serve.options import MIB, Limits, Security, ServeOptions
+    from deploy.serve.server import serve as serve_repository
+
+    options = ServeOptions(
+        repository,
+        tuple(model or ()),
+        host,
+        _port(http_port),
+        _port(grpc_port),
+        _port(metrics_port),
+        instances=instances,
+        runtime=RuntimeOptions(
+            runtime, operators, threads, provider or ("CPUExecutionProvider",), build, cuda_graph, allow_host_code
+        ),
+        limits=Limits(
+            body_bytes=body_mib * MIB, pending_bytes=pending_mib * MIB, queue_requests=queue,
+            queue_seconds=queue_seconds, batch=batch, delay_seconds=delay / 1000,
+            receive_seconds=receive_seconds,
+        ),
+        security=Security(_token(token_file), certificate, key, model_control, shared_memory),
+    )  # fmt: skip
+    start_logging()
+    uvloop.run(serve_repository(options, lambda addresses: _tell(addresses, certificate is not None, as_json)))
+
+
+def _port(number: int) -> int | None:
+    return None if number < 0 else number
+
+
+def _token(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the token in {path}", facts={"reason": error}) from error
+    if not token:
+        raise UsageError(f"{path} holds no token", hint="write one line of text into it")
+    return token
+
+
+def _tell(addresses: Addresses, encrypted: bool, as_json: bool) -> None:
+    scheme = "https" if encrypted else "http"
+    told = {
+        "http": addresses.http and f"{scheme}://{addresses.http}",
+        "grpc": addresses.grpc,
+        "metrics": addresses.metrics and f"http://{addresses.metrics}/metrics",
+    }
+    if as_json:
+        print(files.json_text(told), end="", flush=True)
+    else:
+        print("listening: " + ", ".join(f"{name} {where}" for name, where in told.items() if where), flush=True)
+    sys.stdout.flush()

@@ -1,0 +1,138 @@
+"""Parts of an ONNX graph as PyTorch modules, so that they can be computed in float64, with limits.
+
+Only what stays float32 in a quantised adder network is known here: the first and last layers, pooling,
+and adder layers that were kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+from torch.nn import functional
+
+import models.operators.adder_conv2d  # noqa: F401  (registers torch.ops.adroit.*)
+from deploy.operators import DOMAIN
+from models.errors import UnsupportedModel
+
+Attributes = Mapping[str, Any]
+# An operator's attributes and inputs to its output, in its inputs' type.
+Operation = Callable[..., Tensor]
+
+
+class Segment(nn.Module):
+    """The nodes between some values and one that follows from them.
+
+    Args:
+        graph: a model's. inputs: names of the values that are given. output: name of the value wanted.
+
+    Raises:
+        UnsupportedModel: an operator that is not known here.
+    """
+
+    def __init__(self, graph: onnx.GraphProto, inputs: Collection[str], output: str) -> None:
+        super().__init__()
+        producers = {name: node for node in graph.node for name in node.output}
+        constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+        needed: dict[str, None] = {}  # values, the output first
+        pending = [output]
+        while pending:
+            name = pending.pop()
+            if name not in inputs and name not in constants and name not in needed:
+                needed[name] = None
+                pending += [given for given in producers[name].input if given]
+        self._nodes = [node for node in graph.node if node.output[0] in needed]
+        for node in self._nodes:
+            _operation_of(node)
+        read = {name for node in self._nodes for name in node.input} | {output}
+        self.inputs = [name for name in inputs if name in read]
+        self._constants = {name: torch.from_numpy(constants[name].copy()) for name in sorted(read & constants.keys())}
+        self._output = output
+
+    def forward(self, *given: Tensor) -> Tensor:
+        """Values in the order of `inputs`; the result is float64."""
+        values = dict(zip(self.inputs, given, strict=True)) | self._constants
+        for node in self._nodes:
+            inputs = [_exact(values[name]) for name in node.input if name]
+            values[node.output[0]] = _operation_of(node)(attributes_of(node), *inputs)
+        return _exact(values[self._output])
+
+
+def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
+    return {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def _exact(value: Tensor) -> Tensor:
+    """Floats in float64; integers, which may be sizes, stay what they are."""
+    return value.double() if value.is_floating_point() else value
+
+
+def _operation_of(node: onnx.NodeProto) -> Operation:
+    operation = _OPERATIONS.get((node.domain, node.op_type))
+    if operation is None:
+        raise UnsupportedModel(
+            f"{node.op_type} cannot be computed in float64 here, so the quantised deployment cannot be checked",
+            facts={"node": node.name},
+            hint="add it to deploy/parity/segments.py",
+        )
+    return operation
+
+
+def _convolution(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return functional.conv2d(
+        x, weight, bias, a.get("strides", 1), _padding(a), a.get("dilations", 1), a.get("group", 1)
+    )
+
+
+def _padding(a: Attributes) -> list[int]:
+    """Of both dimensions; every network here pads both sides alike."""
+    top, left, bottom, right = a.get("pads", [0] * 4)
+    if (top, left) != (bottom, right):
+        raise UnsupportedModel(f"padding {a['pads']} differs between the sides, which no network of adroit's does")
+    return [top, left]
+
+
+def _gemm(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return functional.linear(x, weight if a.get("transB") else weight.T, bias)
+
+
+def _max_pool(a: Attributes, x: Tensor) -> Tensor:
+    return functional.max_pool2d(x, a["kernel_shape"], a.get("strides", 1), _padding(a))
+
+
+def _reduce_mean(a: Attributes, x: Tensor, axes: Tensor) -> Tensor:
+    return x.mean(axes.tolist(), keepdim=bool(a.get("keepdims", 1)))
+
+
+def _dequantise(a: Attributes, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
+    if scale.dim():  # one for each channel of a weight
+        column = [-1 if axis == a.get("axis", 1) else 1 for axis in range(x.dim())]
+        scale, zero_point = scale.view(column), zero_point.view(column)
+    return (x.double() - zero_point.double()) * scale
+
+
+def _adder(a: Attributes, x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, *residual: Tensor) -> Tensor:
+    y: Tensor = torch.ops.adroit.adder_conv2d(x, weight, a["strides"][0], _padding(a)[0])
+    y = y * scale[:, None, None] + shift[:, None, None]
+    for more in residual:
+        y = y + more
+    return y.relu() if a["activation"] else y
+
+
+_OPERATIONS: Mapping[tuple[str, str], Operation] = {
+    ("", "Conv"): _convolution,
+    ("", "Gemm"): _gemm,
+    ("", "MaxPool"): _max_pool,
+    ("", "ReduceMean"): _reduce_mean,
+    ("", "Relu"): lambda a, x: x.relu(),
+    ("", "Max"): lambda a, x, low: x.clamp(min=float(low)),
+    ("", "Add"): lambda a, x, y: x + y,
+    ("", "Reshape"): lambda a, x, shape: x.reshape(shape.tolist()),
+    ("", "DequantizeLinear"): _dequantise,
+    (DOMAIN, "AdderConv2d"): _adder,
+    (DOMAIN, "AdderConv2dAdd"): _adder,
+}

@@ -1,0 +1,225 @@
+"""The latency of a routed deployment, image by image and route by route, and what skipping saves.
+
+found = measure_routes(entry, RuntimeOptions(threads=1), images, samples, seconds=10)
+found.overall.skip_efficiency, found.table.predict(samples[0].route)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from deploy.entry import Entry
+from deploy.export.graph import INPUT
+from deploy.export.routed import export_routed_graph
+from deploy.profile.forced import ForcedRuntime
+from deploy.profile.latency_table import LatencyTable, measure_latency_table
+from deploy.profile.losses import Losses, losses
+from deploy.profile.memory import Memory, worst_case_memory
+from deploy.profile.nodes import OperatorTimes, operator_times
+from deploy.profile.routed import skip_efficiency
+from deploy.profile.timing import medians_in_turns
+from deploy.routes.collect import RouteSample, entry_costs
+from deploy.runtimes.base import Tensors
+from deploy.runtimes.onnxruntime_runtime import OnnxRuntime
+from deploy.runtimes.open import RuntimeOptions, open_runtime
+from deploy.runtimes.torch_runtime import load_reference
+from models.data.images import ImageSet
+from models.networks.dynamic_routing.network import DynamicRouting
+from models.routing.route import Route
+
+# Images that are measured themselves, routes whose losses are told.
+MOST_IMAGES, TOLD_ROUTES, LEAST_ROUNDS, REPEATS = 64, 3, 5, 3
+
+
+@dataclass(frozen=True)
+class ImageLatency:
+    """One image: milliseconds measured (a median; None for images that were left out), and predicted."""
+
+    image: str
+    measured: float | None
+    predicted: float
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """What a route, or the mean of all images, saves.
+
+    Attributes:
+        images: how many take it.
+        share: its operations / those of every path.
+        milliseconds: measured.
+        skip_efficiency: see deploy/profile/routed.py; None where nothing is closed.
+        losses: by kind; of single routes only.
+    """
+
+    images: int
+    share: float
+    milliseconds: float
+    skip_efficiency: float | None
+    losses: Losses | None = None
+
+
+@dataclass(frozen=True)
+class RouteLatency:
+    """Attributes:
+    images: in the order of the samples.
+    table: what predicts them.
+    prediction_error: relative, median and 95th percentile over the measured images.
+    static_open: milliseconds of the static form with every path open.
+    all_open: of this deployment with every path open: its worst case.
+    memory: in that case.
+    routes: the most frequent ones. overall: of all images that were measured.
+    """
+
+    images: Sequence[ImageLatency]
+    table: LatencyTable
+    prediction_error: tuple[float, float]
+    static_open: float
+    all_open: float
+    memory: Memory
+    routes: Sequence[Skipped]
+    overall: Skipped
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def measure_routes(
+    entry: Entry,
+    options: RuntimeOptions,
+    images: ImageSet,
+    samples: Sequence[RouteSample],
+    seconds: float,
+    gate_threshold: float = 0.0,
+) -> RouteLatency:
+    """Measures the images of the commonest size, MOST_IMAGES of them at most, side by side with every path open.
+
+    Args:
+        entry: the `if` form with adroit's operators, in ONNX Runtime, with its reference/.
+        samples: of `images`, as deploy.routes.collect.collect_routes gives them.
+        seconds: for the images; as much again for the table.
+        gate_threshold: the one that the samples were collected at.
+
+    Raises:
+        UsageError: no reference/. UnsupportedModel, EnvironmentFault: as ForcedRuntime.
+    """
+    size, chosen = _commonest(samples)
+    feeds = {i: entry.feeds(_input(entry, images, i), gate_threshold) for i in chosen}
+    network = load_reference(entry)
+    assert isinstance(network, DynamicRouting)
+    static = export_routed_graph(network, "static")
+    table = measure_latency_table(entry, options, feeds[chosen[0]][INPUT], seconds)
+    times = _measure(entry, options, static, feeds, samples[chosen[0]].route, seconds)
+    whole = entry_costs(entry, size).of_route(Route.all_open(network.space)).total
+    shares = {i: samples[i].operations.total / whole for i in chosen}
+    predicted = [table.predict(sample.route) for sample in samples]
+    errors = [abs(predicted[i] / times.images[i] - 1) for i in chosen]
+    image_times = [times.images[i] for i in chosen]
+    mean_share, mean_time = float(np.mean(list(shares.values()))), float(np.mean(image_times))
+    return RouteLatency(
+        [ImageLatency(sample.image, times.images.get(i), predicted[i]) for i, sample in enumerate(samples)],
+        table,
+        (float(np.median(errors)), float(np.percentile(errors, 95))),
+        times.static_open,
+        times.all_open,
+        worst_case_memory(entry, options, size),
+        _frequent(entry, options, static, samples, feeds, times, shares),
+        _skipped(len(chosen), mean_share, mean_time, times.static_open),
+    )
+
+
+@dataclass(frozen=True)
+class _Times:
+    """Medians in milliseconds: of each measured image, of every path open in this form and in the static one."""
+
+    images: Mapping[int, float]
+    all_open: float
+    static_open: float
+
+
+def _commonest(samples: Sequence[RouteSample]) -> tuple[tuple[int, int], list[int]]:
+    """The size of most images, and those of them that are measured, evenly spread."""
+    ((size, _),) = Counter(sample.size for sample in samples).most_common(1)
+    same = [i for i, sample in enumerate(samples) if sample.size == size]
+    return size, [same[i] for i in np.linspace(0, len(same) - 1, min(MOST_IMAGES, len(same))).astype(int)]
+
+
+def _input(entry: Entry, images: ImageSet, index: int) -> NDArray[np.float32]:
+    """[1,C,H,W] of one image."""
+    one = ImageSet([images.names[index]], lambda _: images.load(index))
+    ((_, x),) = one.batches(entry.info.preprocessing, 1)
+    return x
+
+
+def _measure(
+    entry: Entry,
+    options: RuntimeOptions,
+    static: onnx.ModelProto,
+    feeds: Mapping[int, Tensors],
+    first: Route,
+    seconds: float,
+) -> _Times:
+    """`first`: the route of the first image."""
+    with (
+        OnnxRuntime(static, options, True) as whole,
+        open_runtime(entry, options) as free,
+        ForcedRuntime(entry, options) as forced,
+    ):
+        image = next(iter(feeds.values()))[INPUT]
+        opened, told = (
+            functools.partial(forced.run, forced.feeds_along(image, r)) for r in (Route.all_open(forced.space), first)
+        )
+        fixed = functools.partial(whole.run, entry.feeds(image))
+        calls = [functools.partial(free.run, fed) for fed in feeds.values()]
+        # All images' figures rest on these: they are measured several times a round.
+        repeated = [opened] * REPEATS + [told] * REPEATS + [calls[0]] * REPEATS + [fixed] * REPEATS
+        times = medians_in_turns(calls + repeated, seconds, LEAST_ROUNDS)
+    of_open, of_told, of_first, of_fixed = np.median(times[len(calls) :].reshape(4, REPEATS), axis=1)
+    # Telling gates takes some time of its own, which the first image shows.
+    measured = dict(zip(feeds, map(float, times), strict=False))
+    return _Times(measured, float(of_open * of_first / of_told), float(of_fixed))
+
+
+def _frequent(
+    entry: Entry,
+    options: RuntimeOptions,
+    static: onnx.ModelProto,
+    samples: Sequence[RouteSample],
+    feeds: Mapping[int, Tensors],
+    times: _Times,
+    shares: Mapping[int, float],
+) -> list[Skipped]:
+    """The routes that most of the measured images take, with their losses."""
+    whole = _profiled(static, options, next(iter(feeds.values())))
+    model, told = entry.load_model(), []
+    for route, count in Counter(samples[i].route for i in feeds).most_common(TOLD_ROUTES):
+        taking = [i for i in feeds if samples[i].route == route]
+        milliseconds = float(np.median([times.images[i] for i in taking]))
+        share, spent = shares[taking[0]], _profiled(model, options, feeds[taking[0]])
+        split = losses(spent, milliseconds, whole, times.static_open, share)
+        told.append(_skipped(count, share, milliseconds, times.static_open, split))
+    return told
+
+
+def _profiled(model: onnx.ModelProto, options: RuntimeOptions, feeds: Tensors) -> OperatorTimes:
+    with tempfile.TemporaryDirectory() as folder:
+        runtime = OnnxRuntime(model, options, True, str(Path(folder) / "profile"))
+        return operator_times(runtime, {spec.name: feeds[spec.name] for spec in runtime.inputs})
+
+
+def _skipped(
+    images: int, share: float, milliseconds: float, static_open: float, split: Losses | None = None
+) -> Skipped:
+    saved = skip_efficiency(milliseconds, share, static_open, 1.0)
+    return Skipped(images, share, milliseconds, saved, split)

@@ -1,0 +1,39 @@
+"""Figures of a routed network's report, made from its JSON alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from deploy.report.html import readable_count
+from deploy.routes.picture import route_picture, usage_picture
+from models.routing.route import Route
+from models.routing.space import RoutingSpace
+
+TOP_ROUTES, BINS = 3, 12
+
+
+def route_figures(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What the template shows of RouteStatistics.to_json.
+
+    Returns:
+        usage: the map of the paths' use, and `top`: the most frequent routes, as inline SVG;
+        histogram: (from, to, images) of the operations an image.
+    """
+    space = RoutingSpace(told["depth"], told["width"])
+    shares = [path["open"] for path in told["paths"]]
+    nodes = [told["nodes"][node.name]["open"] for node in space.nodes]
+    top = []
+    for place, entry in enumerate(told["routes"][:TOP_ROUTES], 1):
+        title = f"Route {place}: {entry['images']} images, {readable_count(entry['operations'])} operations"
+        top.append(Markup(route_picture(title, Route.from_json(entry["route"])).svg(inline=True)))
+    costs = [sum(image["operations"].values()) for image in told["images"]]
+    counts, edges = np.histogram(costs, BINS)
+    return {
+        "usage": Markup(usage_picture("Use of each path", space, shares, nodes).svg(inline=True)),
+        "top": top,
+        "histogram": list(zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True)),
+    }

@@ -1,0 +1,1 @@
+"""The routes that a deployment's images take: collected, counted, drawn, baked in."""

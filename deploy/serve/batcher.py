@@ -1,0 +1,129 @@
+"""The queue of one model: bounded in depth, bytes and time; batches are taken from it.
+
+A request leaves the queue at the moment its answer is settled, whatever settles it: its turn, a client
+that went away (the future is cancelled), or its deadline. So nothing that nobody waits for is computed,
+and it takes no place in the queue either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.serve.messages import Parameter
+from deploy.serve.options import Limits
+from deploy.serve.refusal import Reason, Refusal
+
+Result = tuple[Mapping[str, NDArray[Any]], Mapping[str, Parameter]]
+
+
+@dataclass(eq=False)
+class Job:
+    """A checked request that waits.
+
+    Attributes:
+        images: uint8 [N,H,W,3] or the network's own [N,C,H,W].
+        thresholds: [N], of a network with gates.
+        deadline: on the event loop's clock, in seconds, for its turn to come.
+        arrived: nanoseconds of time.perf_counter_ns.
+        answer: the outputs by name, and what the response says beside them.
+    """
+
+    images: NDArray[Any]
+    thresholds: NDArray[np.float32] | None
+    deadline: float
+    arrived: int = field(default_factory=time.perf_counter_ns)
+    answer: asyncio.Future[Result] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    @property
+    def samples(self) -> int:
+        return len(self.images)
+
+    def runs_with(self, other: Job) -> bool:
+        return self.images.dtype == other.images.dtype and self.images.shape[1:] == other.images.shape[1:]
+
+
+class Batcher:
+    """First come, first served; those behind the first that have its shape run with it."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._waiting: dict[Job, asyncio.TimerHandle] = {}
+        self._arrival = asyncio.Event()
+
+    def __len__(self) -> int:
+        """Requests that wait."""
+        return len(self._waiting)
+
+    def submit(self, job: Job) -> None:
+        """Puts `job` at the end; its `answer` is settled later. Raises Refusal at once where the queue is full."""
+        if len(self._waiting) >= self._limits.queue_requests:
+            raise Refusal(Reason.OVERLOADED, f"{len(self._waiting)} requests wait already; try again later")
+        loop = asyncio.get_running_loop()
+        self._waiting[job] = loop.call_at(job.deadline, _expire, job)
+        job.answer.add_done_callback(lambda _: self._forget(job))
+        self._arrival.set()
+
+    def _forget(self, job: Job) -> None:
+        timer = self._waiting.pop(job, None)
+        if timer is not None:
+            timer.cancel()
+
+    async def next_batch(self) -> list[Job]:
+        """Waits for requests; takes those that run together next, at most `limits.batch` samples."""
+        while True:
+            while not self._waiting:
+                self._arrival.clear()
+                await self._arrival.wait()
+            await self._wait_for_company(next(iter(self._waiting)))
+            if batch := self._mates():
+                for job in batch:
+                    self._forget(job)
+                return batch
+            # All that waited were settled in this turn of the event loop; they leave the queue in the next.
+            await asyncio.sleep(0)
+
+    async def _wait_for_company(self, first: Job) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._limits.delay_seconds - (time.perf_counter_ns() - first.arrived) / 1e9
+        while first in self._waiting and sum(j.samples for j in self._mates()) < self._limits.batch:
+            left = until - loop.time()
+            if left <= 0:
+                return
+            self._arrival.clear()
+            try:
+                async with asyncio.timeout(left):
+                    await self._arrival.wait()
+            except TimeoutError:
+                return
+
+    def _mates(self) -> list[Job]:
+        """The first that waits and those that can run with it, in their order."""
+        batch: list[Job] = []
+        samples = 0
+        for job in self._waiting:
+            # Settled in this turn of the event loop; the callback that takes it out comes in the next.
+            if job.answer.done() or (batch and not job.runs_with(batch[0])):
+                continue
+            if samples + job.samples > self._limits.batch:
+                break
+            batch.append(job)
+            samples += job.samples
+        return batch
+
+    def refuse_all(self, refusal: Refusal) -> None:
+        """Answers everything that waits."""
+        for job in list(self._waiting):
+            if not job.answer.done():
+                job.answer.set_exception(refusal)
+
+
+def _expire(job: Job) -> None:
+    if not job.answer.done():
+        job.answer.set_exception(Refusal(Reason.EXPIRED, "the request's turn did not come in time"))

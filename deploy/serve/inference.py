@@ -1,0 +1,188 @@
+"""One inference, whatever protocol it came by: checked against the model, queued, answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.entry import THRESHOLD
+from deploy.serve.batcher import Job
+from deploy.serve.budget import PARAMETERS
+from deploy.serve.messages import Parameter
+from deploy.serve.options import Limits
+from deploy.serve.refusal import invalid
+from deploy.serve.served_model import ServedModel
+from deploy.serve.tensors import GivenTensor, array_of
+from models.data.preprocessing import Preprocessing
+from models.errors import UsageError
+from models.routing.cost import check_size
+
+# What a request may say beside its tensors; `timeout` is in microseconds.
+KNOWN_PARAMETERS = PARAMETERS | {"timeout", "binary_data_output"}
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What a client asks for.
+
+    Attributes:
+        outputs: names of the outputs to give; all if empty.
+        seconds: that the client will wait, where its protocol tells.
+    """
+
+    inputs: Sequence[GivenTensor]
+    outputs: Sequence[str]
+    parameters: Mapping[str, Parameter]
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Outputs in the order asked for, and what the response says beside them."""
+
+    outputs: Mapping[str, NDArray[Any]]
+    parameters: Mapping[str, Parameter]
+
+
+class Preparer:
+    """Decodes and resizes images beside the event loop."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = ThreadPoolExecutor(threads, "prepare")
+
+    async def run(self, function: Any, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+async def infer(model: ServedModel, inference: Inference, preparer: Preparer, limits: Limits) -> Answer:
+    """Raises Refusal; a cancelled call takes its request out of the queue."""
+    names = _outputs(model, inference.outputs)
+    images, thresholds = checked_inputs(model, inference, limits)
+    preprocessing = model.entry.info.preprocessing
+    if images.dtype == np.uint8 and (preprocessing.resize is not None or preprocessing.crop is not None):
+        images = await preparer.run(resized, preprocessing, images)
+    seconds = _seconds(inference, limits)
+    outputs, told = await model.run(Job(images, thresholds, asyncio.get_running_loop().time() + seconds))
+    return Answer({name: outputs[name] for name in names}, told)
+
+
+def _outputs(model: ServedModel, names: Sequence[str]) -> Sequence[str]:
+    known = [spec.name for spec in model.entry.info.outputs]
+    for name in names:
+        if name not in known:
+            raise invalid(f"{model.name} has no output {name[:80]!r}; it has {', '.join(known)}")
+    if len(set(names)) != len(names):
+        raise invalid("an output is asked for twice")
+    return names or known
+
+
+def _seconds(inference: Inference, limits: Limits) -> float:
+    """That the request may wait for its turn."""
+    unknown = set(inference.parameters) - KNOWN_PARAMETERS
+    if unknown:
+        raise invalid(f"unknown parameter {min(unknown)[:80]!r}; known: {', '.join(sorted(KNOWN_PARAMETERS))}")
+    timeout = inference.parameters.get("timeout", 0)
+    if isinstance(timeout, bool) or not isinstance(timeout, int) or timeout < 0:
+        raise invalid("parameter timeout must be a whole number of microseconds")
+    waits = [limits.queue_seconds]
+    waits += [timeout / 1e6] if timeout else []
+    waits += [inference.seconds] if inference.seconds is not None else []
+    return min(waits)
+
+
+def checked_inputs(
+    model: ServedModel, inference: Inference, limits: Limits
+) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
+    """The images, uint8 [N,H,W,3] or float32 [N,C,H,W], and one threshold a sample where there are gates.
+
+    Raises:
+        Refusal: unknown, missing or double inputs; a datatype, shape or size that the model does not take.
+    """
+    specs = {spec.name: spec for spec in model.entry.info.inputs}
+    image_name = model.entry.info.inputs[0].name
+    given: dict[str, GivenTensor] = {}
+    for tensor in inference.inputs:
+        if tensor.name not in specs:
+            raise invalid(f"{model.name} has no input {tensor.name[:80]!r}; it has {', '.join(specs)}")
+        if tensor.name in given:
+            raise invalid(f"input {tensor.name} is given twice")
+        given[tensor.name] = tensor
+    if image_name not in given:
+        raise invalid(f"input {image_name} is missing")
+    image = given[image_name]
+    _check_image(model, image, limits)
+    threshold = array_of(given[THRESHOLD]) if THRESHOLD in given else None
+    thresholds = model.budget.thresholds(inference.parameters, threshold, image.shape[0])
+    return array_of(image), thresholds
+
+
+def _check_image(model: ServedModel, image: GivenTensor, limits: Limits) -> None:
+    """Before a byte is converted: datatype, rank, samples, channels and sides."""
+    spec, preprocessing = model.entry.info.inputs[0], model.entry.info.preprocessing
+    pixels = image.datatype == "UINT8" and spec.dtype != "uint8"
+    if not pixels and image.datatype != model.image_datatype:
+        raise invalid(
+            f"input {image.name} has datatype {image.datatype[:20]!r};"
+            f" it takes {model.image_datatype} {list(spec.shape)} or UINT8 [N, H, W, 3]"
+        )
+    if len(image.shape) != 4:
+        raise invalid(f"input {image.name} has {len(image.shape)} dimensions, it takes 4")
+    if image.shape[0] > limits.batch:
+        raise invalid(f"a request may have {limits.batch} samples, this one has {image.shape[0]}")
+    height, width = image.shape[1:3] if pixels else image.shape[2:]
+    if pixels:
+        if image.shape[3] != 3:
+            raise invalid(f"input {image.name} has {image.shape[3]} channels, pixels have 3")
+        height, width = input_size(preprocessing, (height, width), limits)
+    elif height * width > limits.image_pixels:
+        raise invalid(f"images may have {limits.image_pixels} pixels, this one has {height * width}")
+    elif height % preprocessing.pad_multiple or width % preprocessing.pad_multiple:
+        raise invalid(f"input {image.name}: sides must be multiples of {preprocessing.pad_multiple}")
+    if model.entry.info.routing is not None:
+        try:
+            check_size((height, width), model.entry.info.routing["gate"])
+        except UsageError as error:
+            raise invalid(f"input {image.name}: {error.message}") from error
+    channels = spec.shape[1] if pixels else image.shape[1]
+    for wanted, got in zip(spec.shape[1:], (channels, height, width), strict=True):
+        if isinstance(wanted, int) and wanted != got:
+            raise invalid(f"input {image.name} is {list(image.shape)}, it takes {list(spec.shape)}")
+
+
+def input_size(preprocessing: Preprocessing, size: tuple[int, int], limits: Limits) -> tuple[int, int]:
+    """Height and width of the network's input for an image of `size`.
+
+    Raises:
+        Refusal: the image is too large, before or after resizing, or smaller than what is cut out of it.
+    """
+    height, width = size
+    # Resizing the shorter side of a thin strip makes a huge image of a small one.
+    if isinstance(preprocessing.resize, int):
+        short = min(size)
+        height, width = (round(side * preprocessing.resize / short) for side in size)
+    elif preprocessing.resize is not None:
+        height, width = preprocessing.resize
+    if max(size[0] * size[1], height * width) > limits.image_pixels:
+        raise invalid(f"images may have {limits.image_pixels} pixels, this one is {size[0]} x {size[1]}")
+    if preprocessing.crop is not None:
+        if height < preprocessing.crop[0] or width < preprocessing.crop[1]:
+            raise invalid(f"an image of {height} x {width} pixels is smaller than the crop {preprocessing.crop}")
+        height, width = preprocessing.crop
+    return preprocessing.padded_size((height, width))
+
+
+def resized(preprocessing: Preprocessing, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """[N,H,W,3] to the size that the network takes, image by image as `adroit run` does it."""
+    try:
+        return np.stack([preprocessing.geometry(image) for image in images])
+    except UsageError as error:
+        raise invalid(error.message) from error

@@ -1,0 +1,106 @@
+"""One runtime of a model, and the thread that runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.entry import THRESHOLD, Entry
+from deploy.runtimes.base import Runtime
+from deploy.runtimes.open import RuntimeOptions, open_runtime
+from deploy.serve.batcher import Job
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Times:
+    """Of one execution, in nanoseconds; `started` is of time.perf_counter_ns."""
+
+    started: int
+    compute_input: int
+    compute_infer: int
+    compute_output: int
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Outputs of every job of a batch, in its order."""
+
+    outputs: Sequence[Mapping[str, NDArray[Any]]]
+    times: Times
+
+
+class Instance:
+    """Opens, runs and closes a runtime in one thread of its own (contexts of GPUs belong to threads)."""
+
+    def __init__(self, entry: Entry, options: RuntimeOptions) -> None:
+        self._entry, self._options = entry, options
+        self._thread = ThreadPoolExecutor(1, f"run-{entry.path.name}")
+        self._runtime: Runtime | None = None
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+    async def open(self) -> None:
+        """Loads the model, or loads it again, and runs it once; raises what the runtime raises."""
+        await self._in_thread(self._open)
+
+    async def probe(self) -> None:
+        """Runs a black image of typical size; raises where the runtime does not work."""
+        await self._in_thread(self._probe)
+
+    async def execute(self, jobs: Sequence[Job]) -> Execution:
+        """Runs jobs of one shape together; raises what the runtime raises."""
+        return await self._in_thread(self._execute, jobs)
+
+    async def close(self) -> None:
+        await self._in_thread(self._close)
+        self._thread.shutdown(wait=False)
+
+    def _open(self) -> None:
+        self._close()
+        self._runtime = open_runtime(self._entry, self._options)
+        self._probe()
+
+    def _close(self) -> None:
+        if self._runtime is not None:
+            self._runtime.close()
+            self._runtime = None
+
+    def _probe(self) -> None:
+        size = self._entry.info.input_size
+        self._run(np.zeros((1, *size, 3), np.uint8), np.zeros(1, np.float32))
+
+    def _run(self, images: NDArray[Any], thresholds: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
+        assert self._runtime is not None
+        return self._runtime.run(self._feeds(images, thresholds))
+
+    def _feeds(self, images: NDArray[Any], thresholds: NDArray[np.float32] | None) -> dict[str, NDArray[Any]]:
+        names = [spec.name for spec in self._entry.info.inputs]
+        values = self._entry.info.preprocessing.values(images) if images.dtype == np.uint8 else images
+        return {names[0]: values} | ({THRESHOLD: thresholds} if THRESHOLD in names and thresholds is not None else {})
+
+    def _execute(self, jobs: Sequence[Job]) -> Execution:
+        started = time.perf_counter_ns()
+        thresholds = [job.thresholds for job in jobs if job.thresholds is not None]
+        feeds = self._feeds(
+            jobs[0].images if len(jobs) == 1 else np.concatenate([job.images for job in jobs]),
+            np.concatenate(thresholds) if thresholds else None,
+        )
+        ready = time.perf_counter_ns()
+        assert self._runtime is not None
+        outputs = self._runtime.run(feeds)
+        done = time.perf_counter_ns()
+        parts, first = [], 0
+        for job in jobs:
+            parts.append({name: value[first : first + job.samples] for name, value in outputs.items()})
+            first += job.samples
+        return Execution(parts, Times(started, ready - started, done - ready, time.perf_counter_ns() - done))

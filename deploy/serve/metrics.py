@@ -1,0 +1,89 @@
+"""Prometheus metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from deploy.serve.batcher import Job
+    from deploy.serve.instance import Times
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SAMPLES = (1, 2, 4, 8, 16, 32, 64)
+_SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+_GFLOPS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0)
+
+
+class Metrics:
+    """All of one server, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        model = ["model"]
+        self.requests = Counter(
+            "adroit_requests",
+            "Requests for inference by how they ended",
+            [*model, "protocol", "end"],
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            "adroit_request_seconds", "Time in the server of answered requests", [*model, "protocol"],
+            buckets=_SECONDS, registry=registry,
+        )  # fmt: skip
+        self.queued = Histogram("adroit_queue_seconds", "Time waited", model, buckets=_SECONDS, registry=registry)
+        self.computed = Histogram(
+            "adroit_execution_seconds", "Time of executions", model, buckets=_SECONDS, registry=registry
+        )
+        self.samples = Histogram(
+            "adroit_batch_samples", "Samples an execution", model, buckets=_SAMPLES, registry=registry
+        )
+        self.gflops = Histogram(
+            "adroit_route_gflops", "Operations / 1e9 of the samples' routes", model, buckets=_GFLOPS, registry=registry
+        )
+        self.thresholds = Histogram(
+            "adroit_gate_threshold", "Gate threshold of the samples", model, buckets=_SHARES, registry=registry
+        )
+        self.ready = Gauge("adroit_model_ready", "1 where the model is ready", model, registry=registry)
+        self.waiting = Gauge("adroit_queue_requests", "Requests that wait", model, registry=registry)
+        self.pending = Gauge("adroit_pending_bytes", "Bytes of requests received and not answered", registry=registry)
+
+    def of_model(self, name: str) -> ModelMetrics:
+        return ModelMetrics(self, name)
+
+    def ended(self, model: str, protocol: str, end: str, seconds: float) -> None:
+        """A request for inference: `end` is "ok" or a Reason's name; `model` is one that is there, or ""."""
+        self.requests.labels(model, protocol, end).inc()
+        if end == "ok":
+            self.seconds.labels(model, protocol).observe(seconds)
+
+
+class ModelMetrics:
+    """Those of one model."""
+
+    def __init__(self, metrics: Metrics, name: str) -> None:
+        self._metrics, self._name = metrics, name
+        self._queued, self._computed = metrics.queued.labels(name), metrics.computed.labels(name)
+        self._samples = metrics.samples.labels(name)
+
+    def watch(self, ready: Callable[[], float], waiting: Callable[[], float]) -> None:
+        """Functions that tell the present values."""
+        self._metrics.ready.labels(self._name).set_function(ready)
+        self._metrics.waiting.labels(self._name).set_function(waiting)
+
+    def executed(self, jobs: Sequence[Job], times: Times) -> None:
+        self._samples.observe(sum(job.samples for job in jobs))
+        self._computed.observe((times.compute_input + times.compute_infer + times.compute_output) / 1e9)
+        for job in jobs:
+            self._queued.observe((times.started - job.arrived) / 1e9)
+
+    def routed(self, gflops: NDArray[np.float64], thresholds: NDArray[np.float32]) -> None:
+        """[samples] of one request."""
+        for cost, threshold in zip(gflops, thresholds, strict=True):
+            self._metrics.gflops.labels(self._name).observe(float(cost))
+            self._metrics.thresholds.labels(self._name).observe(float(threshold))

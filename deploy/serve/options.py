@@ -1,0 +1,84 @@
+"""How a server is set up, and what it will not exceed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deploy.runtimes.open import RuntimeOptions
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request, one queue and the whole server may take.
+
+    Attributes:
+        body_bytes: of an HTTP body (also after decompression) and of a gRPC message.
+        json_bytes: of its JSON part: reading JSON holds up every other request.
+        image_pixels: of one image, encoded or not.
+        pending_bytes: of all requests that are being received or wait, over all models.
+        queue_requests: that may wait for one model.
+        queue_seconds: that a request may wait for its turn.
+        batch: samples that run together.
+        delay_seconds: that a request waits for others to run with; 0 batches what waited while the model was busy.
+        header_bytes: of the request line and headers of one HTTP request.
+        receive_seconds: for a client to send a whole request, and to take a whole answer.
+        idle_seconds: of a connection between requests.
+        connections: HTTP connections, and gRPC calls, at a time.
+        drain_seconds: for accepted requests to finish after a signal to stop.
+    """
+
+    body_bytes: int = 64 * MIB
+    json_bytes: int = 16 * MIB
+    image_pixels: int = 1 << 25
+    pending_bytes: int = 512 * MIB
+    queue_requests: int = 64
+    queue_seconds: float = 10.0
+    batch: int = 16
+    delay_seconds: float = 0.0
+    header_bytes: int = 32 << 10
+    receive_seconds: float = 20.0
+    idle_seconds: float = 60.0
+    connections: int = 1024
+    drain_seconds: float = 4.0
+
+
+@dataclass(frozen=True)
+class Security:
+    """Who may ask for what.
+
+    Attributes:
+        token: a bearer token that every request but those for health must carry.
+        certificate, key: PEM files of the server; without them connections are not encrypted.
+        model_control: clients may load and unload models of the repository.
+        shared_memory: clients on this machine may name regions of /dev/shm for their tensors.
+    """
+
+    token: str | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    model_control: bool = False
+    shared_memory: bool = False
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """A whole server. Port 0 is any free one; None leaves that server out.
+
+    Attributes:
+        models: names of entries to serve; all of the repository if empty.
+        instances: runtimes a model, each with a thread of its own.
+    """
+
+    repository: Path
+    models: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    http_port: int | None = 8000
+    grpc_port: int | None = 8001
+    metrics_port: int | None = 8002
+    instances: int = 1
+    runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
+    limits: Limits = field(default_factory=Limits)
+    security: Security = field(default_factory=Security)

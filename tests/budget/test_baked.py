@@ -1,0 +1,58 @@
+"""A model without the threshold input computes what one with it does, to the bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deploy.entry import Entry
+from deploy.export.entry import Routing, export_entry
+from deploy.parity.check import check_entry
+from deploy.runtimes.choices import RuntimeName
+from deploy.runtimes.open import RuntimeOptions, open_runtime
+from models.data.images import ImageSet
+from models.errors import UsageError
+from tests.networks.routed import images
+
+
+@pytest.fixture(scope="module", params=[0.0, 0.3])
+def baked(request: pytest.FixtureRequest, checkpoint: Path) -> Entry:
+    return export_entry(checkpoint, checkpoint.parent, "baked", routing=Routing("if", None, request.param))
+
+
+def test_threshold_baked_in_or_given_is_the_same_to_the_bit(
+    baked: Entry, routed_entry: Entry, options: RuntimeOptions
+) -> None:
+    threshold = baked.baked_threshold
+    assert threshold is not None
+    assert [spec.name for spec in baked.info.inputs] == ["image"]
+    with open_runtime(baked, options) as fixed, open_runtime(routed_entry, options) as free:
+        for batch, size in ((1, (128, 160)), (4, (192, 128))):
+            x = images(batch, size).float().numpy()
+            found, expected = fixed.run(baked.feeds(x)), free.run(routed_entry.feeds(x, threshold))
+            for name, value in expected.items():
+                np.testing.assert_array_equal(found[name], value)
+            assert 0 < (found["gates"] > 0).mean() < 1
+
+
+def test_parity_and_pytorch_know_the_baked_threshold(
+    baked: Entry, routed_entry: Entry, options: RuntimeOptions, labelled: ImageSet
+) -> None:
+    report = check_entry(baked, labelled.first(4), options)
+    assert report.passed and report.routes is not None and report.routes.different == 0
+    pytorch = RuntimeOptions(RuntimeName.torch, threads=1)
+    x = images(2).float().numpy()
+    with open_runtime(baked, pytorch) as fixed, open_runtime(routed_entry, pytorch) as free:
+        found, expected = fixed.run(baked.feeds(x)), free.run(routed_entry.feeds(x, baked.baked_threshold or 0.0))
+    np.testing.assert_array_equal(found["logits"], expected["logits"])
+    with pytest.raises(UsageError, match="baked in"):
+        baked.feeds(x, 0.5)
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.0, float("nan")])
+def test_a_threshold_that_no_gate_can_be_above_is_refused(threshold: float, checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="at least 0 and below 1"):
+        export_entry(checkpoint, tmp_path, routing=Routing("if", None, threshold))
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,150 @@
+"""A calibrated table holds what the float64 network does at each of its thresholds."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from deploy.budget.calibrate import calibrate
+from deploy.budget.table import BudgetTable, read_table
+from deploy.entry import Entry
+from deploy.runtimes.choices import RuntimeName
+from deploy.runtimes.open import RuntimeOptions
+from models.data.images import ImageSet
+from models.errors import UsageError
+from models.metrics.segmentation import ConfusionMatrix
+from models.networks.dynamic_routing.network import DynamicRouting
+from models.routing.cost import cost_table
+from models.routing.route import Route
+from tests.budget.conftest import CLASSES
+from tests.conftest import Adroit
+from tests.networks.routed import SIZE
+from tests.routes.conftest import PIXELS, pixels
+
+TORCH = RuntimeOptions(RuntimeName.torch, threads=1)
+
+
+@pytest.fixture(scope="module")
+def table(routed_entry: Entry, options: RuntimeOptions, labelled: ImageSet) -> BudgetTable:
+    return calibrate(routed_entry, labelled, options)
+
+
+def test_thresholds_spread_over_the_costs_within_reach(table: BudgetTable, network: DynamicRouting) -> None:
+    thresholds = [s.threshold for s in table.settings]
+    costs = np.array([s.gigaflops.mean for s in table.settings])
+    assert len(thresholds) >= 9
+    assert thresholds == sorted(set(thresholds)) and thresholds[0] == 0.0 and thresholds[-1] == 1.0
+    assert (np.diff(costs) < 0).all()
+    # Thirteen settings: a step of a twelfth if they were even.
+    assert -np.diff(costs).min() < (costs[0] - costs[-1]) / 4
+    closed = cost_table(network.space, SIZE, CLASSES, "small").of_route(Route.none(network.space)).total
+    assert costs[-1] == pytest.approx(closed / 1e9)
+
+
+def test_each_row_is_what_the_network_does(table: BudgetTable, network: DynamicRouting, labelled: ImageSet) -> None:
+    own, paper = (cost_table(network.space, SIZE, CLASSES, "small", c) for c in ("own", "paper"))
+    x = torch.from_numpy(PIXELS.values(np.stack([labelled.load(i) for i in range(12)]))).double()
+    assert labelled.maps is not None
+    labels = np.stack([labelled.maps(i) for i in range(12)])
+    with torch.no_grad():
+        full = network(x).argmax(1).numpy()
+        for setting in table.settings[::3]:
+            logits, gates = network(x, torch.tensor([setting.threshold]), with_gates=True)
+            routes = [Route.from_gates(network.space, values) for values in gates.numpy()]
+            found = logits.argmax(1).numpy()
+            for counted, costs in ((setting.gigaflops, own), (setting.paper_gigaflops, paper)):
+                each = [costs.of_route(route).total / 1e9 for route in routes]
+                assert counted.mean == pytest.approx(np.mean(each))
+                assert counted.worst == pytest.approx(max(each))
+            assert setting.routes == len(set(routes))
+            assert setting.agreement == pytest.approx((found == full).mean(), abs=1e-3)
+            matrix = ConfusionMatrix(CLASSES, 255)
+            matrix.add(found, labels)
+            assert setting.accuracy == pytest.approx(matrix.mean_intersection_over_union, abs=1e-3)
+            assert 0 < setting.milliseconds.mean <= setting.milliseconds.worst
+    assert table.settings[0].agreement == 1.0
+    assert table.images == 12 and table.size == SIZE
+
+
+def test_images_of_several_sizes_are_refused(routed_entry: Entry) -> None:
+    pictures = [*pixels(2, SIZE), *pixels(1, (190, 130))]
+    with pytest.raises(UsageError, match="one image size") as refused:
+        calibrate(routed_entry, ImageSet(["a", "b", "c"], lambda i: pictures[i]), TORCH)
+    assert refused.value.facts == {"a": "128 x 160", "c": "190 x 130"}
+
+
+def test_images_without_labels_have_no_accuracy(
+    routed_entry: Entry, options: RuntimeOptions, labelled: ImageSet
+) -> None:
+    found = calibrate(routed_entry, ImageSet(labelled.names[:2], labelled.load), options, settings=2)
+    assert [(s.threshold, s.accuracy) for s in found.settings] == [(0.0, None), (1.0, None)]
+
+
+@pytest.fixture
+def folder(labelled: ImageSet, tmp_path: Path) -> Path:
+    """Five of the images with their maps, as files."""
+    assert labelled.maps is not None
+    for index, name in enumerate(labelled.names[:5]):
+        for part, values in (("images", labelled.load(index)), ("labels", labelled.maps(index))):
+            (tmp_path / "data" / part).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(values).save(tmp_path / "data" / part / name)
+    return tmp_path / "data"
+
+
+def test_the_command_stores_the_table_and_writes_a_report(
+    routed_entry: Entry, options: RuntimeOptions, folder: Path, tmp_path: Path, adroit: Adroit
+) -> None:
+    path = shutil.copytree(routed_entry.path, tmp_path / "entry")
+    forms = ["--operators", options.operators, "--threads", 1]
+    done = adroit(
+        "budget", path, "--data", folder, "--settings", 6, "--accuracy-drop", 50, "--html", tmp_path / "r.html", *forms
+    )
+    assert done.code == 0, done.err
+    stored = read_table(Entry.read(path))
+    assert stored.images == 5
+    page, beside = (tmp_path / "r.html").read_text(), json.loads((tmp_path / "r.json").read_text())
+    assert beside["table"] == json.loads(json.dumps(stored.to_json()))
+    assert done.out.splitlines()[-1] == f"threshold {beside['chosen_threshold']:g}" == "threshold 1"
+    assert page.count("<svg") == 2 and page.count("<circle") == 2 * len(stored.settings)
+    assert page.count("dot marked") == 2 and page.count("class=chosen") == 1
+    assert "http" not in page.replace("http-equiv", "") and "src=" not in page
+
+    wanted = stored.settings[1].gigaflops.mean
+    looked_up = json.loads(adroit("budget", path, "--gflops", wanted, "--json").out)
+    assert looked_up["chosen_threshold"] == stored.settings[1].threshold
+    assert looked_up["table"] == beside["table"]
+
+    run = ["run", path, "--data", folder / "images", *forms, "-o"]
+    assert adroit(*run, tmp_path / "held.npz", "--gflops", wanted).code == 0
+    assert adroit(*run, tmp_path / "set.npz", "--gate-threshold", stored.settings[1].threshold).code == 0
+    held, plain = np.load(tmp_path / "held.npz"), np.load(tmp_path / "set.npz")
+    np.testing.assert_array_equal(held["logits"], plain["logits"])
+    assert (held["gates"] > 0).sum() > 0
+    both = adroit(*run, tmp_path / "x.npz", "--gflops", wanted, "--gate-threshold", 0.1)
+    assert both.code == 2 and "leave --gate-threshold or --gflops out" in both.err
+
+
+def test_a_report_that_its_json_would_overwrite_is_refused(routed_entry: Entry, tmp_path: Path, adroit: Adroit) -> None:
+    done = adroit("budget", routed_entry.path, "--html", tmp_path / "report.json")
+    assert done.code == 2 and "ends in .html" in done.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_calibration_changes_nothing(
+    routed_entry: Entry, folder: Path, tmp_path: Path, adroit: Adroit
+) -> None:
+    path = shutil.copytree(routed_entry.path, tmp_path / "entry")
+    before = (path / "adroit.json").read_bytes()
+    wrong = folder / "labels" / "4.png"
+    Image.fromarray(np.full(SIZE, 77, np.uint8)).save(wrong)  # no class: found when the image is run
+    done = adroit("budget", path, "--data", folder, "--settings", 2, "--html", tmp_path / "r.html", "--threads", 1)
+    assert done.code == 2, done.err
+    assert "77" in done.err
+    assert (path / "adroit.json").read_bytes() == before
+    assert not (tmp_path / "r.html").exists() and not (tmp_path / "r.json").exists()

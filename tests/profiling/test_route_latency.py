@@ -1,0 +1,101 @@
+"""Routes can be told and their latency predicted; images, worst case and losses are measured."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from deploy.entry import Entry
+from deploy.profile.forced import ForcedRuntime
+from deploy.profile.latency_table import LatencyTable, fit_parts, parts_of, random_routes
+from deploy.profile.route_latency import measure_routes
+from deploy.profile.routed import executed_route
+from deploy.routes.collect import collect_routes
+from deploy.runtimes.choices import OperatorForm
+from deploy.runtimes.open import RuntimeOptions
+from models.data.images import ImageSet
+from models.errors import UnsupportedModel, UsageError
+from models.routing.route import Route
+from models.routing.space import RoutingSpace
+
+
+@pytest.fixture(scope="module")
+def native(options: RuntimeOptions) -> RuntimeOptions:
+    if options.operators != OperatorForm.native:
+        pytest.skip("the native operators are not built here")
+    return options
+
+
+@pytest.mark.parametrize("form", ["if", "masked"])
+def test_a_deployment_takes_the_route_that_it_is_told(
+    form: str, entries: dict[str, Entry], native: RuntimeOptions
+) -> None:
+    x = np.random.default_rng(0).standard_normal((1, 3, 160, 128), np.float32)
+    with ForcedRuntime(entries[form], native) as runtime:
+        for route in random_routes(runtime.space, 12):
+            gates = runtime.run(runtime.feeds_along(x, route))["gates"]
+            assert Route.from_gates(runtime.space, gates[0]) == route
+            assert set(np.unique(gates)) <= {0.0, 1.0}
+            if form == "if":
+                assert executed_route(entries[form], gates) == route
+
+
+def test_parts_count_what_runs() -> None:
+    space = RoutingSpace(4, 8)
+    every, none = parts_of(Route.all_open(space)), parts_of(Route.none(space))
+    assert every["cell 0"] == 5 and every["gate 3"] == 2 and every["keep 1"] == 4 and every["up 3"] == 1
+    assert none["always"] == 1 and sum(none.values()) == 1
+
+
+def test_times_that_are_sums_of_parts_are_predicted_exactly() -> None:
+    space = RoutingSpace(6, 8)
+    random = np.random.default_rng(1)
+    true = {part: float(random.uniform(0.01, 0.3)) for part in parts_of(Route.none(space))} | {"always": 4.0}
+
+    def takes(route: Route) -> float:
+        return sum(true[part] * count for part, count in parts_of(route).items())
+
+    routes = random_routes(space, 96)
+    parts, error = fit_parts(routes, np.array([takes(route) for route in routes]))
+    assert error < 1e-9
+    table = LatencyTable((64, 64), parts, error, "", {}, {})
+    chances = random.random((20, len(space.paths)))
+    for unseen in (Route(space, tuple(row < 0.4)) for row in chances):
+        assert table.predict(unseen.normalised()) == pytest.approx(takes(unseen.normalised()))
+    assert LatencyTable.from_json(json.loads(json.dumps(table.to_json()))) == table
+
+
+def test_a_damaged_table_is_refused() -> None:
+    with pytest.raises(UsageError, match="not a table of latencies"):
+        LatencyTable.from_json({"size": [1]})
+
+
+def test_a_portable_deployment_cannot_be_told(entries: dict[str, Entry], native: RuntimeOptions) -> None:
+    from deploy.profile.forced import with_forced_gates
+
+    model = entries["if"].load_model()
+    for node in model.graph.node:
+        node.op_type = "Other" if node.op_type == "RoutingGate" else node.op_type
+    with pytest.raises(UnsupportedModel, match="has all its gates"):
+        with_forced_gates(model, RoutingSpace(4, 8))
+
+
+def test_images_are_measured_beside_the_open_network(
+    entries: dict[str, Entry], native: RuntimeOptions, image_set: ImageSet
+) -> None:
+    entry = entries["if"]
+    samples = collect_routes(entry, native, image_set)
+    found = measure_routes(entry, native, image_set, samples, seconds=1.0)
+    assert [image.image for image in found.images] == list(image_set.names)
+    # Two images have another size.
+    assert [image.measured is not None for image in found.images] == [True] * 8 + [False] * 2
+    assert found.overall.images == 8 and 0 < found.overall.share < 1
+    assert min(found.all_open, found.static_open, found.table.predict(samples[0].route)) > 0
+    assert 0 < found.memory.loaded <= found.memory.running
+    assert sum(route.images for route in found.routes) <= 8
+    for route in found.routes:
+        assert route.losses is not None
+        assert route.losses.total == pytest.approx(route.milliseconds - route.share * found.static_open)
+    json.dumps(found.to_json())

@@ -1,0 +1,146 @@
+"""The protocol's reference: a real Triton, with our runtimes behind its Python backend.
+
+ADROIT_TRITONSERVER names a folder into which the wheel nvidia-pytriton was unpacked (it is not to be
+installed: it wants an old NumPy). Its server is Triton 2.51, without backends but that for Python.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+
+from deploy.entry import INFO, Entry
+from deploy.runtimes.choices import OperatorForm
+from deploy.serve.protocol import open_inference_pb2 as pb
+from deploy.triton.config import triton_config
+
+VARIABLE = "ADROIT_TRITONSERVER"
+MODEL = """
+import json, os, site, sys
+from pathlib import Path
+told = json.loads({told!r})
+for folder in told["packages"]:
+    site.addsitedir(folder)
+sys.path[:0] = told["path"]
+import numpy as np
+import triton_python_backend_utils as triton
+from deploy.entry import Entry
+from deploy.runtimes.choices import OperatorForm
+from deploy.runtimes.open import RuntimeOptions, open_runtime
+
+
+class TritonPythonModel:
+    def initialize(self, arguments):
+        self.entry = Entry.read(Path(told["entry"]))
+        self.runtime = open_runtime(self.entry, RuntimeOptions(threads=1, operators=OperatorForm(told["operators"])))
+
+    def execute(self, requests):
+        return [self.answer(request) for request in requests]
+
+    def answer(self, request):
+        # By DLPack: the backend was made for an older NumPy, and would see arrays of no bytes.
+        given = {{s.name: triton.get_input_tensor_by_name(request, s.name) for s in self.entry.info.inputs}}
+        feeds = {{name: np.from_dlpack(tensor).copy() for name, tensor in given.items()}}
+        outputs = self.runtime.run(feeds)
+        return triton.InferenceResponse(
+            [triton.Tensor.from_dlpack(name, np.ascontiguousarray(value)) for name, value in outputs.items()]
+        )
+"""
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Where it listens ("host:port")."""
+
+    http: str
+    grpc: str
+
+
+@contextlib.contextmanager
+def running_oracle(folder: Path, repository: Path, operators: OperatorForm) -> Iterator[Oracle]:
+    """A Triton on the models of `repository`, by the configurations that adroit writes."""
+    if VARIABLE not in os.environ:
+        pytest.skip(f"no Triton to compare with: {VARIABLE} names no folder (tests/serve/oracle.py)")
+    wheel = Path(os.environ[VARIABLE])
+    models = _models(folder, repository, operators)
+    ports = [_free_port() for _ in range(3)]
+    names = ("--http-port", "--grpc-port", "--metrics-port")
+    command = [
+        wheel / "pytriton/tritonserver/bin/tritonserver", f"--model-repository={models}",
+        f"--backend-directory={_backends(folder, wheel)}", "--model-control-mode=explicit", "--load-model=*",
+        "--exit-timeout-secs=2", "--http-address=127.0.0.1", "--grpc-address=127.0.0.1",
+        "--disable-auto-complete-config", *(f"{name}={port}" for name, port in zip(names, ports, strict=True)),
+    ]  # fmt: skip
+    libraries = f"{sysconfig.get_config_var('LIBDIR')}:{wheel / 'nvidia_pytriton.libs'}"
+    log = folder / "triton.log"
+    with open(log, "w") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, env={**os.environ, "LD_LIBRARY_PATH": libraries}
+        )
+    try:
+        oracle = Oracle(f"127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}")
+        end = time.monotonic() + 90
+        while not _ready(oracle):
+            assert process.poll() is None and time.monotonic() < end, log.read_text()
+            time.sleep(0.2)
+        yield oracle
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _models(folder: Path, repository: Path, operators: OperatorForm) -> Path:
+    for path in sorted(repository.glob(f"*/{INFO}")):
+        entry = Entry.read(path.parent)
+        config = text_format.Parse(triton_config(entry.info), pb.ModelConfig())
+        config.backend, config.name = "python", entry.path.name
+        config.ClearField("model_operations")
+        made = folder / "models" / entry.path.name
+        (made / "1").mkdir(parents=True)
+        (made / "config.pbtxt").write_text(text_format.MessageToString(config))
+        told = {
+            "packages": [sysconfig.get_path("purelib")],
+            "path": [path for path in sys.path if path],
+            "entry": str(entry.path),
+            "operators": operators.value,
+        }
+        (made / "1" / "model.py").write_text(MODEL.format(told=json.dumps(told)))
+    return folder / "models"
+
+
+def _backends(folder: Path, wheel: Path) -> Path:
+    """The Python backend with the stub of this Python beside it."""
+    triton, made = wheel / "pytriton/tritonserver", folder / "backends" / "python"
+    made.mkdir(parents=True)
+    stub = triton / f"python_backend_stubs/{sys.version_info.major}.{sys.version_info.minor}/triton_python_backend_stub"
+    for file in (*(triton / "backends/python").glob("*tri*"), stub):
+        if not (made / file.name).exists():
+            (made / file.name).symlink_to(file)
+    return made.parent
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        return int(made.getsockname()[1])
+
+
+def _ready(oracle: Oracle) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{oracle.http}/v2/health/ready", timeout=5) as response:
+            return bool(response.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
