@@ -70,7 +70,7 @@ class Server:
     def stop(self) -> int:
         """Asks it to stop as an operator does; returns its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(120)
 
 
 @contextlib.contextmanager
