@@ -166,7 +166,8 @@ def test_requests_of_clients_that_left_are_not_computed(busy: Server) -> None:
 
 def test_a_request_that_waits_longer_than_it_may_is_told_so(busy: Server) -> None:
     with grpc.insecure_channel(busy.grpc) as channel:
-        calls = [channel.unary_unary(GRPC_INFER).future(grpc_request()) for _ in range(50)]
+        # Work for seconds, so that the hasty one finds others before it however slow this process is.
+        calls = [channel.unary_unary(GRPC_INFER).future(grpc_request(4 * SIDE)) for _ in range(50)]
         until(lambda: busy.counted("adroit_queue_requests") > 20)
         hasty = pb.ModelInferRequest.FromString(grpc_request())
         hasty.parameters["timeout"].int64_param = 1000
