@@ -69,7 +69,7 @@ def test_a_flag_that_the_model_gives_keeps_its_name_and_type(masked_entry: Entry
     model.graph.output.append(helper.make_tensor_value_info(gate.output[1], TensorProto.BOOL, [None]))
     cast = cast_bool_outputs(model)
     assert [output.name for output in cast.graph.output] == [output.name for output in model.graph.output]
-    x = np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32)
+    x = np.random.default_rng(0).standard_normal((1, 3, 128, 128)).astype(np.float32)
     feeds = masked_entry.feeds(x)
     expected, found = session(model).run(None, feeds), session(as_plugins_do(cast)).run(None, feeds)
     assert found[-1].dtype == np.bool_
