@@ -20,15 +20,17 @@ inline int64_t pick(int64_t low, int64_t high) { return std::uniform_int_distrib
 // Whether tensors are stored as float16: inputs then are such numbers, and outputs are rounded to them.
 inline bool stored_as_half = false;
 
+inline float as_stored(float value) {
+#if defined(__FLT16_MAX__)
+    if (stored_as_half) return static_cast<float>(static_cast<_Float16>(value));
+#endif
+    return value;
+}
+
 inline std::vector<float> noise(int64_t count, float spread) {
     std::normal_distribution<float> normal(0.0f, spread);
     std::vector<float> values(static_cast<size_t>(count));
-    for (float& value : values) {
-        value = normal(generator);
-#if defined(__FLT16_MAX__)
-        if (stored_as_half) value = static_cast<float>(static_cast<_Float16>(value));
-#endif
-    }
+    for (float& value : values) value = as_stored(normal(generator));
     return values;
 }
 
