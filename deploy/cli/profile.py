@@ -44,7 +44,10 @@ def profile(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count operations and measure latency of deployments, side by side in one run."""
+    """Count operations and measure latency of deployments, side by side in one run.
+
+    With --data, what the parts of a routed network take is stored in its entry.
+    """
     from deploy.entry import Entry
     from deploy.profile.profile import profile as measure
     from deploy.report.html import write_html
@@ -65,16 +68,17 @@ def profile(
     print(f"measuring {len(candidates)} deployments, about {seconds:g} s each", file=sys.stderr)
     report = measure(candidates, images, batch, size, seconds, gate_threshold, progress("counting routes"))
     values = report.to_json()
-    for routed in report.routes:
-        if routed.entry and routed.latency:
-            dataclasses.replace(routed.entry.info, latency=routed.latency.table.to_json()).write(routed.entry.path)
     if html:
         write_html(
             html, "profile", title="adroit profile", figures=list(map(route_figures, values["routes"])), **values
         )
         files.write_json(html.with_suffix(".json"), values)
         print(f"report: {html}, its figures: {html.with_suffix('.json')}", file=sys.stderr)
-    print(files.json_text(values) if as_json else describe(report, layers), end="" if as_json else "\n")
+    print(files.json_text(values) if as_json else describe(report, layers), end="" if as_json else "\n", flush=True)
+    # Last, so that a repository that cannot be written to costs none of what was measured.
+    for routed in report.routes:
+        if routed.entry and routed.latency:
+            dataclasses.replace(routed.entry.info, latency=routed.latency.table.to_json()).write(routed.entry.path)
 
 
 def _candidates(

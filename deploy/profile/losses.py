@@ -23,7 +23,6 @@ from deploy.profile.nodes import OperatorTimes
 _GATES = {"RoutingGate", "RoutingDecision", "Split", "Slice", "Unsqueeze", "Concat", "Or", "And", "Greater", "Shape"}
 _GATES |= {"GreaterOrEqual", "ReduceSum", "Squeeze", "Reshape", "Div", "Cast"}
 _COMPUTING = {"Conv", "FusedConv", "Upsample", "Resize", "MaxPool"}
-KINDS = ("gates", "control_flow", "lost_fusion", "memory_bound")
 
 
 @dataclass(frozen=True)
