@@ -164,15 +164,18 @@ def test_requests_of_clients_that_left_are_not_computed(busy: Server) -> None:
     assert executions(busy) - before <= 2
 
 
-def test_a_request_that_waits_longer_than_it_may_is_told_so(busy: Server) -> None:
+@pytest.mark.parametrize("by", ["parameter", "call"])
+def test_a_request_that_waits_longer_than_it_may_is_told_so(busy: Server, by: str) -> None:
+    """Its time is a parameter of the request, or the deadline of the call."""
     with grpc.insecure_channel(busy.grpc) as channel:
         # Work for seconds, so that the hasty one finds others before it however slow this process is.
         calls = [channel.unary_unary(GRPC_INFER).future(grpc_request(4 * SIDE)) for _ in range(50)]
         until(lambda: busy.counted("adroit_queue_requests") > 20)
         hasty = pb.ModelInferRequest.FromString(grpc_request())
-        hasty.parameters["timeout"].int64_param = 1000
+        if by == "parameter":
+            hasty.parameters["timeout"].int64_param = 1000
         with pytest.raises(grpc.RpcError) as caught:
-            channel.unary_unary(GRPC_INFER)(hasty.SerializeToString())
+            channel.unary_unary(GRPC_INFER)(hasty.SerializeToString(), timeout=0.001 if by == "call" else None)
         assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
         assert not calls[-1].done()
         for call in calls:

@@ -146,10 +146,6 @@ def test_a_method_that_is_not_there(channel: grpc.Channel) -> None:
     )
 
 
-def test_a_deadline_of_a_millisecond(channel: grpc.Channel) -> None:
-    assert code_of(channel, request().SerializeToString(), timeout=0.0001) == grpc.StatusCode.DEADLINE_EXCEEDED
-
-
 def test_shared_memory_outside_of_its_folder(channel: grpc.Channel) -> None:
     method = "/inference.GRPCInferenceService/SystemSharedMemoryRegister"
     for key in ("/../../etc/passwd", "..", "", "a/b", "/nothing-of-that-name", "a\0b"):
