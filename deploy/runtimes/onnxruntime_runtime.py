@@ -12,6 +12,7 @@ from deploy.entry import Entry
 from deploy.runtimes.base import Runtime, Tensors, TensorSpec
 from deploy.runtimes.builds import find_build
 from deploy.runtimes.native import instruction_set, native_library
+from deploy.runtimes.upsampling import use_own_upsampling
 from models.errors import EnvironmentFault, UnsupportedModel, UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _DTYPES = {
 }
 
 SPIN_MICROSECONDS = "50"
+ON_CPU = "CPUExecutionProvider"
 
 
 class OnnxRuntime(Runtime):
@@ -72,6 +74,8 @@ class OnnxRuntime(Runtime):
             library = native_library()
             self._facts["operators"] = f"native, {instruction_set(library)}"
             _register(settings, str(library))
+            if list(options.providers) == [ON_CPU]:
+                model = use_own_upsampling(model)
         elif custom:
             self._facts["operators"] = "portable bodies"
         try:
