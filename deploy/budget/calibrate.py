@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deploy.budget.answers import Answers
 from deploy.budget.table import BudgetTable, Cost, Setting, check_form
 from deploy.entry import GATES, Entry
-from deploy.parity.check import label_map
+from deploy.parity.labels import label_map
 from deploy.profile.latency_table import LatencyTable, measure_latency_table
 from deploy.profile.timing import machine_facts, medians_in_turns
 from deploy.routes.collect import RouteSample, route_samples
