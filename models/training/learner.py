@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.losses.routing_budget import Budget, BudgetLoss
+from models.losses.routing_spread import SpreadLoss
 from models.networks.dynamic_routing.network import DynamicRouting
 from models.networks.dynamic_routing.parameter_groups import parameter_groups
 from models.routing.cost import cost_table
@@ -76,6 +77,7 @@ class RoutedLearner(Learner):
         wanted = recipe.routing
         budget = Budget(wanted.budget_weight, wanted.budget_target, wanted.budget_start, wanted.budget_warm_up)
         self._budget, self._largest_threshold = BudgetLoss(costs, budget), wanted.largest_threshold
+        self._spread = SpreadLoss(costs, budget, wanted.spread_weight) if wanted.spread_weight else None
         self._progress = 0.0
 
     def parameter_groups(self, recipe: Recipe) -> list[dict[str, Any]]:
@@ -93,6 +95,8 @@ class RoutedLearner(Learner):
         whole = len(x) - len(x) // 2 if started else len(x)
         logits, gates = self.network(x, self._thresholds(whole, len(x) - whole), with_gates=True)
         loss: Tensor = self.cross_entropy(logits, y) + self._budget(gates[:whole], self._progress)
+        if self._spread:
+            loss = loss + self._spread(gates[:whole], self._progress)
         return loss
 
     def _thresholds(self, whole: int, drawn: int) -> Tensor:
