@@ -102,7 +102,11 @@ def image_files(paths: Sequence[Path]) -> ImageSet:
 
 
 def read_image(path: Path) -> Image:
-    """One image file as [H,W,3] uint8 RGB; raises UsageError where it cannot be read."""
+    """One image file as [H,W,3] uint8 RGB; raises UsageError where it cannot be read.
+
+    As its pixels are stored: like the readers that networks are trained with (torchvision's ImageFolder), it
+    does not turn an image by its EXIF orientation.
+    """
     from PIL import Image as Pillow
 
     try:
