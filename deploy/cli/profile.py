@@ -149,7 +149,10 @@ def describe(report: ProfileReport, layers: bool) -> str:
     if any(c.skip_efficiency is not None for c in report.candidates):
         shown = ["" if c.skip_efficiency is None else f"{c.skip_efficiency:.2f}" for c in report.candidates]
         rows = [(*row, last) for row, last in zip(rows, ["skip efficiency", *shown], strict=True)]
-    parts = [", ".join(f"{k} {v}" for k, v in report.machine.items()), table(rows)]
+    machine = [", ".join(f"{k} {v}" for k, v in report.machine.items())]
+    if not report.quiet:
+        machine.append("the machine's speed changed while this was measured: do not compare figures with another run's")
+    parts = ["\n".join(machine), table(rows)]
     for routed in report.routes:
         parts.append(describe_statistics(routed.statistics))
         parts += [describe_latency(routed.latency)] if routed.latency else []

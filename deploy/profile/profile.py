@@ -12,6 +12,7 @@ import numpy as np
 from deploy.entry import REFERENCE, Entry
 from deploy.profile.counts import LayerCounts, count_entry, total_counts
 from deploy.profile.nodes import node_milliseconds
+from deploy.profile.reference import ONE_SPEED, reference_work
 from deploy.profile.route_latency import RouteLatency, measure_routes
 from deploy.profile.routed import count_route, efficiencies, executed_route
 from deploy.profile.timing import Latency, machine_facts, measure_latency, ranks
@@ -94,15 +95,25 @@ class RoutedReport:
 
 @dataclass(frozen=True)
 class ProfileReport:
-    """All candidates of one run on one machine; `routes`, where there were images, of every routed network."""
+    """All candidates of one run on one machine; `routes`, where there were images, of every routed network.
+
+    `machine` has the median of the reference work (deploy/profile/reference.py), which took turns with the
+    candidates, and its spread: figures of another run compare with these only where its median is the same.
+    """
 
     machine: Mapping[str, Any]
     candidates: Sequence[Profiled]
     routes: Sequence[RoutedReport] = ()
 
+    @property
+    def quiet(self) -> bool:
+        """Whether the machine kept one speed."""
+        return bool(self.machine["reference_spread"] <= ONE_SPEED)
+
     def to_json(self) -> dict[str, Any]:
         return {
             "machine": dict(self.machine),
+            "quiet": self.quiet,
             "candidates": [c.to_json() for c in self.candidates],
             "routes": [routed.to_json() for routed in self.routes],
         }
@@ -132,7 +143,8 @@ def profile(
     runtimes = [open_runtime(c.entry, c.options) for c in candidates]
     try:
         calls = [lambda r=r, f=f: r.run(f) for r, f in zip(runtimes, feeds, strict=True)]
-        latencies = measure_latency(calls, seconds)
+        *latencies, reference = measure_latency([*calls, reference_work()], seconds)
+        machine |= {"reference_ms": round(reference.median, 4), "reference_spread": round(reference.spread, 4)}
         shapes = [f[c.entry.info.inputs[0].name].shape for c, f in zip(candidates, feeds, strict=True)]
         layers = [_layers(c.entry, r, f, s) for c, r, f, s in zip(candidates, runtimes, feeds, shapes, strict=True)]
         entries = [c.entry for c in candidates]

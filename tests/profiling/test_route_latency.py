@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from deploy.entry import Entry
+from deploy.profile import timing
 from deploy.profile.forced import ForcedRuntime
 from deploy.profile.latency_table import LatencyTable, fit_parts, parts_of, random_routes, stored_latency_table
 from deploy.profile.route_latency import measure_routes
@@ -113,8 +114,9 @@ def stored(entry: Entry, runtime: dict[str, Any], **changes: Any) -> Entry:
 
 
 def test_the_latencies_that_profile_stored_serve_where_they_fit(
-    entries: dict[str, Entry], native: RuntimeOptions
+    entries: dict[str, Entry], native: RuntimeOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(timing, "reference_milliseconds", lambda: 0.3)
     entry = entries["if"]
     with open_runtime(entry, native) as runtime:
         facts = dict(runtime.facts)
@@ -129,6 +131,8 @@ def test_the_latencies_that_profile_stored_serve_where_they_fit(
     assert stored_latency_table(stored(entry, facts, model="0" * 64), (160, 128), facts) is None
     other = {**machine_facts(), "cpu": "another"}
     assert stored_latency_table(stored(entry, facts, machine=other), (160, 128), facts) is None
+    slower = {**machine_facts(), "reference_ms": 0.33}
+    assert stored_latency_table(stored(entry, facts, machine=slower), (160, 128), facts) is None
     busy = {**machine_facts(), "load": 64.0}
     assert stored_latency_table(stored(entry, facts, machine=busy), (160, 128), facts) is not None
 
