@@ -20,7 +20,7 @@ from deploy.budget.steadiness import STEADY, unsteadiness
 from deploy.budget.table import BudgetTable, Cost, Setting, check_form
 from deploy.budget.thresholds import PROBED_IMAGES, choose_thresholds
 from deploy.entry import GATES, Entry
-from deploy.parity.check import label_map
+from deploy.parity.labels import label_map
 from deploy.profile.latency_table import LatencyTable, measure_latency_table, stored_latency_table
 from deploy.profile.timing import machine_facts, medians_in_turns
 from deploy.routes.collect import RouteSample, route_samples
