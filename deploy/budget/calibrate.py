@@ -178,7 +178,9 @@ def _predictor(
     stored = stored_latency_table(entry, (x.shape[2], x.shape[3]), runtime)
     if stored is not None:
         return stored, "the table that adroit profile stored"
-    return measure_latency_table(entry, options, x, PREDICTOR_SECONDS), "a table measured with this one"
+    unfit = "; what adroit profile stored is of another machine, speed, runtime, model or size"
+    told = "a table measured with this one" + (unfit if entry.info.latency is not None else "")
+    return measure_latency_table(entry, options, x, PREDICTOR_SECONDS), told
 
 
 def _row(

@@ -165,6 +165,15 @@ def check_form(entry: Entry) -> None:
         )
 
 
+def takes_budget(entry: Entry) -> bool:
+    """Whether a threshold changes what a run of `entry` computes."""
+    try:
+        check_form(entry)
+    except UsageError:
+        return False
+    return True
+
+
 def threshold_for(
     entry: Entry,
     gflops: float | None = None,
