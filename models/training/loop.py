@@ -132,6 +132,8 @@ class _Training:
         position = self._begin()
         epochs, total = self._recipe.optimizer.epochs, self._recipe.optimizer.epochs * self._steps
         losses = position.losses
+        if self._options.on_begin and self._fabric.global_rank == 0:
+            self._options.on_begin(position.step, total)
         set_training_mode(self._learner.network, self._recipe.initial.trained == "head")
         for done, parts in enumerate(self._batches.steps(position.step, total), position.step + 1):
             loss = self._one_step(parts, done, total)
