@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.measure import RESULTS, keep_results
 from models.training.loop import Epoch, train
-from models.training.options import RunOptions
+from models.training.options import Accelerator, RunOptions
 from models.training.recipe import read_recipe
 
 NAME = "training_methods"
@@ -41,7 +41,9 @@ def measure(name: str, seed: int, data: Mapping[str, str], work: Path) -> dict[s
     recipe, text = read_recipe(name)
     recipe = recipe.with_overrides(**data, seed=seed)  # type: ignore[arg-type]
     start, busy = time.perf_counter(), time.process_time()
-    trained = train(recipe, text, work / f"{name}-{seed}", _report, RunOptions("cpu", resume=True, keep_every=50))
+    trained = train(
+        recipe, text, work / f"{name}-{seed}", _report, RunOptions(Accelerator.CPU, resume=True, keep_every=50)
+    )
     assert trained is not None
     return {
         "recipe": name,
@@ -89,9 +91,8 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     if options.list or options.table:
-        print(
-            table(known_rows()) if options.table else "\n".join(f"{k}: {', '.join(v)}" for k, v in COMPARISONS.items())
-        )
+        names = "\n".join(f"{name}: {', '.join(recipes)}" for name, recipes in COMPARISONS.items())
+        print(table(known_rows()) if options.table else names)
         return
     torch.set_num_threads(1)
     command = f"python -m benchmarks.training_methods {shlex.join(sys.argv[1:])}"
