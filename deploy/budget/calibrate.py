@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.budget.answers import Answers
+from deploy.budget.drift import gate_counts
 from deploy.budget.table import BudgetTable, Cost, Setting, check_form
 from deploy.entry import GATES, Entry
 from deploy.parity.check import label_map
@@ -205,6 +206,7 @@ def _row(
         routes=len({s.route for s in samples}),
         predicted_milliseconds=Cost.of([predictor.predict(s.route) for s in samples]) if predictor else None,
         accuracy=answers.accuracy,
+        gates=gate_counts(np.stack([s.gates for s in samples])).tolist(),
     )
 
 

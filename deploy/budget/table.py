@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
+from deploy.budget.drift import BINS
 from deploy.entry import Entry
 from deploy.routes.collect import check_gated
 from models.errors import UnsupportedModel, UsageError
@@ -55,6 +56,7 @@ class Setting:
         agreement: share of the pixels that get the class they get at threshold 0.
         accuracy: mean intersection over union, 0 to 1; None without label maps.
         routes: how many different ones the images took.
+        gates: how often their gates had a value of each bin of deploy/budget/drift.py; None in tables of old.
     """
 
     threshold: float
@@ -65,6 +67,7 @@ class Setting:
     routes: int
     predicted_milliseconds: Cost | None = None
     accuracy: float | None = None
+    gates: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,16 @@ class BudgetTable:
     size: tuple[int, int]
     facts: Mapping[str, Any]
     settings: Sequence[Setting]
+
+    def for_size(self, size: tuple[int, int]) -> BudgetTable:
+        """As it would be for inputs of `size` (height, width): every cost grows with the pixels."""
+        times = size[0] * size[1] / (self.size[0] * self.size[1])
+        settings = []
+        for setting in self.settings:
+            told = {name: getattr(setting, name) for name in _COSTS}
+            grown: dict[str, Any] = {n: Cost(times * c.mean, times * c.worst) for n, c in told.items() if c}
+            settings.append(dataclasses.replace(setting, **grown))
+        return dataclasses.replace(self, size=size, settings=settings)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -114,6 +127,8 @@ def _setting(row: Mapping[str, Any]) -> Setting:
     # Comparing makes a value that is no number an error here and not in a request.
     if not all(0 <= cost.mean <= cost.worst for cost in costs.values()):
         raise ValueError(f"a cost is negative or above its worst, at threshold {made.threshold}")
+    if made.gates is not None and not (len(made.gates) == BINS and min(made.gates) >= 0 and sum(made.gates) > 0):
+        raise ValueError(f"gates are not counts of {BINS} bins, at threshold {made.threshold}")
     return made
 
 

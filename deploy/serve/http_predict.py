@@ -27,13 +27,14 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 
 
 class Query(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """What the address may say: how many labels, a budget, microseconds to wait."""
+    """What the address may say: how many labels, a budget, microseconds to wait, a cost class."""
 
     top: Annotated[int, Meta(ge=1, le=1000)] = 5
     gate_threshold: float | None = None
     gflops: float | None = None
     milliseconds: float | None = None
     timeout: int | None = None
+    cost_class: str | None = None
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -69,12 +70,13 @@ def read_query(text: bytes) -> Query:
 
 
 async def predict(
-    service: Service, model: ServedModel, query: Query, body: RawBytes, as_map: bool
+    service: Service, model: ServedModel, query: Query, body: RawBytes, as_map: bool, authorization: str
 ) -> tuple[bytes, str, Mapping[str, Parameter]]:
     """The answer's body, its content type, and what is to be said beside it.
 
     Args:
         as_map: the classes of a segmentation as a PNG with one byte a pixel, instead of JSON.
+        authorization: the header of that name.
     """
     info, limits = model.entry.info, service.options.limits
     if as_map and info.task != "segmentation":
@@ -82,7 +84,7 @@ async def predict(
     image: Image = await service.preparer.run(decode_image, model, body, limits)
     tensor = GivenTensor(info.inputs[0].name, "UINT8", (1, *image.shape), image.tobytes())
     logits = info.outputs[0].name
-    answer = await service.infer(model, Inference([tensor], [logits], query.parameters))
+    answer = await service.infer(model, Inference([tensor], [logits], query.parameters, None, authorization))
     told = Prediction(model.name, model.version, parameters=dict(answer.parameters))
     if info.task == "classification":
         (best,) = likeliest(answer.outputs[logits], info.labels, query.top)
