@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.budget.answers import Answers
+from deploy.budget.drift import gate_counts
 from deploy.budget.steadiness import STEADY, unsteadiness
 from deploy.budget.table import BudgetTable, Cost, Setting, check_form
 from deploy.budget.thresholds import PROBED_IMAGES, choose_thresholds
@@ -197,6 +198,7 @@ def _row(
         predicted_milliseconds=Cost.of([predictor.predict(s.route) for s in samples]) if predictor else None,
         accuracy=answers.accuracy,
         unsteadiness=unsteadiness([s.operations.total for s in samples]),
+        gates=gate_counts(np.stack([s.gates for s in samples])).tolist(),
     )
 
 

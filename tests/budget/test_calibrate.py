@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from deploy.budget.calibrate import calibrate
+from deploy.budget.drift import BINS
 from deploy.budget.steadiness import unsteadiness
 from deploy.budget.table import BudgetTable, Cost, read_table
 from deploy.entry import Entry
@@ -78,6 +79,14 @@ def test_each_row_is_what_the_network_does(table: BudgetTable, network: DynamicR
             assert 0 < setting.milliseconds.mean <= setting.milliseconds.worst
     assert table.settings[0].agreement == 1.0
     assert table.images == 12 and table.size == SIZE
+
+
+def test_the_table_counts_every_gate_of_every_image(table: BudgetTable, labelled: ImageSet) -> None:
+    totals = {sum(setting.gates or ()) for setting in table.settings}
+    assert len(totals) == 1
+    assert totals.pop() % len(labelled) == 0
+    assert table.settings[-1].gates is not None
+    assert table.settings[-1].gates[1:] == [0] * (BINS - 1)  # every path closed
 
 
 def test_images_of_several_sizes_are_refused(routed_entry: Entry) -> None:
