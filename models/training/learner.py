@@ -104,7 +104,8 @@ class RoutedLearner(Learner):
         wanted = recipe.routing
         budget = Budget(wanted.budget_weight, wanted.budget_target, wanted.budget_start, wanted.budget_warm_up)
         device = device_of(network)
-        self._budget, self._largest_threshold = BudgetLoss(costs, budget).to(device), wanted.largest_threshold
+        self._budget = BudgetLoss(costs, budget, wanted.full_cost or None).to(device)
+        self._largest_threshold = wanted.largest_threshold
         self._spread = SpreadLoss(costs, budget, wanted.spread_weight).to(device) if wanted.spread_weight else None
         self._progress = 0.0
 

@@ -137,7 +137,7 @@ filter = "none"
 training = "{images}"
 validation = "{images}"
 [optimizer]
-epochs = 30
+epochs = 12
 batch = 4
 [augmentation]
 shift = 2
