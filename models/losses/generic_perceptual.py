@@ -32,6 +32,8 @@ PAPER_GAIN = math.sqrt(2.0)
 RECOMMENDED_LAYOUT = (1, 1, 1, 1, 1)
 VGG16_LAYOUT, VGG19_LAYOUT = (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
 _BLOCKS = 5
+# The fourth pooling would leave nothing of fewer pixels a side.
+LEAST_SIZE = 1 << (_BLOCKS - 1)
 LEVELS = ("blocks", "last", "all")
 
 
@@ -107,11 +109,11 @@ class RandomVgg(nn.Module):
         """The ReLUs' outputs, block by block, of [N,channels,H,W].
 
         Raises:
-            UsageError: other channels, or fewer than 16 pixels a side: the fourth pooling would leave none.
+            UsageError: other channels, or fewer than LEAST_SIZE pixels a side.
         """
-        if x.shape[1] != self.channels or min(x.shape[2:]) < 1 << (_BLOCKS - 1):
+        if x.shape[1] != self.channels or min(x.shape[2:]) < LEAST_SIZE:
             raise UsageError(
-                f"the perceptual network takes [N,{self.channels},H,W] of at least {1 << (_BLOCKS - 1)} pixels a side,"
+                f"the perceptual network takes [N,{self.channels},H,W] of at least {LEAST_SIZE} pixels a side,"
                 f" not {list(x.shape)}"
             )
         outputs: list[list[Tensor]] = []
