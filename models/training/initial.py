@@ -39,24 +39,34 @@ def apply_initial(network: nn.Module, architecture: str, arguments: Mapping[str,
     """Gives the network the weights that the recipe says, and freezes what it says.
 
     Raises:
-        UsageError: no checkpoint there, or one of another architecture.
+        UsageError: no checkpoint there, or one of another architecture (a classifier that is the whole backbone
+            of this one is taken).
         UnsupportedModel: weights of another shape.
     """
     head = head_tensors(architecture, arguments)
     if initial.checkpoint:
         other, config = load_checkpoint(Path(initial.checkpoint))
+        tensors, own = dict(other.state_dict()), network.state_dict()
         if config.architecture != architecture:
-            raise UsageError(
-                f"initial.checkpoint {initial.checkpoint} is of {config.architecture}, the recipe of {architecture}"
-            )
-        tensors = dict(other.state_dict())
-        if initial.head == "new":
-            own = network.state_dict()
+            tensors = _as_backbone(tensors, own)
+            if not tensors:
+                raise UsageError(
+                    f"initial.checkpoint {initial.checkpoint} is of {config.architecture}, the recipe of {architecture}"
+                )
+        elif initial.head == "new":
             tensors = {n: t for n, t in tensors.items() if n not in head} | {n: own[n] for n in head}
         fit_weights(network, tensors, initial.checkpoint, architecture)
     if initial.trained == "head":
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name in head)
+
+
+def _as_backbone(tensors: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A classifier's tensors below `backbone.`, the rest as it is; empty where they are not all that is there."""
+    below = {f"backbone.{name}": tensor for name, tensor in tensors.items()}
+    found = {name: tensor for name, tensor in below.items() if name in own}
+    whole = all(name in found for name in own if name.startswith("backbone."))
+    return {**own, **found} if found and whole else {}
 
 
 def set_training_mode(network: nn.Module, head_only: bool) -> None:

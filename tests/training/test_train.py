@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from models.checkpoint import load_checkpoint
 from models.data.digits import read_digits
 from models.files import sha256
+from models.training.loop import train
+from models.training.options import Accelerator, RunOptions
 from tests.conftest import Adroit
+from tests.training.conftest import image_recipe, quiet
 
 SHORT = """
 architecture = "adder-lenet5-bn"
@@ -43,12 +48,15 @@ def test_adder_lenet5_reaches_97_percent_on_the_held_out_digits(adroit: Adroit, 
     assert list(config.labels) == [str(i) for i in range(10)]
 
 
-def test_the_same_seed_gives_the_same_weights(adroit: Adroit, tmp_path: Path) -> None:
-    (tmp_path / "recipe.toml").write_text(SHORT)
-    for name in ("a", "b"):
-        assert adroit("train", tmp_path / "recipe.toml", "-o", tmp_path / name).code == 0
-    assert sha256(tmp_path / "a" / "model.safetensors") == sha256(tmp_path / "b" / "model.safetensors")
-    assert json.loads((tmp_path / "a" / "config.json").read_text())["source"]["seed"] == 3
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_same_seed_gives_the_same_weights(images: Path, tmp_path: Path, workers: int) -> None:
+    for name, seed, own in (("a", 3, 0), ("b", 3, workers), ("c", 4, 0)):
+        recipe = replace(image_recipe(images, settle_batches=1), seed=seed)
+        train(recipe, "", tmp_path / name, quiet, RunOptions(Accelerator.CPU, workers=own))
+        np.random.rand()
+        torch.rand(())
+    a, b, c = (sha256(tmp_path / name / "model.safetensors") for name in "abc")
+    assert a == b != c
 
 
 def test_options_replace_the_recipes_data_and_seed(adroit: Adroit, images: Path, tmp_path: Path) -> None:
