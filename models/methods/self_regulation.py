@@ -57,7 +57,8 @@ class SelfRegulation(Method):
     """The whole loss of a segmentation network, its own logits being those of the last exit.
 
     For classification an image is one pixel: L_cls and L_seg are one loss, with the sum of their weights. (The
-    paper has segmentation only.)
+    paper has segmentation only.) Means are of the part of a batch at hand: with several parts or processes, a pixel
+    counts more where its part has more void.
 
     Raises:
         UsageError: fewer than two points, or points that are no feature maps of the network; a form of the loss
