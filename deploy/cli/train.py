@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from deploy.cli.options import Threads
+from models.errors import AdroitError
 from models.training.options import Accelerator, RunOptions
 
 
@@ -36,16 +37,23 @@ def train(
 ) -> None:
     """Train a network as a recipe says, and write a checkpoint."""
     from deploy.cli.training_progress import open_progress
+    from models.training.device import is_first_process
     from models.training.loop import train as run_training
     from models.training.recipe import read_recipe
 
     read, text = read_recipe(recipe)
     read = read.with_overrides(folder, training, validation, seed, teacher, initial)
     _limit_threads(threads)
-    with open_progress(log) as progress:
-        options = RunOptions(accelerator, devices, workers, resume, keep_every, progress.begin, progress.step)
-        result = run_training(read, text, output, progress.epoch, options)
-    if result is None:  # a process of several, and not the first
+    first = is_first_process()
+    try:
+        with open_progress(log if first else None) as progress:
+            options = RunOptions(accelerator, devices, workers, resume, keep_every, progress.begin, progress.step)
+            result = run_training(read, text, output, progress.epoch, options)
+    except AdroitError as error:
+        if first:
+            raise
+        raise typer.Exit(error.exit_code) from error  # the first process tells it
+    if result is None:
         return
     print(f"{output}: {read.architecture}, {result.accuracy:.2%} {result.measure}")
     for name, value in result.figures.items():

@@ -18,6 +18,7 @@ from models.methods.attach_points import attach_points
 from models.methods.base import Method, Setup, Step
 from models.methods.exits import ExitHeads
 from models.methods.taps import Taps, tapped_channels
+from models.training.synchronised_norm import synchronise_norms
 
 # Share of the official code's 40,000 iterations before the exits teach each other, by its README.
 START = 0.25
@@ -83,6 +84,7 @@ class SelfRegulation(Method):
         self.classes = int({**architecture.defaults, **recipe.arguments}["classes"])
         self.heads = ExitHeads(before, settings.channels, self.classes, of_pixels, settings.form == "paper")
         self.heads.to(next(setup.network.parameters()).device)
+        synchronise_norms(self.heads)
         self._taps = Taps(setup.network, points)
 
     def loss(self, step: Step) -> Tensor:

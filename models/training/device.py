@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from models.errors import EnvironmentFault, UsageError
+import torch
+
+from models.errors import AdroitError, EnvironmentFault, UsageError
 from models.training.batches import Division
 from models.training.options import RunOptions
 from models.training.tables import OptimizerRecipe
@@ -14,6 +19,7 @@ from models.training.tables import OptimizerRecipe
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+T = TypeVar("T")
 _PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
@@ -31,7 +37,8 @@ def start_fabric(options: RunOptions, settings: OptimizerRecipe) -> Fabric:
         raise EnvironmentFault(
             "lightning-fabric is not installed", facts={"reason": error}, hint="pip install 'adroit-deploy[train]'"
         ) from error
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for name in ("lightning.fabric", "lightning_fabric", "lightning_utilities.core.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning_fabric")
     division_of(settings, options.devices, 0)
     try:
@@ -47,6 +54,46 @@ def start_fabric(options: RunOptions, settings: OptimizerRecipe) -> Fabric:
         ) from error
     fabric.launch()
     return fabric
+
+
+def gathered(fabric: Fabric, own: T) -> list[T]:
+    """What every process has; of processes with a global rank, in its order."""
+    found: list[Any] = [own]
+    if fabric.world_size > 1:
+        found = [None] * fabric.world_size
+        torch.distributed.all_gather_object(found, own)
+    return found
+
+
+def agreed(fabric: Fabric, make: Callable[[], T]) -> T:
+    """What `make` returns; where it raises in one process, all raise that: none is left waiting for the others."""
+    made, error = None, None
+    try:
+        made = make()
+    except AdroitError as raised:
+        error = raised
+    failed = torch.tensor(float(error is not None), device=fabric.device)
+    if float(fabric.all_reduce(failed, reduce_op="sum")):  # type: ignore[arg-type]
+        raise next(raised for raised in gathered(fabric, error) if raised is not None)
+    return made  # type: ignore[return-value]
+
+
+@contextmanager
+def peers_lost(fabric: Fabric) -> Iterator[None]:
+    """Raises EnvironmentFault where another process is gone; it has told why."""
+    try:
+        yield
+    except RuntimeError as error:
+        if fabric.world_size == 1 or not any(
+            sign in str(error) for sign in ("closed by peer", "NCCL", "reset by peer")
+        ):
+            raise
+        raise EnvironmentFault("another process of this training has ended", facts={"reason": error}) from error
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that speaks, also before there is a Fabric."""
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK"))
 
 
 def division_of(settings: OptimizerRecipe, processes: int, process: int) -> Division:

@@ -29,14 +29,15 @@ _WORDS: Mapping[Any, str] = {
 }
 
 
-def built(kind: type[T], values: Mapping[str, Any], file: str, table: str = "") -> T:
+def built(kind: type[T], values: Mapping[str, Any], file: str, table: str = "", others: tuple[str, ...] = ()) -> T:
     """An instance of the dataclass `kind`, of numbers, strings, lists of them, sizes, tables and dataclasses.
 
     A field's metadata may hold `least` and `most` (the smallest and largest number allowed; 0 and no limit if
     absent), `choices`, `count` (how many items a list has where it is not empty), and `hidden`: not of the file.
 
     Args:
-        values: a TOML table. file: for the errors. table: its name with a dot, "" at the top.
+        values: a TOML table. file: for the errors. table: its name with a dot, "" at the top. others: names
+            that the table may have besides, for the errors.
 
     Raises:
         UsageError: names the field that is missing, unknown, of the wrong type or of an impossible value.
@@ -46,10 +47,10 @@ def built(kind: type[T], values: Mapping[str, Any], file: str, table: str = "") 
     known: dict[str, Field[Any]] = {f.name: f for f in visible}
     for name in values:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(name, (*known, *others), n=1)
             raise UsageError(
                 f"{file}: {table}{name} is not a field of a recipe",
-                facts={"fields": ", ".join(known)},
+                facts={"fields": ", ".join((*known, *others))},
                 hint=f"did you mean {table}{near[0]}?" if near else None,
             )
     made: dict[str, Any] = {}

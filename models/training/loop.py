@@ -20,7 +20,7 @@ from models.errors import UnsupportedModel, UsageError
 from models.methods.base import Method, Setup, Step, method_module
 from models.training.adder_gradients import defer_normalisation, normalise_step
 from models.training.batches import Batch, Batches, generator_of, steps_of_epoch
-from models.training.device import division_of, start_fabric
+from models.training.device import agreed, division_of, gathered, peers_lost, start_fabric
 from models.training.initial import apply_initial, read_teacher, set_training_mode
 from models.training.learner import learner_of
 from models.training.optimizer import make_optimizer, rate_factor, set_rate
@@ -30,7 +30,7 @@ from models.training.state import Parts, Position, random_state, read_state, sav
 from models.training.step import TrainingStep
 from models.training.synchronised_norm import synchronise_norms
 from models.training.tasks import Task, task_of
-from models.training.watch import all_finite, first_fault
+from models.training.watch import NOWHERE, all_finite, first_fault
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -81,14 +81,15 @@ def train(
     """
     check_checkpoint_folder(folder)
     fabric = start_fabric(options, recipe.optimizer)
-    training = _Training(fabric, recipe, folder, report, options)
-    training.run()
-    training.settle()
-    trained = None
-    if fabric.global_rank == 0:
-        trained = training.finish(recipe_text)
-        state_path(folder).unlink(missing_ok=True)
-    fabric.barrier()
+    with peers_lost(fabric):
+        training = _Training(fabric, recipe, folder, report, options)
+        training.run()
+        training.settle()
+        trained = None
+        if fabric.global_rank == 0:
+            trained = training.finish(recipe_text)
+            state_path(folder).unlink(missing_ok=True)
+        fabric.barrier()
     return trained
 
 
@@ -139,8 +140,9 @@ class _Training:
         if self._options.on_begin and self._fabric.global_rank == 0:
             self._options.on_begin(position.step, total)
         set_training_mode(self._learner.network, self._recipe.initial.trained == "head")
-        for done, parts in enumerate(self._batches.steps(position.step, total), position.step + 1):
-            loss = self._one_step(parts, done, total)
+        batches = self._batches.steps(position.step, total)
+        for done in range(position.step + 1, total + 1):
+            loss = self._one_step(agreed(self._fabric, lambda: next(batches)), done, total)
             losses += loss
             ends_epoch = done % self._steps == 0
             if self._options.on_step and self._fabric.global_rank == 0:
@@ -168,9 +170,9 @@ class _Training:
             randoms = random_state()
             with fabric.no_backward_sync(self._wrapped, enabled=i + 1 < len(batches)):
                 loss, seen, logits = self._wrapped(x, y, progress, share)
-                if not torch.isfinite(loss):
+                if not torch.isfinite(loss) and fabric.world_size == 1:
                     self._fail(f"the loss is {loss.item()}", number, randoms, (x, y, progress, share))
-                fabric.backward(loss / len(batches))
+                fabric.backward(loss / len(batches))  # of several processes all have its gradient then
             step = Step(seen, y, logits, progress)
             mean += loss.detach() / len(batches)
         gradients = [p.grad for p in self._trained if p.grad is not None]
@@ -196,10 +198,11 @@ class _Training:
         """Raises UnsupportedModel with the layer, found by the same pass again."""
         set_random_state(randoms)
         where = first_fault(self._learner.network, lambda: self._step(*arguments)[0])
+        found = [place for place in gathered(self._fabric, where) if place != NOWHERE]
         epoch, step = (number - 1) // self._steps + 1, (number - 1) % self._steps + 1
         raise UnsupportedModel(
             f"{what} in epoch {epoch}, step {step}",
-            facts={"first in": where},
+            facts={"first in": found[0] if found else NOWHERE},
             hint="lower optimizer.learning_rate, or set optimizer.clip_gradient",
         )
 
@@ -225,10 +228,7 @@ class _Training:
         return read_state(path, self._about(), self._parts, self._fabric.global_rank)
 
     def _keep(self, position: Position) -> None:
-        randoms: list[Any] = [random_state()]
-        if self._fabric.world_size > 1:
-            randoms = [None] * self._fabric.world_size
-            torch.distributed.all_gather_object(randoms, random_state())
+        randoms = gathered(self._fabric, random_state())
         if self._fabric.global_rank == 0:
             save_state(state_path(self._folder), self._about(), position, self._parts, randoms)
 

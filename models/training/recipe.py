@@ -93,7 +93,7 @@ def read_recipe(name_or_path: str) -> tuple[Recipe, str]:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{name_or_path} is not TOML", facts={"reason": error}) from error
     tables = {name: values.pop(name) for name in METHODS if name in values}
-    recipe = replace(built(Recipe, values, name_or_path), methods=_methods(tables, name_or_path))
+    recipe = replace(built(Recipe, values, name_or_path, others=METHODS), methods=_methods(tables, name_or_path))
     _check_fit(recipe, name_or_path)
     return recipe, text
 

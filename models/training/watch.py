@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+NOWHERE = "the loss itself"
+
 
 def all_finite(tensors: list[Tensor]) -> bool:
     """Whether no element of any is NaN or infinite; one look at the device for all of them."""
@@ -24,7 +26,7 @@ def first_fault(network: nn.Module, loss: Callable[[], Tensor]) -> str:
 
     Returns:
         "the weights of NAME", "the output of NAME" or "the gradient of the output of NAME": the first in the
-        order of computation. Where it is in none of the network's layers, "the loss itself".
+        order of computation. Where it is in none of the network's layers, NOWHERE.
     """
     for name, parameter in network.named_parameters():
         if not all_finite([parameter.detach()]):
@@ -47,13 +49,11 @@ def first_fault(network: nn.Module, loss: Callable[[], Tensor]) -> str:
 
     handles = [module.register_forward_hook(watch(name)) for name, module in network.named_modules() if name]
     try:
-        value = loss()
-        if not found:
-            value.backward()
+        loss().backward()  # always: other processes may wait for what it sends
     finally:
         for handle in handles:
             handle.remove()
-    return found[0] if found else "the loss itself"
+    return found[0] if found else NOWHERE
 
 
 def _tensors(output: Any) -> Iterator[Tensor]:

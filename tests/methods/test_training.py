@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from deploy.entry import Entry
 from deploy.export.entry import Routing, export_entry
@@ -17,6 +18,7 @@ from models.training.options import RunOptions, StepDone
 from models.training.recipe import read_recipe
 from tests.conftest import Adroit
 from tests.methods.conftest import RECIPE, Recipes
+from tests.training.test_processes import trained as trained_by_command
 
 PERCEPTUAL = "[perceptual_loss]\nwidth = 4\nlayout = [1, 2, 1, 1, 1]\n"
 REGULATION = "[self_regulation]\nchannels = 6\nstart = 0.4\n"
@@ -75,6 +77,17 @@ def test_a_resumed_training_with_exits_gives_the_same_weights(
         trained(recipes, tables, teacher, tmp_path / "parts", RunOptions(keep_every=1, on_step=kill))
     trained(recipes, tables, teacher, tmp_path / "parts", RunOptions(resume=True))
     assert sha256(whole / "model.safetensors") == sha256(tmp_path / "parts" / "model.safetensors")
+
+
+@pytest.mark.timeout(600)
+def test_two_processes_train_the_exits_as_one(streets: Path, tmp_path: Path) -> None:
+    """Their norms take statistics of both; no layer is left without a gradient. The same but for rounding."""
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(RECIPE.format(folder=streets).replace("crop = [64, 96]", "") + REGULATION)
+    one, two = (trained_by_command(recipe, tmp_path / str(n), n) for n in (1, 2))
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=2e-3, atol=2e-3, msg=lambda m, n=name: f"{n}: {m}")
 
 
 def exported(checkpoint: Path, repository: Path) -> tuple[Entry, bytes, list[object]]:

@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
@@ -21,6 +23,7 @@ from models.training.step import TrainingStep
 from models.training.synchronised_norm import synchronise_norms
 from models.training.tables import OptimizerRecipe
 from tests.conftest import ROOT
+from tests.training.conftest import HEIGHT, WIDTH
 
 RECIPE = """
 architecture = "{architecture}"
@@ -40,14 +43,14 @@ settle_batches = 1
 """
 
 
-def trained(recipe: Path, folder: Path, processes: int) -> dict[str, torch.Tensor]:
-    """The weights of a training by the installed command."""
+def run(recipe: Path, folder: Path, processes: int) -> subprocess.CompletedProcess[str]:
+    """A training by the installed command, which starts the other processes itself."""
     command = Path(sys.executable).with_name("adroit")
     if not command.exists():
         pytest.skip("the command adroit is not installed beside this Python")
     options = ["--devices", str(processes), "--accelerator", "cpu", "--threads", "1"]
     environment = {name: value for name, value in os.environ.items() if name != "LOCAL_RANK"}
-    done = subprocess.run(
+    return subprocess.run(
         [command, "train", recipe, "-o", folder, *options],
         capture_output=True,
         text=True,
@@ -55,6 +58,11 @@ def trained(recipe: Path, folder: Path, processes: int) -> dict[str, torch.Tenso
         env=environment,
         check=False,
     )
+
+
+def trained(recipe: Path, folder: Path, processes: int) -> dict[str, torch.Tensor]:
+    """The weights of a training."""
+    done = run(recipe, folder, processes)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("of the images held out are right") + done.stdout.count("mean intersection") == 1
     return load_file(folder / "model.safetensors")
@@ -71,6 +79,21 @@ def test_two_processes_train_as_one(images: Path, tmp_path: Path) -> None:
     assert one.keys() == two.keys()
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=2e-3, atol=2e-3, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.timeout(600)
+def test_what_fails_in_one_process_is_told_once(camvid: Path, tmp_path: Path) -> None:
+    """One label map of an epoch is wrong: only the process that reads it knows."""
+    Image.fromarray(np.full((HEIGHT, WIDTH), 12, np.uint8)).save(camvid / "train" / "labels" / "3.png")
+    recipe = tmp_path / "recipe.toml"
+    names = {"architecture": "dynamic-small", "arguments": 'depth = 3\nwidth = 4\ngate = "normal"', "optimizer": ""}
+    data = f'name = "camvid"\nfolder = "{camvid}"'
+    recipe.write_text(RECIPE.format(**names, data=data, batch=6, augmentation="crop = [32, 64]"))
+    done = run(recipe, tmp_path / "a", 2)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("error:") == 1 and "Traceback" not in done.stderr
+    assert "3.png has values that are no class: 12" in done.stderr
+    assert not (tmp_path / "a").exists() and not list(tmp_path.glob("*.safetensors"))
 
 
 def _adder_gradient(parts: int, defer: bool) -> torch.Tensor:
