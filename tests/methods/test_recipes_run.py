@@ -28,11 +28,15 @@ def teacher_in(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_our_recipes_with_these_methods_take_a_step(name: str, tmp_path: Path) -> None:
+RUNS = [*((name, "float32") for name in NAMES), *((name, "bfloat16") for name in NAMES if name.startswith("camvid"))]
+
+
+@pytest.mark.parametrize(("name", "precision"), RUNS)
+def test_our_recipes_with_these_methods_take_a_step(name: str, precision: str, tmp_path: Path) -> None:
     recipe, text = read_recipe(name)
     (tmp_path / "data").mkdir()
     recipe = small(recipe, tmp_path / "data")
+    recipe = replace(recipe, optimizer=replace(recipe.optimizer, precision=precision))
     if "perceptual_loss" in recipe.methods:
         recipe = replace(recipe, teacher=str(teacher_in(tmp_path / "teacher")))
     losses: list[float] = []
