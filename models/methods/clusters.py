@@ -6,15 +6,13 @@ and unpublished (BoWNet); ours are Lloyd's with k-means++ starts, and mini-batch
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from models.errors import EnvironmentFault, UsageError
 
-Algorithm = Literal["lloyd", "minibatch"]
+ALGORITHMS = ("lloyd", "minibatch")
 _CHUNK = 1 << 16
 
 
@@ -23,13 +21,11 @@ def normalised_features(features: Tensor, epsilon: float = 1e-5) -> Tensor:
     return functional.normalize(features, dim=1, eps=epsilon)
 
 
-def cluster_centres(
-    features: Tensor, count: int, seed: int, iterations: int = 50, algorithm: Algorithm = "lloyd"
-) -> Tensor:
+def cluster_centres(features: Tensor, count: int, seed: int, iterations: int = 50, algorithm: str = "lloyd") -> Tensor:
     """[count,D] float32: the centres of k-means over features [N,D].
 
     Args:
-        iterations: at most; of mini-batches, passes over the data.
+        iterations: at most; of mini-batches, passes over the data. algorithm: one of ALGORITHMS.
 
     Raises:
         UsageError: more clusters than features. EnvironmentFault: scikit-learn is not installed.

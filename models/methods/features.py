@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
 
+from models.data.pixels import Pixels
 from models.errors import UnsupportedModel, UsageError
+from models.methods.base import Teacher
+from models.methods.size_matching import TeacherInput
+from models.training.tasks import Task, device_of
 
 
 def last_linear(network: nn.Module, architecture: str) -> tuple[str, nn.Linear]:
@@ -49,6 +53,27 @@ class Observed:
         self._handle.remove()
 
 
+def required_teacher(teacher: Teacher | None, method: str, what: str) -> Teacher:
+    """Raises UsageError, telling `what` it is, where there is none."""
+    if teacher is None:
+        raise UsageError(
+            f"{method} needs a teacher: {what}", hint="give --teacher CHECKPOINT, or teacher in the recipe"
+        )
+    return teacher
+
+
+def teacher_size(task: Task, teacher: Teacher) -> tuple[int, int]:
+    """Height and width of the teacher's input; the task's own where it takes any."""
+    return teacher.config.preprocessing.size or task.input_size
+
+
+def teacher_batches(batches: Iterable[Tensor], task: Task, teacher: Teacher) -> Iterator[Tensor]:
+    """Inputs [n,C,H,W] of the task's preprocessing as the teacher's, resized to its size, on its device."""
+    student, own = Pixels(task.preprocessing), Pixels(teacher.config.preprocessing)
+    to_teacher = TeacherInput(student, own, teacher_size(task, teacher), "resize")
+    return (to_teacher(x.to(device_of(teacher.network))) for x in batches)
+
+
 def features_of(network: nn.Module, batches: Iterable[Tensor], architecture: str) -> Tensor:
     """[N,D] float32: the inputs of the last linear layer, in evaluation mode, in which the network is left."""
     name, _ = last_linear(network, architecture)
@@ -57,12 +82,12 @@ def features_of(network: nn.Module, batches: Iterable[Tensor], architecture: str
         parts = []
         for x in batches:
             network(x)
-            parts.append(seen.given.flatten(1))
+            parts.append(seen.given.flatten(1).float().cpu())
     return torch.cat(parts)
 
 
-def maps_of(network: nn.Module, batches: Iterable[Tensor], layer: str) -> Iterable[Tensor]:
-    """[n,C,h,w] of every batch: what `layer` makes, in evaluation mode, in which the network is left.
+def maps_of(network: nn.Module, batches: Iterable[Tensor], layer: str) -> Iterator[Tensor]:
+    """[n,C,h,w] float32 of every batch: what `layer` makes, in evaluation mode, in which the network is left.
 
     Raises:
         UsageError: no such layer, or one that makes no maps.
@@ -74,4 +99,4 @@ def maps_of(network: nn.Module, batches: Iterable[Tensor], layer: str) -> Iterab
                 network(x)
             if not isinstance(seen.made, Tensor) or seen.made.ndim != 4:
                 raise UsageError(f"layer {layer!r} makes no feature maps")
-            yield seen.made
+            yield seen.made.float().cpu()

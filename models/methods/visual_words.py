@@ -1,7 +1,7 @@
 """Bags of visual words: what BoWNet makes of feature maps, and the layer that predicts it.
 
 Source: BoWNet, arXiv 2002.12247, section 3. There is no official code; the prediction layer's form is recalled from
-the paper (see `WordClassifier`).
+the paper (see `ScaledUnitRows`).
 """
 
 from __future__ import annotations
@@ -43,32 +43,16 @@ def bags_of(words: Tensor, count: int, binary: bool = False) -> Tensor:
     return functional.normalize(bags, p=1, dim=1)
 
 
-class WordClassifier(nn.Module):
-    """Logits of the words from features [N,D]: one learnt scale times the product with weights of L2 norm 1, no bias.
+class ScaledUnitRows(nn.Module):
+    """A parametrisation of a linear layer's weight [K,D]: rows of L2 norm 1, times one learnt scale.
 
-    Norms of the weights would follow how frequent words are, and frequent words tell least. The scale's start is
-    unpublished.
-
-    Args:
-        features, words: D and K. scale: where the learnt scale starts.
+    BoWNet's prediction layer. Norms of the weights would follow how frequent words are, and frequent words tell
+    least. The scale's start is unpublished.
     """
 
-    def __init__(self, features: int, words: int, scale: float = 10.0) -> None:
+    def __init__(self, scale: float) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(words, features))
         self.scale = nn.Parameter(torch.tensor(float(scale)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self.effective_weight())
-
-    def effective_weight(self) -> Tensor:
-        """[K,D]: the weight of the linear layer (without bias) that computes the same."""
-        return self.scale * functional.normalize(self.weight, dim=1)
-
-    def as_linear(self) -> nn.Linear:
-        """That layer, for a checkpoint of an ordinary network."""
-        linear = nn.Linear(self.weight.shape[1], self.weight.shape[0])
-        with torch.no_grad():
-            linear.weight.copy_(self.effective_weight())
-            linear.bias.zero_()
-        return linear
+    def forward(self, weight: Tensor) -> Tensor:
+        return self.scale * functional.normalize(weight, dim=1)

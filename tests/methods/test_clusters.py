@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from models.errors import UsageError
-from models.methods.clusters import Algorithm, cluster_centres, nearest_centre, normalised_features
+from models.methods.clusters import ALGORITHMS, cluster_centres, nearest_centre, normalised_features
 
 
-@pytest.mark.parametrize("algorithm", ["lloyd", "minibatch"])
-def test_separate_clusters_are_found_whatever_the_seed(algorithm: Algorithm) -> None:
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_separate_clusters_are_found_whatever_the_seed(algorithm: str) -> None:
     truth = 10.0 * torch.eye(4)
     generator = torch.Generator().manual_seed(0)
     features = truth.repeat(50, 1) + 0.1 * torch.randn(200, 4, generator=generator)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 
-from models.methods.visual_words import WordClassifier, bags_of, drawn_locations, locations, words_of
+from models.methods.visual_words import ScaledUnitRows, bags_of, drawn_locations, locations, words_of
 
 
 def test_words_are_the_nearest_of_every_location() -> None:
@@ -38,18 +36,10 @@ def test_locations_are_drawn_from_all_images_and_are_none_but_theirs() -> None:
     assert len(drawn_locations([maps], 1.0, torch.Generator())) == 200
 
 
-def test_the_classifier_is_the_scale_times_the_cosine_times_the_features_length() -> None:
-    classifier, x = WordClassifier(5, 3, scale=2.5).double(), torch.randn(4, 5, dtype=torch.float64)
-    for row, features in enumerate(x):
-        for word, weight in enumerate(classifier.weight.detach()):
-            expected = 2.5 * float(features @ weight) / math.sqrt(float(weight @ weight))
-            assert float(classifier(x)[row, word]) == pytest.approx(expected)
-
-
-def test_lengths_of_the_classifiers_weights_do_not_matter_and_its_linear_layer_computes_the_same() -> None:
-    classifier, x = WordClassifier(5, 3), torch.randn(4, 5)
-    before = classifier(x)
-    classifier.weight.data *= torch.tensor([[0.1], [5.0], [30.0]])
-    torch.testing.assert_close(classifier(x), before)
-    torch.testing.assert_close(classifier.as_linear()(x), before)
-    assert not classifier.as_linear().bias.any()
+def test_rows_are_of_the_learnt_length_whatever_the_weights_are() -> None:
+    weight = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.0, -9.0]])
+    rows = ScaledUnitRows(2.5)
+    torch.testing.assert_close(rows(weight), 2.5 * torch.tensor([[0.6, 0.8], [0.6, 0.8], [0.0, -1.0]]))
+    assert torch.autograd.gradcheck(rows.double(), (weight.double().requires_grad_(),))
+    rows(weight.double()).sum().backward()
+    assert rows.scale.grad is not None and float(rows.scale.grad) == pytest.approx(0.6 + 0.8 + 0.6 + 0.8 - 1.0)
