@@ -66,6 +66,12 @@ class CheckpointConfig:
             raise UsageError(f"{folder / CONFIG} is not a checkpoint's config", facts={"at": error}) from error
 
 
+def check_checkpoint_folder(folder: Path) -> None:
+    """Raises UsageError where a checkpoint cannot be written to `folder`: checked before long work."""
+    if folder.exists() and not (folder / CONFIG).exists() and (folder.is_file() or any(folder.iterdir())):
+        raise UsageError(f"{folder} exists and is not a checkpoint", hint="give a new folder")
+
+
 def save_checkpoint(folder: Path, network: nn.Module, config: CheckpointConfig) -> None:
     """Writes both files, whole or not at all; replaces an earlier checkpoint at `folder`.
 
@@ -74,8 +80,7 @@ def save_checkpoint(folder: Path, network: nn.Module, config: CheckpointConfig) 
     """
     from safetensors.torch import save_file
 
-    if folder.exists() and not (folder / CONFIG).exists() and (folder.is_file() or any(folder.iterdir())):
-        raise UsageError(f"{folder} exists and is not a checkpoint", hint="give a new folder")
+    check_checkpoint_folder(folder)
     with files.atomic_folder(folder) as temporary:
         save_file({name: t.contiguous() for name, t in network.state_dict().items()}, temporary / WEIGHTS)
         files.write_json(temporary / CONFIG, config.to_json())

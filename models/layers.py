@@ -18,6 +18,10 @@ class AdderConv2d(nn.Module):
         in_channels, out_channels: C and M of W [M,C,k,k].
         kernel_size: k in pixels. stride, padding: in pixels.
         eta: length of the normalised weight gradient per element (paper: 0.2 is best).
+
+    Attributes:
+        normalises: whether the backward pass normalises the weight's gradient; where a step has several
+            backward passes the training loop turns it off and normalises their sum.
     """
 
     def __init__(
@@ -31,12 +35,13 @@ class AdderConv2d(nn.Module):
     ) -> None:
         super().__init__()
         self.stride, self.padding, self.eta = stride, padding, eta
+        self.normalises = True
         # Normal(0, 1) whatever the fan-in, as the official code initialises.
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
 
     def forward(self, x: Tensor) -> Tensor:
         weight: Tensor = self.weight
-        if weight.requires_grad and torch.is_grad_enabled():
+        if self.normalises and weight.requires_grad and torch.is_grad_enabled():
             weight = normalise_gradient(weight, self.eta)
         result: Tensor = adder_conv2d(x, weight, self.stride, self.padding)
         return result

@@ -29,6 +29,8 @@ def train(
     read, text = read_recipe(recipe)
     read = read.with_overrides(folder=folder, training=training, validation=validation, seed=seed)
     result = run_training(read, text, output, _report)
+    if result is None:  # a process of several, and not the first
+        return
     print(f"{output}: {read.architecture}, {result.accuracy:.2%} {result.measure}")
     for name, value in result.figures.items():
         print(f"  {name}  {value:.6g}")

@@ -150,6 +150,13 @@ def _autograd(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None,
 adder_conv2d.register_autograd(_autograd, setup_context=_setup_context)
 
 
+def normalised(gradient: Tensor, eta: float) -> Tensor:
+    """The gradient with the norm eta * sqrt(number of elements); 0 stays 0."""
+    norm = gradient.norm().clamp_min(1e-12)
+    result: Tensor = gradient * (eta * gradient.numel() ** 0.5 / norm)
+    return result
+
+
 class _NormalisedGradient(torch.autograd.Function):
     """Identity forward; backward rescales the gradient to the norm eta * sqrt(number of elements)."""
 
@@ -161,8 +168,7 @@ class _NormalisedGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (gradient,) = gradients
-        norm = gradient.norm().clamp_min(1e-12)
-        return gradient * (ctx.eta * gradient.numel() ** 0.5 / norm), None
+        return normalised(gradient, ctx.eta), None
 
 
 def normalise_gradient(weight: Tensor, eta: float) -> Tensor:

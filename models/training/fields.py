@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, TypeVar, get_type_hints
@@ -12,13 +14,22 @@ T = TypeVar("T")
 
 # The types that a field may have, and what the error calls them.
 _SIZE = tuple[int, int] | None
-_WORDS: Mapping[Any, str] = {int: "int", float: "float", str: "str", bool: "bool", _SIZE: "[height, width]"}
+_NUMBERS = tuple[float, ...]
+_WORDS: Mapping[Any, str] = {
+    int: "int",
+    float: "float",
+    str: "str",
+    bool: "bool",
+    _SIZE: "[height, width]",
+    _NUMBERS: "[numbers]",
+}
 
 
 def built(kind: type[T], values: Mapping[str, Any], file: str, table: str = "") -> T:
-    """An instance of the dataclass `kind`, whose fields are numbers, strings, sizes, tables or dataclasses.
+    """An instance of the dataclass `kind`, of numbers, lists of them, strings, sizes, tables and dataclasses.
 
-    A field's metadata may hold `least` (the smallest number allowed; 0 if absent) and `choices`.
+    A field's metadata may hold `least` and `most` (the smallest and largest number allowed; 0 and no limit if
+    absent), `choices`, `count` (how many numbers a list has where it is not empty), and `hidden`: not of the file.
 
     Args:
         values: a TOML table. file: for the errors. table: its name with a dot, "" at the top.
@@ -27,10 +38,16 @@ def built(kind: type[T], values: Mapping[str, Any], file: str, table: str = "") 
         UsageError: names the field that is missing, unknown, of the wrong type or of an impossible value.
     """
     hints = get_type_hints(kind)
-    known: dict[str, Field[Any]] = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    visible = [f for f in fields(kind) if not f.metadata.get("hidden")]  # type: ignore[arg-type]
+    known: dict[str, Field[Any]] = {f.name: f for f in visible}
     for name in values:
         if name not in known:
-            raise UsageError(f"{file}: {table}{name} is not a field of a recipe", facts={"fields": ", ".join(known)})
+            near = difflib.get_close_matches(name, known, n=1)
+            raise UsageError(
+                f"{file}: {table}{name} is not a field of a recipe",
+                facts={"fields": ", ".join(known)},
+                hint=f"did you mean {table}{near[0]}?" if near else None,
+            )
     made: dict[str, Any] = {}
     for name, definition in known.items():
         where = f"{table}{name}"
@@ -49,6 +66,8 @@ def _value(wanted: Any, limits: Mapping[str, Any], value: Any, file: str, where:
         return built(wanted, value, file, f"{where}.")
     if wanted == _SIZE:
         return _size(value, file, where)
+    if wanted == _NUMBERS:
+        return _numbers(limits, value, file, where)
     plain = wanted if wanted in _WORDS else dict
     if plain is float and type(value) is int:
         value = float(value)
@@ -66,10 +85,25 @@ def _size(value: Any, file: str, where: str) -> tuple[int, int]:
     return value[0], value[1]
 
 
+def _numbers(limits: Mapping[str, Any], value: Any, file: str, where: str) -> tuple[float, ...]:
+    count = limits.get("count")
+    if not isinstance(value, list) or any(type(item) not in (int, float) for item in value):
+        raise UsageError(f"{file}: {where} must be a list of numbers, and is {value!r}")
+    if count and len(value) not in (0, count):
+        raise UsageError(f"{file}: {where} must have {count} numbers, and has {len(value)}")
+    for place, item in enumerate(value):
+        _check_limits(limits, item, file, f"{where}[{place}]")
+    return tuple(map(float, value))
+
+
 def _check_limits(limits: Mapping[str, Any], value: Any, file: str, where: str) -> None:
-    choices, least = limits.get("choices"), limits.get("least", 0)
+    choices, least, most = limits.get("choices"), limits.get("least", 0), limits.get("most")
     if choices and value not in choices:
         raise UsageError(f"{file}: {where} must be one of {', '.join(choices)}, and is {value!r}")
-    if isinstance(value, (int, float)) and not value >= least:
+    if not isinstance(value, (int, float)):
+        return
+    if not value >= least:
         wrong = f"at least {least}" if least else "not be negative"
         raise UsageError(f"{file}: {where} must {'be ' if least else ''}{wrong}, and is {value}")
+    if not math.isfinite(value) or (most is not None and value > most):
+        raise UsageError(f"{file}: {where} must be {'finite' if most is None else f'at most {most}'}, and is {value}")

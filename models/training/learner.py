@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,15 @@ from models.routing.cost import cost_table
 from models.routing.route import Route
 from models.statistics import settle_batch_norm
 from models.training.recipe import Recipe
-from models.training.tasks import Task
+from models.training.tasks import Task, device_of
+
+
+class Outcome(NamedTuple):
+    """A forward pass: the task's loss, what the kind of network adds to it (None: nothing), and the logits."""
+
+    task: Tensor
+    more: Tensor | None
+    logits: Tensor
 
 
 class Learner:
@@ -31,19 +39,38 @@ class Learner:
         self.network, self._ignored = network, ignored
 
     def parameter_groups(self, recipe: Recipe) -> list[dict[str, Any]]:
-        """For a torch optimiser."""
-        return [{"params": list(self.network.parameters()), "weight_decay": recipe.optimizer.weight_decay}]
+        """For a torch optimiser: what is trained, by whether it decays and whether it is of a backbone."""
+        settings = recipe.optimizer
+        norms = {id(p) for m in self.network.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters()}
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:
+                decays = settings.decay_norms or id(parameter) not in norms
+                groups.setdefault((decays, name.startswith("backbone.")), []).append(parameter)
+        return [
+            {
+                "params": parameters,
+                "lr": settings.learning_rate * (settings.backbone_rate if in_backbone else 1.0),
+                "weight_decay": settings.weight_decay if decays else 0.0,
+            }
+            for (decays, in_backbone), parameters in groups.items()
+        ]
 
     def set_progress(self, progress: float) -> None:
         """progress: share of the training that is done, 0 to 1, for what follows a schedule."""
 
-    def loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """A scalar, of inputs [n,C,H,W] and targets [n] or [n,H,W] int64."""
-        return self.cross_entropy(self.network(x), y)
+    def loss(self, x: Tensor, y: Tensor) -> Outcome:
+        """Of inputs [n,C,H,W] and targets ([n] or [n,H,W] int64, or [n,classes] float32 shares)."""
+        logits: Tensor = self.network(x)
+        return Outcome(self.cross_entropy(logits, y), None, logits)
+
+    def counted(self, y: Tensor) -> int:
+        """How many of the targets count."""
+        return y.numel() if self._ignored is None or y.is_floating_point() else int((y != self._ignored).sum())
 
     def cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
         """Mean over the targets that count; 0, not NaN, where none does."""
-        if self._ignored is None:
+        if self._ignored is None or y.is_floating_point():
             return functional.cross_entropy(logits, y)
         total = functional.cross_entropy(logits, y, ignore_index=self._ignored, reduction="sum")
         return total / (y != self._ignored).sum().clamp(min=1)
@@ -75,25 +102,26 @@ class RoutedLearner(Learner):
         costs = cost_table(network.space, size, self._classes, network.gate, "paper")
         wanted = recipe.routing
         budget = Budget(wanted.budget_weight, wanted.budget_target, wanted.budget_start, wanted.budget_warm_up)
-        self._budget, self._largest_threshold = BudgetLoss(costs, budget), wanted.largest_threshold
+        device = device_of(network)
+        self._budget, self._largest_threshold = BudgetLoss(costs, budget).to(device), wanted.largest_threshold
         self._progress = 0.0
 
     def parameter_groups(self, recipe: Recipe) -> list[dict[str, Any]]:
         settings = recipe.optimizer
-        return parameter_groups(
+        groups = parameter_groups(
             self.network, settings.learning_rate, settings.weight_decay, recipe.routing.gate_rate_multiplier
         )
+        return [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups]
 
     def set_progress(self, progress: float) -> None:
         self._progress = progress
         self.network.set_progress(progress)
 
-    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+    def loss(self, x: Tensor, y: Tensor) -> Outcome:
         started = self._largest_threshold > 0.0 and self._progress > self._budget.budget.start
         whole = len(x) - len(x) // 2 if started else len(x)
-        logits, gates = self.network(x, self._thresholds(whole, len(x) - whole), with_gates=True)
-        loss: Tensor = self.cross_entropy(logits, y) + self._budget(gates[:whole], self._progress)
-        return loss
+        logits, gates = self.network(x, self._thresholds(whole, len(x) - whole).to(x.device), with_gates=True)
+        return Outcome(self.cross_entropy(logits, y), self._budget(gates[:whole], self._progress), logits)
 
     def _thresholds(self, whole: int, drawn: int) -> Tensor:
         """0 for the first `whole` samples, at random for the others."""
@@ -105,7 +133,7 @@ class RoutedLearner(Learner):
 
         def run(x: Tensor) -> None:
             drawn = len(x) // 2 if self._largest_threshold else 0
-            self.network(x, self._thresholds(len(x) - drawn, drawn))
+            self.network(x, self._thresholds(len(x) - drawn, drawn).to(x.device))
 
         settle_batch_norm(self.network, batches, run)
 
@@ -115,12 +143,13 @@ class RoutedLearner(Learner):
         `gigaflops_all_open` is what an image would cost with every path open.
         """
         self.network.eval()
+        device = device_of(self.network)
         routes: set[Route] = set()
         costs, everything = [], []
         with torch.inference_mode():
             for x in inputs:
                 table = cost_table(self.network.space, (x.shape[2], x.shape[3]), self._classes, self.network.gate)
-                for gates in self.network(x, with_gates=True)[1].numpy():
+                for gates in self.network(x.to(device), with_gates=True)[1].cpu().numpy():
                     route = Route.from_gates(self.network.space, gates)
                     routes.add(route)
                     costs.append(table.of_route(route).total / 1e9)

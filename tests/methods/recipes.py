@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from models.methods.base import method_module
-from models.training.tables import DataRecipe, InitialRecipe, OptimizerRecipe
-
 from models.training.loop import Trained, train
 from models.training.recipe import Recipe
+from models.training.tables import DataRecipe, InitialRecipe, OptimizerRecipe
 
 NETWORK = {"depth": 10, "widen": 1, "stem_stride": 2}
 

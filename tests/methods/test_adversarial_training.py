@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from models.methods.base import Setup
-from models.training.tables import InitialRecipe
 from torch.nn import functional
 
 from models.architectures import build_network
@@ -17,7 +15,9 @@ from models.data.pixels import Pixels
 from models.data.preprocessing import CIFAR10
 from models.errors import UsageError
 from models.methods.adversarial_training import METHOD, Settings
+from models.methods.base import Setup
 from models.metrics.adversarial import Attack, fgsm, robust_accuracy
+from models.training.tables import InitialRecipe
 from models.training.tasks import task_of
 from tests.methods.recipes import NETWORK, tiny, trained
 

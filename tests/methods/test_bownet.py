@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from models.methods.base import Setup
-from models.training.initial import read_teacher
-from models.training.tables import AugmentationRecipe
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from models.architectures import build_network
 from models.checkpoint import load_checkpoint
 from models.errors import UsageError
+from models.methods.base import Setup
 from models.methods.bownet import METHOD, Settings
+from models.training.initial import read_teacher
+from models.training.tables import AugmentationRecipe
 from models.training.tasks import task_of
 from tests.methods.recipes import NETWORK, tiny, trained
 

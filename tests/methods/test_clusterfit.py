@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from models.training.initial import read_teacher
-from models.training.tables import AugmentationRecipe
 
 from models.architectures import build_network
 from models.checkpoint import load_checkpoint
 from models.errors import UsageError
 from models.methods.clusterfit import METHOD, Settings, reduced
+from models.training.initial import read_teacher
+from models.training.tables import AugmentationRecipe
 from models.training.tasks import task_of
 from tests.methods.recipes import tiny, trained
 

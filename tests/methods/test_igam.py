@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models.methods.base import Setup, Step
-from models.training.initial import read_teacher
 from torch import Tensor
 from torch.nn import functional
 
 from models.architectures import build_network
 from models.checkpoint import load_checkpoint
 from models.errors import UsageError
+from models.methods.base import Setup, Step
 from models.methods.igam import METHOD, Igam, Settings
+from models.training.initial import read_teacher
 from models.training.tasks import task_of
 from tests.methods.recipes import NETWORK, tiny, trained
 

@@ -14,7 +14,8 @@ from models.data.images import read_images
 from models.errors import UsageError
 from models.metrics.shift_consistency import pad_images, shift_consistency
 from models.training.loop import train
-from models.training.recipe import DataRecipe, EvaluationRecipe, OptimizerRecipe, Recipe
+from models.training.recipe import Recipe
+from models.training.tables import DataRecipe, EvaluationRecipe, OptimizerRecipe
 
 
 def quiet(_: object) -> None:

@@ -34,7 +34,12 @@ def test_our_recipes_are_valid(name: str) -> None:
         (SEGMENTATION, "epochs = 1", "epochs = 1\nbatch = 0", "optimizer.batch must be at least 1, and is 0"),
         (SEGMENTATION, "epochs = 1", "epochs = 1\nmomentum = -1", "optimizer.momentum must not be negative, and is -1"),
         (SEGMENTATION, "epochs = 1", "epochs = 1\nmomentum = nan", "optimizer.momentum must not be negative"),
-        (SEGMENTATION, "epochs = 1", 'epochs = 1\nschedule = "step"', "optimizer.schedule must be one of cosine, poly"),
+        (
+            SEGMENTATION,
+            "epochs = 1",
+            'epochs = 1\nschedule = "stairs"',
+            "optimizer.schedule must be one of cosine, poly",
+        ),
         (SEGMENTATION, "epochs = 1", "epochs = 1\nlr = 1", "optimizer.lr is not a field of a recipe"),
         (SEGMENTATION, '[data]\nname = "camvid"', "data = 1", "data must be a table"),
         (SEGMENTATION, "camvid", "kitti", "data.name must be one of"),

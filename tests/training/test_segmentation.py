@@ -19,14 +19,8 @@ from models.files import sha256
 from models.metrics.segmentation import ConfusionMatrix
 from models.training.learner import learner_of
 from models.training.loop import Epoch, Trained, train
-from models.training.recipe import (
-    AugmentationRecipe,
-    DataRecipe,
-    EvaluationRecipe,
-    OptimizerRecipe,
-    Recipe,
-    RoutingRecipe,
-)
+from models.training.recipe import Recipe
+from models.training.tables import AugmentationRecipe, DataRecipe, EvaluationRecipe, OptimizerRecipe, RoutingRecipe
 from models.training.tasks.segmentation import Segmentation
 
 VOID = 11
@@ -64,6 +58,12 @@ def camvid(tmp_path: Path) -> Path:
             Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "set" / split / "images" / f"{i}.png")
             Image.fromarray(labels).save(tmp_path / "set" / split / "labels" / f"{i}.png")
     return tmp_path / "set"
+
+
+def pair(task: Segmentation) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first two training images as a batch."""
+    x, y = zip(*(task.sample(i, torch.Generator()) for i in (0, 1)), strict=True)
+    return torch.stack(x), torch.stack(y)
 
 
 def tiny(folder: Path, epochs: int = 1, seed: int = 0, **optimizer: float) -> Recipe:
@@ -165,8 +165,8 @@ def test_anti_aliased_deeplab_takes_a_step(camvid: Path) -> None:
     task = Segmentation(recipe)
     torch.manual_seed(0)
     network = build_network(architecture, arguments)
-    x, y = task.batch(torch.tensor([0, 1]), torch.Generator())
-    loss = learner_of(network, task, recipe).loss(x, y)
+    x, y = pair(task)
+    loss = learner_of(network, task, recipe).loss(x, y).task
     loss.backward()
     assert torch.isfinite(loss)
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
@@ -175,7 +175,7 @@ def test_anti_aliased_deeplab_takes_a_step(camvid: Path) -> None:
 
 def test_a_small_image_is_filled_up_with_what_counts_for_nothing(camvid: Path) -> None:
     recipe = replace(tiny(camvid), augmentation=AugmentationRecipe(crop=(64, 64)))
-    x, y = Segmentation(recipe).batch(torch.tensor([0, 1]), torch.Generator())
+    x, y = pair(Segmentation(recipe))
     assert x.shape == (2, 3, 64, 64) and y.shape == (2, 64, 64)
     assert (y[:, HEIGHT:] == VOID).all() and (x[:, :, HEIGHT:] == 0).all()
     assert (y[:, 1:HEIGHT] != VOID).all()

@@ -52,7 +52,8 @@ def test_the_same_seed_gives_the_same_weights(adroit: Adroit, tmp_path: Path) ->
 
 
 def test_options_replace_the_recipes_data_and_seed(adroit: Adroit, images: Path, tmp_path: Path) -> None:
-    (tmp_path / "recipe.toml").write_text(SHORT.replace('name = "digits"', 'training = "absent.npz"'))
+    text = SHORT.replace('name = "digits"', 'training = "absent.npz"').replace("batch = 256", "batch = 12")
+    (tmp_path / "recipe.toml").write_text(text)
     paths = ["--training", images, "--validation", images]
     result = adroit("train", tmp_path / "recipe.toml", "-o", tmp_path / "a", *paths, "--seed", 5)
     assert result.code == 0, result.err

@@ -20,7 +20,7 @@ class Task(Protocol):
         preprocessing, labels: for the checkpoint.
         ignored: the target value that counts for nothing, or None.
         measure: what `evaluate` tells, to be read after a percentage.
-        input_size: height and width of the inputs that `batch` makes.
+        input_size: height and width of the inputs that `sample` makes.
     """
 
     preprocessing: Preprocessing
@@ -33,8 +33,20 @@ class Task(Protocol):
         """How many training images there are."""
         ...
 
-    def batch(self, picked: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Augmented inputs [n,C,H,W] float32 and targets ([n] or [n,H,W] int64) of the images `picked` [n]."""
+    def sample(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """An augmented training image as input [C,H,W] float32 and its target.
+
+        The target is a class (int64, [] or [H,W]), or a share of each class (float32, [K]). Called in
+        worker processes: nothing but `index` and `generator` may decide what it returns.
+        """
+        ...
+
+    def check_classes(self, classes: int) -> None:
+        """Raises UsageError where a network of so many classes cannot learn this."""
+        ...
+
+    def training_inputs(self) -> Iterator[Tensor]:
+        """All training images in their order as a deployment gets them, [n,C,H,W] float32, not augmented."""
         ...
 
     def held_out(self) -> Iterator[Tensor]:
@@ -61,3 +73,8 @@ def task_of(recipe: Recipe) -> Task:
 
     kinds: dict[str, Callable[[Recipe], Task]] = {"classification": Classification, "segmentation": Segmentation}
     return kinds[architecture_named(recipe.architecture).task](recipe)
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where its parameters are."""
+    return next(network.parameters()).device

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,12 +13,15 @@ from torch import Tensor, nn
 
 from models.architectures import Architecture, architecture_named
 from models.data.digits import read_digits
+from models.data.imagenet import read_imagenet
 from models.data.images import ImageSet, read_images
 from models.data.preprocessing import Preprocessing
 from models.errors import UsageError
 from models.metrics.shift_consistency import Batch, pad_images, shift_consistency
-from models.training.augmentation import augmented
-from models.training.recipe import DataRecipe, EvaluationRecipe, Recipe
+from models.training.augmentation import area_crop, augmented
+from models.training.recipe import Recipe
+from models.training.tables import DataRecipe, EvaluationRecipe
+from models.training.tasks import device_of
 
 _EVALUATION_BATCH = 256
 # All images of a batch have the same two offsets: small batches draw more of them.
@@ -25,7 +29,7 @@ _CONSISTENCY_BATCH = 50
 
 
 class Classification:
-    """See Task. All images are preprocessed once and kept in memory.
+    """See Task. Images are read and preprocessed when they are needed.
 
     Raises:
         UsageError: see `task_of`; also crops of shift consistency that the network cannot take.
@@ -41,26 +45,52 @@ class Classification:
         self.labels: Sequence[str] = list(self._training.class_names or ())
         self.preprocessing = _with_size(architecture)
         _check_consistency(recipe.evaluation, architecture)
-        classes = int({**architecture.defaults, **recipe.arguments}["classes"])
-        self._x, self._y = _tensors(self._training, self.preprocessing, classes)
-        self._x_held, self._y_held = _tensors(self._validation, self.preprocessing, classes)
-        self.input_size = (self._x.shape[2], self._x.shape[3])
+        self._y, self._y_held = _labels(self._training), _labels(self._validation)
+        assert self.preprocessing.size is not None
+        self.input_size = self.preprocessing.size
 
     def __len__(self) -> int:
-        return len(self._x)
+        return len(self._training)
 
-    def batch(self, picked: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return augmented(self._x[picked], self._recipe.augmentation, generator), self._y[picked]
+    def check_classes(self, classes: int) -> None:
+        for y in (self._y, self._y_held):
+            low, high = int(y.min()), int(y.max())
+            if low < 0 or high >= classes:
+                raise UsageError(
+                    f"the labels are {low} to {high}, and the network has classes 0 to {classes - 1}",
+                    hint="set arguments.classes in the recipe",
+                )
+        if self.labels and len(self.labels) != classes:
+            raise UsageError(
+                f"the data has {len(self.labels)} classes, and the network {classes}",
+                hint=f"set classes = {len(self.labels)} in the recipe's [arguments]",
+            )
+
+    def sample(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        image, wanted = self._training.load(index), self._recipe.augmentation
+        if wanted.crop_area:
+            image = area_crop(image, wanted.crop_area, self.input_size, generator)
+        else:
+            image = self.preprocessing.geometry(image)
+        x = self.preprocessing.values(augmented(image, wanted, generator)[None])[0]
+        return torch.from_numpy(x), torch.tensor(self._y[index])
+
+    def training_inputs(self) -> Iterator[Tensor]:
+        return self._inputs(self._training)
 
     def held_out(self) -> Iterator[Tensor]:
-        return iter(self._x_held.split(_EVALUATION_BATCH))
+        return self._inputs(self._validation)
+
+    def _inputs(self, images: ImageSet) -> Iterator[Tensor]:
+        return (torch.from_numpy(x) for _, x in images.batches(self.preprocessing, _EVALUATION_BATCH))
 
     def evaluate(self, network: nn.Module) -> float:
         """Share of the held-out images whose largest logit is their label."""
         network.eval()
+        device = device_of(network)
         with torch.inference_mode():
-            answers = torch.cat([network(part).argmax(1) for part in self.held_out()])
-        return float((answers == self._y_held).double().mean())
+            answers = torch.cat([network(part.to(device)).argmax(1).cpu() for part in self.held_out()])
+        return float((answers.numpy() == self._y_held).mean())
 
     def figures(self, network: nn.Module) -> Mapping[str, float]:
         """`shift_consistency` and `shift_accuracy`, in percent, if the recipe asks for them."""
@@ -68,10 +98,11 @@ class Classification:
         if not wanted.shift_consistency:
             return {}
         network.eval()
+        device = device_of(network)
 
         def predict(x: Batch) -> NDArray[np.floating]:
             with torch.inference_mode():
-                logits: NDArray[np.floating] = network(torch.from_numpy(x)).numpy()
+                logits: NDArray[np.floating] = network(torch.from_numpy(x).to(device)).cpu().numpy()
             return logits
 
         # The square that all crops together cover, cut from the image's centre or made by the margin.
@@ -80,7 +111,7 @@ class Classification:
 
         def batches() -> Iterator[tuple[Batch, NDArray[np.int64] | None]]:
             for place, x in self._validation.batches(larger, _CONSISTENCY_BATCH):
-                yield pad_images(x, wanted.margin), self._y_held[place].numpy()
+                yield pad_images(x, wanted.margin), self._y_held[place]
 
         result = shift_consistency(predict, batches, (wanted.crop, wanted.crop), wanted.max_offset)
         return {"shift_consistency": result.consistent, "shift_accuracy": result.accuracy or 0.0}
@@ -90,6 +121,10 @@ def read_data(data: DataRecipe) -> tuple[ImageSet, ImageSet]:
     """Training and validation images; raises UsageError where the recipe gives none."""
     if data.name == "digits":
         return read_digits()
+    if data.name == "imagenet":
+        if not data.folder:
+            raise UsageError("the recipe has no data.folder", hint="give --folder, the folder of train and val")
+        return read_imagenet(Path(data.folder), "train"), read_imagenet(Path(data.folder), "val")
     if not (data.training and data.validation):
         missing = "training" if not data.training else "validation"
         raise UsageError(
@@ -114,14 +149,7 @@ def _check_consistency(evaluation: EvaluationRecipe, architecture: Architecture)
         raise UsageError(f"evaluation.margin of {evaluation.margin} pixels leaves nothing of the image in a crop")
 
 
-def _tensors(images: ImageSet, preprocessing: Preprocessing, classes: int) -> tuple[Tensor, Tensor]:
+def _labels(images: ImageSet) -> NDArray[np.int64]:
     if images.labels is None:
         raise UsageError("images for training and validation need labels: one folder per class, or an .npz with labels")
-    low, high = int(images.labels.min()), int(images.labels.max())
-    if low < 0 or high >= classes:
-        raise UsageError(
-            f"the labels are {low} to {high}, and the network has classes 0 to {classes - 1}",
-            hint="set arguments.classes in the recipe",
-        )
-    parts: list[NDArray[np.float32]] = [x for _, x in images.batches(preprocessing, 1024)]
-    return torch.from_numpy(np.concatenate(parts)), torch.from_numpy(images.labels)
+    return images.labels

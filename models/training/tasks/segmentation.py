@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from models.architectures import architecture_named
 from models.data.preprocessing import Image, Preprocessing
-from models.data.segmentation import READERS, LabelMap
+from models.data.segmentation import READERS, LabelMap, SegmentationSet
 from models.errors import UsageError
 from models.metrics.segmentation import ConfusionMatrix
 from models.training.augmentation import augmented_pair
 from models.training.recipe import Recipe
+from models.training.tasks import device_of
 
 
 class Segmentation:
@@ -36,29 +37,30 @@ class Segmentation:
             raise UsageError("the recipe has no data.folder", hint=f"give --folder, the top of {recipe.data.name}")
         read, folder = READERS[recipe.data.name], Path(recipe.data.folder)
         self._training, self._validation = read(folder, "train"), read(folder, "val")
-        self._augmentation = recipe.augmentation
+        self._name, self._augmentation = recipe.data.name, recipe.augmentation
         self.preprocessing: Preprocessing = architecture.preprocessing
         self.labels: Sequence[str] = list(self._training.class_names)
         self.ignored: int | None = self._training.ignored
-        classes = {**architecture.defaults, **recipe.arguments}["classes"]
-        if classes != len(self.labels):
-            raise UsageError(
-                f"{recipe.data.name} has {len(self.labels)} classes, and the network {classes}",
-                hint=f"set classes = {len(self.labels)} in the recipe's [arguments]",
-            )
         first = recipe.augmentation.crop or self._training.load(0)[1].shape
         self.input_size = self.preprocessing.padded_size((first[0], first[1]))
 
     def __len__(self) -> int:
         return len(self._training)
 
-    def batch(self, picked: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        pairs = []
-        for index in picked.tolist():
-            image, labels = augmented_pair(*self._training.load(index), self._augmentation, generator)
-            pairs.append(self._filled(image, labels, self._training.images[index]))
-        x, y = (np.stack(part) for part in zip(*pairs, strict=True))
+    def check_classes(self, classes: int) -> None:
+        if classes != len(self.labels):
+            raise UsageError(
+                f"{self._name} has {len(self.labels)} classes, and the network {classes}",
+                hint=f"set classes = {len(self.labels)} in the recipe's [arguments]",
+            )
+
+    def sample(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        image, labels = augmented_pair(*self._training.load(index), self._augmentation, generator)
+        x, y = self._filled(image, labels, self._training.images[index])
         return torch.from_numpy(x), torch.from_numpy(y.astype(np.int64))
+
+    def training_inputs(self) -> Iterator[Tensor]:
+        return self._inputs(self._training)
 
     def _filled(self, image: Image, labels: LabelMap, file: Path) -> tuple[np.ndarray, np.ndarray]:
         """The image as input [C,H,W] and its labels [H,W], filled up to the inputs' size where smaller."""
@@ -73,17 +75,22 @@ class Segmentation:
         return x, np.pad(labels, ((0, bottom), (0, right)), constant_values=self.ignored or 0)
 
     def held_out(self) -> Iterator[Tensor]:
-        for index in range(len(self._validation)):
-            yield torch.from_numpy(self.preprocessing.values(self._validation.load(index)[0][None]))
+        return self._inputs(self._validation)
+
+    def _inputs(self, images: SegmentationSet) -> Iterator[Tensor]:
+        for index in range(len(images)):
+            yield torch.from_numpy(self.preprocessing.values(images.load(index)[0][None]))
 
     def evaluate(self, network: nn.Module) -> float:
         """Mean intersection over union, void pixels not counted."""
         network.eval()
+        device = device_of(network)
         matrix = ConfusionMatrix(len(self.labels), self.ignored)
         with torch.inference_mode():
             for index in range(len(self._validation)):
                 image, labels = self._validation.load(index)
-                answer = network(torch.from_numpy(self.preprocessing.values(image[None]))).argmax(1)[0].numpy()
+                x = torch.from_numpy(self.preprocessing.values(image[None])).to(device)
+                answer = network(x).argmax(1)[0].cpu().numpy()
                 matrix.add(self.preprocessing.unpadded(answer, (labels.shape[0], labels.shape[1])), labels)
         return matrix.mean_intersection_over_union
 

@@ -1,0 +1,150 @@
+"""Training images in their random order, batch by batch, the same however many workers make them.
+
+The order of an epoch follows from the seed and the epoch; what happens to an image, from the seed, the
+epoch and the image. So no state of a generator has to be kept to go on in the middle of an epoch.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from models.errors import AdroitError, OutOfResource, UsageError
+from models.training.tables import OptimizerRecipe
+from models.training.tasks import Task
+
+# Epoch (0: those that settle batch norms) and index of an image.
+Key = tuple[int, int]
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Division:
+    """How a step's batch is divided: among `processes`, and each one's share into `parts` one after the other.
+
+    Attributes:
+        process: which of them this is.
+    """
+
+    parts: int = 1
+    processes: int = 1
+    process: int = 0
+
+    def own(self, keys: list[Key]) -> list[list[Key]]:
+        """This process's parts of a batch; all of one size."""
+        size = len(keys) // (self.parts * self.processes)
+        places = [(part * self.processes + self.process) * size for part in range(self.parts)]
+        return [keys[place : place + size] for place in places]
+
+
+def steps_of_epoch(images: int, settings: OptimizerRecipe) -> int:
+    """Whole batches that the images give; raises UsageError where there is none."""
+    if images < settings.batch:
+        raise UsageError(
+            f"optimizer.batch is {settings.batch}, and there are {images} training images",
+            hint="set a smaller batch in the recipe's [optimizer]",
+        )
+    return images // settings.batch
+
+
+def generator_of(*numbers: int) -> torch.Generator:
+    """One whose seed is mixed from all the numbers."""
+    (seed,) = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(seed))
+
+
+class _Samples(Dataset[Batch | AdroitError]):
+    def __init__(self, task: Task, seed: int) -> None:
+        self._task, self._seed = task, seed
+
+    def __getitem__(self, key: Key) -> Batch | AdroitError:
+        epoch, index = key
+        try:
+            return self._task.sample(index, generator_of(self._seed, 1, epoch, index))
+        except AdroitError as error:
+            return error  # raised by the loop: a worker's exception would lose its facts
+
+
+class _Order(Sampler[list[Key]]):
+    """The keys of every part of every batch from `first` (a step of the whole training) to `last`."""
+
+    def __init__(self, images: int, batch: int, seed: int, division: Division, first: int, last: int) -> None:
+        self._images, self._batch, self._seed, self._division = images, batch, seed, division
+        self._first, self._last = first, last
+
+    def __len__(self) -> int:
+        return (self._last - self._first) * self._division.parts
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        steps = self._images // self._batch
+        order: list[int] = []
+        for step in range(self._first, self._last):
+            epoch, place = step // steps + 1, step % steps * self._batch
+            if not order or place == 0:
+                order = torch.randperm(self._images, generator=generator_of(self._seed, 0, epoch)).tolist()
+            yield from self._division.own([(epoch, index) for index in order[place : place + self._batch]])
+
+
+def _collated(samples: list[Batch | AdroitError]) -> Batch | AdroitError:
+    pairs = []
+    for sample in samples:
+        if isinstance(sample, AdroitError):
+            return sample
+        pairs.append(sample)
+    x, y = (torch.stack(part) for part in zip(*pairs, strict=True))
+    return x, y
+
+
+class Batches:
+    """The training's batches.
+
+    Args:
+        workers: processes that read and augment; 0 does it in this one.
+    """
+
+    def __init__(self, task: Task, settings: OptimizerRecipe, seed: int, division: Division, workers: int) -> None:
+        self._images, self._settings, self._seed, self._division = len(task), settings, seed, division
+        self._samples, self._workers = _Samples(task, seed), workers
+
+    def steps(self, first: int, last: int) -> Iterator[list[Batch]]:
+        """The parts of each step, counted from the beginning of the training.
+
+        Raises:
+            AdroitError: what a sample raises. OutOfResource: a worker that was ended from outside.
+        """
+        order = _Order(self._images, self._settings.batch, self._seed, self._division, first, last)
+        parts = self._loaded(order)
+        while step := list(itertools.islice(parts, self._division.parts)):
+            yield step
+
+    def settling(self) -> Iterator[Tensor]:
+        """Inputs of `settle_batches` batches (this process's own parts of them)."""
+        keys: list[Key] = []
+        settings = self._settings
+        generator = generator_of(self._seed, 2)
+        while len(keys) < settings.settle_batches * settings.batch:
+            keys += [(0, index) for index in torch.randperm(self._images, generator=generator).tolist()]
+        batches = [keys[i * settings.batch : (i + 1) * settings.batch] for i in range(settings.settle_batches)]
+        return (x for x, _ in self._loaded([part for batch in batches for part in self._division.own(batch)]))
+
+    def _loaded(self, order: Sampler[list[Key]] | list[list[Key]]) -> Iterator[Batch]:
+        loader: DataLoader[Batch | AdroitError] = DataLoader(
+            self._samples, batch_sampler=order, num_workers=self._workers, collate_fn=_collated
+        )
+        try:
+            for batch in loader:
+                if isinstance(batch, AdroitError):
+                    raise batch
+                yield batch
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise OutOfResource(
+                "a worker that reads images was ended", facts={"reason": error}, hint="give fewer --workers"
+            ) from error
