@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Training methods: what a network is taught, where it is more than its labels."""
-=======
 """Training methods: one module each, named as its table in a recipe (see models/training/__init__.py)."""
 
 # A method joins by its module's name here.
-METHODS: tuple[str, ...] = ()
->>>>>>> trainer
+METHODS: tuple[str, ...] = ("rotnet", "clusterfit", "bownet", "adversarial_training", "igam", "robustness")

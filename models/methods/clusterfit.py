@@ -68,11 +68,9 @@ class ClusterFit(Method):
     @classmethod
     def task(cls, settings: Settings, task: Task, recipe: Recipe, teacher: Teacher | None) -> Task:
         teacher = required_teacher(teacher, "clusterfit", "the pretrained network whose features are clustered")
+        name, pictures = teacher.config.architecture, (task.training_inputs(), task.held_out())
         training, held_out = (
-            normalised_features(
-                features_of(teacher.network, teacher_batches(x, task, teacher), teacher.config.architecture)
-            )
-            for x in (task.training_inputs(), task.held_out())
+            normalised_features(features_of(teacher.network, teacher_batches(x, task, teacher), name)) for x in pictures
         )
         training, held_out = reduced(training, held_out, settings.components, recipe.seed)
         centres = cluster_centres(training, settings.clusters, recipe.seed, settings.iterations, settings.algorithm)

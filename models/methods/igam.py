@@ -87,12 +87,8 @@ class Igam(Method):
         self.discriminator.requires_grad_(False)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self._rate = settings.discriminator_rate or self._recipe.learning_rate
-        self._optimizer = torch.optim.SGD(
-            self.discriminator.parameters(),
-            self._rate,
-            self._recipe.momentum,
-            weight_decay=settings.discriminator_decay,
-        )
+        parameters, decay = self.discriminator.parameters(), settings.discriminator_decay
+        self._optimizer = torch.optim.SGD(parameters, self._rate, self._recipe.momentum, weight_decay=decay)
         self._gradients: tuple[Tensor, Tensor] | None = None
 
     def _check_teacher(self, teacher: nn.Module, setup: Setup) -> None:

@@ -44,9 +44,8 @@ def step_of(method: Igam, student: torch.nn.Module, x: Tensor, y: Tensor, progre
 @pytest.mark.parametrize(("gradient", "difference"), [("loss", "mean"), ("probability", "sum")])
 def test_the_loss_is_the_formula_in_float64(images: Path, robust: Path, gradient: str, difference: str) -> None:
     """gamma |J_s - J_t|^2 - beta CE_D, each input gradient taken image by image; the paper's and the code's form."""
-    method, student, x, y = made(
-        images, robust, gradient=gradient, difference=difference, beta=3.0, gamma=500.0, start=0.0
-    )
+    settings = {"gradient": gradient, "difference": difference, "beta": 3.0, "gamma": 500.0, "start": 0.0}
+    method, student, x, y = made(images, robust, **settings)
     student.eval()  # so that images do not depend on each other
     found = method.loss(step_of(method, student, x, y))
     assert found is not None
