@@ -1,0 +1,53 @@
+"""Linear probes of random weights, RotNet, and ClusterFit and BoWNet on top of it, all trained without labels.
+
+    .venv/bin/python -m benchmarks.self_supervision --training DATA --validation DATA [--seeds 0 1 2] [--keep]
+
+DATA is CIFAR-10 or a part of it (FILE.npz:PART). Recipes: cifar10-rotnet-small, cifar10-clusterfit-small,
+cifar10-bownet-small, and cifar10-logits-small for the probes. Every network is trained anew for every seed; a seed's
+ClusterFit and BoWNet learn from its RotNet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from benchmarks.measure import keep_results
+from benchmarks.recipe_runs import Runs, print_summary
+
+PRETRAINED = ("rotnet", "clusterfit", "bownet")
+PROBES = ("probe of random", *(f"probe of {name}" for name in PRETRAINED))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--training", required=True, metavar="DATA")
+    parser.add_argument("--validation", required=True, metavar="DATA")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--keep", action="store_true", help="write benchmarks/results/self_supervision.json")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    command = f"python -m benchmarks.self_supervision {shlex.join(sys.argv[1:])}"
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        for seed in options.seeds:
+            folder = Path(name) / str(seed)
+            runs = Runs(folder, options.training, options.validation, seed)
+            rows.append(runs.run("cifar10-logits-small", PROBES[0]))
+            for method in PRETRAINED:
+                base = None if method == "rotnet" else folder / "rotnet"
+                rows.append(runs.run(f"cifar10-{method}-small", method, teacher=base))
+                rows.append(runs.run("cifar10-logits-small", f"probe of {method}", initial=folder / method))
+            print_summary(rows, (*PRETRAINED, *PROBES), ("accuracy", "cpu_seconds"))
+            if options.keep:
+                keep_results("self_supervision", command, rows)
+
+
+if __name__ == "__main__":
+    main()
