@@ -22,7 +22,9 @@ class PaddedShortcut(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        self.pool: nn.Module = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
+        # At odd sizes the last window is cut off, as that of the convolution beside it.
+        pool = nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False)
+        self.pool: nn.Module = pool if stride > 1 else nn.Identity()
         self.before = (out_channels - in_channels) // 2
         self.after = out_channels - in_channels - self.before
 
