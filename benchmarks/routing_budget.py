@@ -29,7 +29,7 @@ from deploy.budget.calibrate import calibrate
 from deploy.budget.table import BudgetTable, choose, read_table
 from deploy.entry import Entry
 from deploy.export.entry import Routing, export_entry
-from deploy.parity.check import label_map
+from deploy.parity.labels import label_map
 from deploy.profile.routed import executed_route
 from deploy.profile.timing import medians_in_turns
 from deploy.routes.collect import collect_routes, entry_costs

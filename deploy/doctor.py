@@ -127,7 +127,12 @@ def _tensorrt(flavour: Flavour) -> Finding:
 
 
 def _tensorrt_plugins() -> Finding:
-    return Finding("TensorRT plugins", True, str(plugin_library()))
+    from deploy.plugin_check.library_file import read_library
+
+    library = read_library(plugin_library())
+    code = "GPU code that is not understood" if library.gpu_code is None else ", ".join(library.gpu_code)
+    built = f" for TensorRT {library.built_for['tensorrt']}" if library.built_for else ""
+    return Finding("TensorRT plugins", bool(library.gpu_code), f"{code or 'no GPU code'}{built}, {library.path}")
 
 
 def _one_tensorrt() -> Finding:

@@ -77,9 +77,19 @@ def plugin_files() -> Traversable:
 
 @functools.cache
 def operators() -> Mapping[str, Operator]:
-    """All operators by name."""
+    """All operators of deployments by name."""
+    return _described("operators")
+
+
+@functools.cache
+def session_operators() -> Mapping[str, Operator]:
+    """Operators that no deployment holds: a session on the CPU puts them in the place of standard ones."""
+    return _described("session_operators")
+
+
+def _described(table: str) -> Mapping[str, Operator]:
     described = tomllib.loads((plugin_files() / "operators.toml").read_text(encoding="utf-8"))
-    return {name: _operator(name, entry) for name, entry in described["operators"].items()}
+    return {name: _operator(name, entry) for name, entry in described[table].items()}
 
 
 def _operator(name: str, entry: Mapping[str, Any]) -> Operator:

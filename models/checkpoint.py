@@ -77,12 +77,14 @@ def save_checkpoint(folder: Path, network: nn.Module, config: CheckpointConfig) 
 
     Raises:
         UsageError: `folder` cannot be written, or is a folder that holds no checkpoint.
+        OutOfResource: the disk is full.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     check_checkpoint_folder(folder)
     with files.atomic_folder(folder) as temporary:
-        save_file({name: t.contiguous() for name, t in network.state_dict().items()}, temporary / WEIGHTS)
+        # Not safetensors' own writing: it tells a full disk as it tells a wrong tensor.
+        files.write_bytes(temporary / WEIGHTS, save({n: t.contiguous() for n, t in network.state_dict().items()}))
         files.write_json(temporary / CONFIG, config.to_json())
 
 

@@ -8,17 +8,20 @@ Images run one at a time, since a batch computes every path that any of its samp
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deploy.budget.answers import Answers
+from deploy.budget.steadiness import STEADY, unsteadiness
 from deploy.budget.table import BudgetTable, Cost, Setting, check_form
+from deploy.budget.thresholds import PROBED_IMAGES, choose_thresholds
 from deploy.entry import GATES, Entry
-from deploy.parity.check import label_map
-from deploy.profile.latency_table import LatencyTable, measure_latency_table
+from deploy.parity.labels import label_map
+from deploy.profile.latency_table import LatencyTable, measure_latency_table, stored_latency_table
 from deploy.profile.timing import machine_facts, medians_in_turns
 from deploy.routes.collect import RouteSample, route_samples
 from deploy.runtimes.base import Runtime
@@ -28,15 +31,7 @@ from models.data.images import ImageSet
 from models.errors import UsageError
 
 Progress = Callable[[int, int], None]
-# tanh stays below 1, so that nothing is above this threshold: stem, gates and head alone.
-ALL_CLOSED = 1.0
 SETTINGS = 17
-# What is tried out to choose the thresholds from: so many of them, on so many images.
-CANDIDATES, PROBED_IMAGES = 80, 20
-# A threshold is not offered where the images' costs deviate so many times as much as at the median candidate.
-UNSTEADY = 2.0
-# Gates nearer than this are taken for one: rounding may exchange them.
-ROUNDING = 1e-5
 # Latency: images that are measured, each as often at every threshold.
 TIMED_IMAGES, TIMED_ROUNDS = 12, 5
 PREDICTOR_SECONDS = 8.0
@@ -48,6 +43,7 @@ def calibrate(
     options: RuntimeOptions,
     settings: int = SETTINGS,
     progress: Progress | None = None,
+    steady: float = STEADY,
 ) -> BudgetTable:
     """Runs every image at every threshold; writes nothing.
 
@@ -57,6 +53,7 @@ def calibrate(
         settings: how many thresholds at most, the first 0 and the last 1. Costs that none has are left
             out, and thresholds whose mean operations are not below those before.
         progress: called with images done and images in all.
+        steady: thresholds between 0 and 1 that are unsteadier (deploy/budget/steadiness.py) are left out.
 
     Raises:
         UsageError: no gates, another form, images of several sizes, or labels that do not fit.
@@ -66,13 +63,16 @@ def calibrate(
     size = _checked_size(entry, images)
     with open_runtime(entry, options) as runtime:
         bench = _Bench(entry, runtime, images, size)
-        thresholds = _spread(bench, settings)
+        thresholds = choose_thresholds(bench.probe, bench.some(PROBED_IMAGES), settings)
         found = _run_all(bench, thresholds, progress)
         times = _latencies(bench, thresholds)
-        predictor = _predictor(entry, options, bench.input(0))
-        facts = {**machine_facts(), **runtime.facts}
+        predictor, source = _predictor(entry, options, runtime.facts, bench.input(0))
+        facts = {**machine_facts(), **runtime.facts, "predicted by": source}
     rows = [_row(*row, predictor) for row in zip(thresholds, found, times, strict=True)]
-    return BudgetTable(entry.info.checkpoint["sha256"], len(images), bench.padded, facts, _falling(rows))
+    kept = _steady(rows, steady)
+    if len(kept) < len(rows):
+        facts["left out"] = f"{len(rows) - len(kept)} thresholds, as unsteady as above {steady:.1%}"
+    return BudgetTable(entry.info.checkpoint["sha256"], len(images), bench.padded, facts, _falling(kept))
 
 
 @dataclass
@@ -111,6 +111,11 @@ class _Bench:
         logits = outputs[self.entry.info.outputs[0].name][0]
         (sample,) = route_samples(self.entry, [self.images.names[index]], outputs[GATES], self.padded)
         return self.entry.info.preprocessing.unpadded(logits.argmax(0), self.size), sample
+
+    def probe(self, index: int, threshold: float) -> tuple[NDArray[np.float32], float]:
+        """The image's gates, [paths], and the operations of its route."""
+        sample = self.run(index, threshold)[1]
+        return sample.gates, sample.operations.total
 
     def some(self, count: int) -> Sequence[int]:
         """At most `count` images, evenly spaced."""
@@ -151,31 +156,6 @@ def _run_all(
     return found
 
 
-def _spread(bench: _Bench, settings: int) -> list[float]:
-    """Thresholds from 0 to 1 whose mean operations are about evenly spaced, on some of the images.
-
-    Candidates are taken from between the values of the gates that are open at threshold 0, the same number
-    of gates from one to the next: halfway between two gates, so that rounding does not close another one.
-    Of those that cost about the same, the one that costs the images most alike is taken, and none where costs
-    are far more unlike than usual: there a threshold cuts through the values of a gate that decides much, and
-    other images may fall to the other side.
-    """
-    some = bench.some(PROBED_IMAGES)
-    gates = np.unique(np.concatenate([bench.run(index, 0.0)[1].gates for index in some]))
-    between = ((gates[1:] + gates[:-1]) / 2)[np.diff(gates) > ROUNDING]
-    places = np.unique(np.linspace(0, max(len(between) - 1, 0), CANDIDATES).round().astype(int))
-    candidates = [0.0, *map(float, between[places[: len(between)]]), ALL_CLOSED]
-    costs = np.array([[bench.run(i, threshold)[1].operations.total for threshold in candidates] for i in some])
-    means, spreads = costs.mean(0), costs.std(0) / costs.mean(0)
-    wanted, step = np.linspace(means[0], means[-1], settings, retstep=True)
-    chosen = {0, len(candidates) - 1}
-    for cost in wanted[1:-1]:
-        (near,) = np.nonzero((np.abs(means - cost) <= abs(step) / 2) & (spreads <= UNSTEADY * np.median(spreads)))
-        if len(near):
-            chosen.add(int(near[spreads[near].argmin()]))
-    return [candidates[i] for i in sorted(chosen)]
-
-
 def _latencies(bench: _Bench, thresholds: Sequence[float]) -> list[Cost]:
     """Milliseconds at each threshold: per image the median of several runs that take turns."""
     medians = []
@@ -186,10 +166,19 @@ def _latencies(bench: _Bench, thresholds: Sequence[float]) -> list[Cost]:
     return [Cost.of(column.tolist()) for column in np.array(medians).T]
 
 
-def _predictor(entry: Entry, options: RuntimeOptions, x: NDArray[np.float32]) -> LatencyTable | None:
-    """Of a deployment whose gates can be told what to say; its latency on every image then needs no run."""
-    tellable = options.runtime == RuntimeName.onnxruntime and options.version is None and entry.info.operators
-    return measure_latency_table(entry, options, x, PREDICTOR_SECONDS) if tellable else None
+def _predictor(
+    entry: Entry, options: RuntimeOptions, runtime: Mapping[str, Any], x: NDArray[np.float32]
+) -> tuple[LatencyTable | None, str]:
+    """What tells every image's latency without a run, and where it is from.
+
+    None for a deployment whose gates cannot be told what to say. `runtime`: the facts of the one that runs.
+    """
+    if options.runtime != RuntimeName.onnxruntime or options.version is not None or not entry.info.operators:
+        return None, "nothing"
+    stored = stored_latency_table(entry, (x.shape[2], x.shape[3]), runtime)
+    if stored is not None:
+        return stored, "the table that adroit profile stored"
+    return measure_latency_table(entry, options, x, PREDICTOR_SECONDS), "a table measured with this one"
 
 
 def _row(
@@ -205,7 +194,13 @@ def _row(
         routes=len({s.route for s in samples}),
         predicted_milliseconds=Cost.of([predictor.predict(s.route) for s in samples]) if predictor else None,
         accuracy=answers.accuracy,
+        unsteadiness=unsteadiness([s.operations.total for s in samples]),
     )
+
+
+def _steady(rows: Sequence[Setting], steady: float) -> list[Setting]:
+    """Without those between the first and the last that are known to be unsteadier."""
+    return [row for row in rows if row in (rows[0], rows[-1]) or (row.unsteadiness or 0.0) <= steady]
 
 
 def _falling(rows: Sequence[Setting]) -> list[Setting]:

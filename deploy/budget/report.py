@@ -11,11 +11,17 @@ from deploy.report.plot import Point, line_plot
 from models import files
 from models.errors import UsageError
 
+# Of _row; "worst" is of the column before it.
+HEADING = (
+    *("threshold", "GFLOPs", "worst", "unsteady", "paper", "worst", "ms", "worst", "predicted", "worst"),
+    *("same class", "mIoU"),
+)
+
 
 def rows(table: BudgetTable) -> list[tuple[str, ...]]:
     """The table as text, its heading first; columns that no setting has are left out."""
     found = [
-        ("threshold", "GFLOPs", "worst", "paper", "worst", "ms", "worst", "predicted", "worst", "same class", "mIoU"),
+        HEADING,
         *(_row(setting) for setting in table.settings),
     ]
     used = [i for i in range(len(found[0])) if any(row[i] for row in found[1:])]
@@ -25,9 +31,10 @@ def rows(table: BudgetTable) -> list[tuple[str, ...]]:
 def _row(setting: Setting) -> tuple[str, ...]:
     s = setting
     costs = (s.gigaflops, s.paper_gigaflops, s.milliseconds, s.predicted_milliseconds)
-    figures = [figure for cost in costs for figure in _figures(cost)]
+    own, worst, *figures = [figure for cost in costs for figure in _figures(cost)]
+    unsteady = "" if s.unsteadiness is None else f"{s.unsteadiness:.1%}"
     accuracy = "" if s.accuracy is None else f"{s.accuracy:.2%}"
-    return (f"{s.threshold:g}", *figures, f"{s.agreement:.2%}", accuracy)
+    return (f"{s.threshold:g}", own, worst, unsteady, *figures, f"{s.agreement:.2%}", accuracy)
 
 
 def _figures(cost: Cost | None) -> tuple[str, str]:

@@ -55,6 +55,8 @@ class Setting:
         agreement: share of the pixels that get the class they get at threshold 0.
         accuracy: mean intersection over union, 0 to 1; None without label maps.
         routes: how many different ones the images took.
+        unsteadiness: how far the mean operations of other images may be from these, as a share
+            (deploy/budget/steadiness.py); None where there are too few to tell.
     """
 
     threshold: float
@@ -65,6 +67,7 @@ class Setting:
     routes: int
     predicted_milliseconds: Cost | None = None
     accuracy: float | None = None
+    unsteadiness: float | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,8 @@ def _setting(row: Mapping[str, Any]) -> Setting:
     # Comparing makes a value that is no number an error here and not in a request.
     if not all(0 <= cost.mean <= cost.worst for cost in costs.values()):
         raise ValueError(f"a cost is negative or above its worst, at threshold {made.threshold}")
+    if made.unsteadiness is not None and not made.unsteadiness >= 0:
+        raise ValueError(f"unsteadiness is below 0, at threshold {made.threshold}")
     return made
 
 

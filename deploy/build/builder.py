@@ -14,7 +14,8 @@ from typing import Any
 
 from deploy.build.job import CACHE, MODEL, PLAN, Job
 from deploy.runtimes.tensorrt.modules import import_tensorrt
-from deploy.runtimes.tensorrt.plugin_library import load_plugins, nearest, registered, told
+from deploy.runtimes.tensorrt.near_miss import near_miss
+from deploy.runtimes.tensorrt.plugin_library import load_plugins, registered, told
 from models.errors import AdroitError, EnvironmentFault, OutOfResource, UnsupportedModel
 
 Tell = Callable[[dict[str, Any]], None]
@@ -154,7 +155,7 @@ def _no_plugin(trt: ModuleType, lost: list[str], job: Job, reason: str) -> Adroi
         facts={
             "asked for": node,
             "registered": told(found),
-            "nearest": nearest((node.operator, node.version, node.namespace), found),
+            "the registry": near_miss((node.operator, node.version, node.namespace), found),
             "reason": f"{reason}; the model has {len(job.custom)} nodes that need one",
         },
         hint="use the plugin library of this version of adroit, or build its portable body: --backend tensorrt-rtx",

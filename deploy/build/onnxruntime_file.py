@@ -1,9 +1,9 @@
 """ONNX Runtime's own optimised file: the work of loading done once, for this kind of machine.
 
-The file holds what the session made of the model for this ONNX Runtime and this CPU (fused operators
-and the layout of convolution weights for its vector width), so it is faster to load, not to run, and
-must not be moved to another kind of machine. Its parity to the exported model is measured here and
-stored with it.
+The file holds what the session made of the model for this ONNX Runtime and this CPU (fused operators,
+the layout of convolution weights for its vector width, our own interpolation), so it is faster to load,
+not to run in our sessions, and must not be moved to another kind of machine. Its parity to the exported
+model is measured here and stored with it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import onnx
 from deploy.entry import Entry
 from deploy.runtimes.choices import OperatorForm
 from deploy.runtimes.native import instruction_set, native_library
-from deploy.runtimes.onnxruntime_runtime import OnnxRuntime
+from deploy.runtimes.onnxruntime_runtime import ON_CPU, OnnxRuntime
 from deploy.runtimes.open import RuntimeOptions
+from deploy.runtimes.upsampling import use_own_upsampling
 from models.architectures import architecture_named
 from models.errors import EnvironmentFault, ParityError
 
@@ -50,7 +51,8 @@ def optimise(entry: Entry, folder: Path) -> tuple[Path, dict[str, Any]]:
     if custom:
         settings.register_custom_ops_library(str(native_library()))
     model = entry.load_model()
-    onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+    changed = use_own_upsampling(model) if custom else model
+    onnxruntime.InferenceSession(changed.SerializeToString(), settings, providers=[ON_CPU])
     record = {
         "builder": f"onnxruntime {onnxruntime.__version__}",
         "machine": platform.machine(),

@@ -29,6 +29,13 @@ def budget(
     paper: Annotated[bool, typer.Option("--paper", help="--gflops is of the paper's counting.")] = False,
     worst: Annotated[bool, typer.Option("--worst", help="Hold the dearest image to the budget, not the mean.")] = False,
     settings: Annotated[int, typer.Option(min=2, max=64, help="Thresholds to calibrate, at most.")] = 17,
+    steady: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            help="Leave thresholds out whose mean operations differ by a larger share between parts of the images.",
+        ),
+    ] = 0.05,
     operators: Operators = OperatorForm.native,
     threads: Threads = None,
     provider: Provider = None,
@@ -57,7 +64,7 @@ def budget(
         from models.data.images import read_images
 
         options = RuntimeOptions(operators=operators, threads=threads, providers=provider or ("CPUExecutionProvider",))
-        found = calibrate(read, read_images(data).first(images), options, settings, progress("calibrating"))
+        found = calibrate(read, read_images(data).first(images), options, settings, progress("calibrating"), steady)
         # Read again: other commands may have written to it meanwhile.
         dataclasses.replace(Entry.read(entry).info, budget=found.to_json()).write(entry)
     else:
@@ -72,8 +79,16 @@ def budget(
 
 
 def describe(found: BudgetTable, chosen: Setting | None) -> str:
-    """The table as text, and the threshold that keeps the budget."""
+    """The table as text, and the threshold that keeps the budget with how steady it is."""
     from deploy.budget.report import rows
 
-    text = f"{found.images} images, {found.size[0]} x {found.size[1]} pixels padded\n\n{table(rows(found))}"
-    return text if chosen is None else f"{text}\n\nthreshold {chosen.threshold:g}"
+    parts = [f"{found.images} images, {found.size[0]} x {found.size[1]} pixels padded", table(rows(found))]
+    told = [f"{name}: {found.facts[name]}" for name in ("predicted by", "left out") if name in found.facts]
+    parts += ["\n".join(told)] if told else []
+    if chosen is not None:
+        if chosen.unsteadiness is not None:
+            parts.append(
+                f"mean operations of other images: {chosen.unsteadiness:.1%} more or less, by these ones' parts"
+            )
+        parts.append(f"threshold {chosen.threshold:g}")
+    return "\n\n".join(parts)

@@ -27,7 +27,7 @@ from models.errors import ParityError, RouteMismatch, UsageError
 
 if TYPE_CHECKING:
     from deploy.entry import Entry
-    from deploy.parity.check import ParityReport
+    from deploy.parity.report import ParityReport
 
 
 def check(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from models.architectures import architecture_named
 from models.errors import UsageError
 
 
@@ -16,11 +17,20 @@ def import_(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the checkpoint.")],
     classes: Annotated[int | None, typer.Option(min=1, help="Number of classes where it is not the usual one.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Text file with one class name a line.")] = None,
+    argument: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Of the network where it is not the usual one, as filter_size=5 or groups=2; repeat for several.",
+        ),
+    ] = None,
 ) -> None:
     """Read a published checkpoint, check every tensor, and write it as one of ours."""
     from models.importers import import_checkpoint
 
-    arguments = {} if classes is None else {"classes": classes}
+    arguments = _read_arguments(architecture, argument or [])
+    if classes is not None:
+        arguments["classes"] = classes
     config = import_checkpoint(architecture, file, output, arguments, _read_labels(labels))
     print(f"{output}: {config.architecture} from {file.name}, sha256 {config.source['sha256'][:16]}")
 
@@ -32,3 +42,20 @@ def _read_labels(path: Path | None) -> list[str]:
         return path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read labels {path}", facts={"reason": error}) from error
+
+
+def _read_arguments(architecture: str, texts: list[str]) -> dict[str, Any]:
+    """NAME=VALUE as the types that the network's arguments have."""
+    defaults = architecture_named(architecture).defaults
+    arguments: dict[str, Any] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if name not in defaults:
+            raise UsageError(f"{architecture} has no argument {name!r}", facts={"known": ", ".join(defaults)})
+        kind = type(defaults[name])
+        try:
+            arguments[name] = {"true": True, "false": False}[value.lower()] if kind is bool else kind(value)
+        except (KeyError, ValueError) as error:
+            wanted = "true or false" if kind is bool else kind.__name__
+            raise UsageError(f"--argument {text}: the value must be {wanted}") from error
+    return arguments

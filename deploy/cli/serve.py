@@ -62,6 +62,9 @@ def serve(
     shared_memory: Annotated[
         bool, typer.Option("--shared-memory", help="Let clients here name regions of /dev/shm for tensors.")
     ] = False,
+    page: Annotated[
+        bool, typer.Option("--page", help="A web page at the HTTP address, on which people try the networks.")
+    ] = False,
     print_triton_command: Annotated[
         bool, typer.Option("--print-triton-command", help="Check REPOSITORY for a full Triton, print how to start it.")
     ] = False,
@@ -108,6 +111,7 @@ def serve(
             receive_seconds=receive_seconds,
         ),
         security=Security(_token(token_file), certificate, key, model_control, shared_memory),
+        page=page,
     )  # fmt: skip
     start_logging()
     uvloop.run(serve_repository(options, lambda addresses: _tell(addresses, certificate is not None, as_json)))

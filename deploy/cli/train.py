@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from models.training.loop import Epoch
+from deploy.cli.options import Threads
+from models.training.options import Accelerator, RunOptions
 
 
 def train(
@@ -17,18 +16,35 @@ def train(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the checkpoint.")],
     training: Annotated[str, typer.Option(metavar="DATA", help="Training images, instead of the recipe's.")] = "",
     validation: Annotated[str, typer.Option(metavar="DATA", help="Images held out, instead of the recipe's.")] = "",
-    folder: Annotated[
-        str, typer.Option(metavar="DIR", help="Top folder of a segmentation set, instead of the recipe's.")
+    folder: Annotated[str, typer.Option(metavar="DIR", help="Top folder of a data set, instead of the recipe's.")] = "",
+    teacher: Annotated[
+        str, typer.Option(metavar="CHECKPOINT", help="What methods learn from, instead of the recipe's.")
+    ] = "",
+    initial: Annotated[
+        str, typer.Option(metavar="CHECKPOINT", help="Weights to begin with, instead of the recipe's.")
     ] = "",
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted training stood.")] = False,
+    keep_every: Annotated[
+        int, typer.Option(min=0, metavar="STEPS", help="Steps between two states for --resume; 0: an epoch.")
+    ] = 0,
+    accelerator: Annotated[Accelerator, typer.Option(help="auto: a GPU where there is one.")] = Accelerator.AUTO,
+    devices: Annotated[int, typer.Option(min=1, help="GPUs, or processes on a CPU.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes for each device that read and augment images.")] = 0,
+    threads: Threads = None,
+    log: Annotated[Path | None, typer.Option(metavar="DIR", help="Write figures for TensorBoard there.")] = None,
 ) -> None:
     """Train a network as a recipe says, and write a checkpoint."""
+    from deploy.cli.training_progress import open_progress
     from models.training.loop import train as run_training
     from models.training.recipe import read_recipe
 
     read, text = read_recipe(recipe)
-    read = read.with_overrides(folder=folder, training=training, validation=validation, seed=seed)
-    result = run_training(read, text, output, _report)
+    read = read.with_overrides(folder, training, validation, seed, teacher, initial)
+    _limit_threads(threads)
+    with open_progress(log) as progress:
+        options = RunOptions(accelerator, devices, workers, resume, keep_every, progress.begin, progress.step)
+        result = run_training(read, text, output, progress.epoch, options)
     if result is None:  # a process of several, and not the first
         return
     print(f"{output}: {read.architecture}, {result.accuracy:.2%} {result.measure}")
@@ -36,8 +52,8 @@ def train(
         print(f"  {name}  {value:.6g}")
 
 
-def _report(epoch: Epoch) -> None:
-    line = f"epoch {epoch.number}/{epoch.epochs}  loss {epoch.loss:.4f}"
-    if epoch.accuracy is not None:
-        line += f"  accuracy {epoch.accuracy:.2%}"
-    print(line, file=sys.stderr, flush=True)
+def _limit_threads(threads: int | None) -> None:
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)

@@ -26,8 +26,10 @@ from onnx import numpy_helper
 import models.operators.quantised_adder_conv2d  # noqa: F401  (registers torch.ops.adroit.*)
 from deploy.entry import Entry
 from deploy.operators import DOMAIN
-from deploy.parity.check import BATCH, LayerParity, ParityReport, Progress, accuracy, check_labels, worse
+from deploy.parity.check import BATCH, Progress, worse
 from deploy.parity.consistency import compare_consistency
+from deploy.parity.labels import accuracy, check_labels
+from deploy.parity.report import LayerParity, ParityReport
 from deploy.parity.rounding_model import run_with_limits
 from deploy.parity.segments import Segment, attributes_of
 from deploy.parity.tolerance import Comparison, compare

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.plugin_check.fatbin import architectures
+from deploy.runtimes.tensorrt.near_miss import Triple
 from models.errors import EnvironmentFault, UsageError
 
 # What TensorRT's registry asks a library for; without either it refuses it.
@@ -24,6 +25,10 @@ class PluginOperator:
     version: str
     namespace: str
     fields: tuple[str, ...] | None = None
+
+    @property
+    def triple(self) -> Triple:
+        return self.name, self.version, self.namespace
 
 
 @dataclass(frozen=True)

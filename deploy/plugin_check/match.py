@@ -7,13 +7,13 @@ silent where the model carries a function of that name: the function is built in
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploy.entry import all_nodes
 from deploy.plugin_check.library_file import PluginOperator
+from deploy.runtimes.tensorrt.near_miss import Triple, near_miss
 
 if TYPE_CHECKING:
     import onnx
@@ -38,8 +38,8 @@ class Wanted:
 
 def match(model: onnx.ModelProto, operators: Sequence[PluginOperator]) -> list[Wanted]:
     """Every operator that the model's custom nodes ask for, in order of first use."""
-    counts: dict[tuple[str, str, str], int] = {}
-    attributes: dict[tuple[str, str, str], set[str]] = {}
+    counts: dict[Triple, int] = {}
+    attributes: dict[Triple, set[str]] = {}
     for node in all_nodes(model.graph):
         if node.domain in _STANDARD:
             continue
@@ -50,30 +50,10 @@ def match(model: onnx.ModelProto, operators: Sequence[PluginOperator]) -> list[W
     return [Wanted(*key, count, _reason(key, attributes[key], operators)) for key, count in counts.items()]
 
 
-def _reason(key: tuple[str, str, str], attributes: set[str], operators: Sequence[PluginOperator]) -> str:
-    name, version, namespace = key
-    same_name = [o for o in operators if o.name == name]
-    found = next((o for o in same_name if (o.version, o.namespace) == (version, namespace)), None)
-    if found:
-        dropped = sorted(attributes - set(found.fields)) if found.fields is not None else []
-        return f"it would never see the attribute {', '.join(dropped)}" if dropped else ""
-    if any(o.namespace == namespace for o in same_name):
-        return f"it has version {_listed(o.version for o in same_name)}, the nodes ask for {version}"
-    if any(o.version == version for o in same_name):
-        return (
-            f"it has it in namespace {_listed(repr(o.namespace) for o in same_name)}, the nodes ask for {namespace!r}"
-        )
-    if same_name:
-        return f"it has {_listed(f'version {o.version} in namespace {o.namespace!r}' for o in same_name)}"
-    near = _near(name, sorted({o.name for o in operators}))
-    return f"it has no such operator; near is {_listed(near)}" if near else "it has no such operator"
-
-
-def _listed(words: object) -> str:
-    return ", ".join(sorted(set(words)))  # type: ignore[call-overload]
-
-
-def _near(name: str, names: list[str]) -> list[str]:
-    """Names that differ by case or little else."""
-    same_letters = [n for n in names if n.casefold() == name.casefold()]
-    return same_letters or difflib.get_close_matches(name, names, n=2, cutoff=0.8)
+def _reason(key: Triple, attributes: set[str], operators: Sequence[PluginOperator]) -> str:
+    missing = near_miss(key, [o.triple for o in operators])
+    if missing:
+        return f"it {missing}"
+    found = next(o for o in operators if o.triple == key)
+    dropped = sorted(attributes - set(found.fields)) if found.fields is not None else []
+    return f"it would never see the attribute {', '.join(dropped)}" if dropped else ""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from deploy.entry import Entry
 from deploy.profile.forced import ForcedRuntime
-from deploy.profile.routed import executed_route
+from deploy.profile.routed import executed_route, routing_space
 from deploy.profile.timing import machine_facts, medians_in_turns
 from deploy.runtimes.open import RuntimeOptions, open_runtime
 from models.errors import UsageError
@@ -27,6 +27,8 @@ from models.routing.route import Route
 from models.routing.space import RoutingSpace
 
 ROUTES, LEAST_ROUNDS = 96, 5
+# Facts of a machine (deploy/profile/timing.py) that two which are alike share.
+SAME_MACHINE = ("cpu", "cores", "system")
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,38 @@ class LatencyTable:
         try:
             told = dict(values)
             height, width = told.pop("size")
-            return cls((int(height), int(width)), **told)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UsageError("this is not a table of latencies", facts={"at": error}) from error
+            table = cls((int(height), int(width)), **told)
+            if not all(0.0 <= part < float("inf") for part in (*table.parts.values(), table.error)):
+                raise ValueError("times are numbers of at least 0")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError(
+                "this is not a table of latencies",
+                facts={"at": error},
+                hint="measure it again: adroit profile ENTRY --data IMAGES",
+            ) from error
+        return table
+
+
+def stored_latency_table(entry: Entry, size: tuple[int, int], runtime: Mapping[str, Any]) -> LatencyTable | None:
+    """The table that `adroit profile` stored in `entry`, if a run here takes what it says; else None.
+
+    It must be of this model and of inputs of `size` (height, width), and measured on a machine like this one,
+    with the same operators, threads and version of the runtime: `runtime` is Runtime.facts of the one that runs.
+
+    Raises:
+        UsageError: the stored table is damaged.
+    """
+    if entry.info.latency is None:
+        return None
+    table, here = LatencyTable.from_json(entry.info.latency), machine_facts()
+    if set(table.parts) != set(parts_of(Route.none(routing_space(entry)))):
+        raise UsageError(
+            f"the table of latencies of {entry.path} lacks parts of its network",
+            hint=f"measure it again: adroit profile {entry.path} --data IMAGES",
+        )
+    alike = all(table.machine.get(name) == here[name] for name in SAME_MACHINE)
+    same = table.model == entry.info.model["sha256"] and table.size == size and dict(table.runtime) == dict(runtime)
+    return table if alike and same else None
 
 
 def parts_of(route: Route) -> dict[str, int]:

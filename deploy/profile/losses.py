@@ -22,7 +22,7 @@ from deploy.profile.nodes import OperatorTimes
 
 _GATES = {"RoutingGate", "RoutingDecision", "Split", "Slice", "Unsqueeze", "Concat", "Or", "And", "Greater", "Shape"}
 _GATES |= {"GreaterOrEqual", "ReduceSum", "Squeeze", "Reshape", "Div", "Cast"}
-_COMPUTING = {"Conv", "FusedConv", "Upsample", "Resize", "MaxPool"}
+_COMPUTING = {"Conv", "FusedConv", "Upsample", "Resize", "BilinearUpsample", "MaxPool"}
 
 
 @dataclass(frozen=True)

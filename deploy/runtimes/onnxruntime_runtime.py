@@ -12,6 +12,7 @@ from deploy.entry import Entry
 from deploy.runtimes.base import Runtime, Tensors, TensorSpec
 from deploy.runtimes.builds import find_build
 from deploy.runtimes.native import instruction_set, native_library
+from deploy.runtimes.upsampling import use_own_upsampling
 from models.errors import EnvironmentFault, UnsupportedModel, UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _DTYPES = {
 }
 
 SPIN_MICROSECONDS = "50"
+ON_CPU = "CPUExecutionProvider"
 
 
 class OnnxRuntime(Runtime):
@@ -72,6 +74,8 @@ class OnnxRuntime(Runtime):
             library = native_library()
             self._facts["operators"] = f"native, {instruction_set(library)}"
             _register(settings, str(library))
+            if list(options.providers) == [ON_CPU]:
+                model = use_own_upsampling(model)
         elif custom:
             self._facts["operators"] = "portable bodies"
         try:
@@ -80,6 +84,7 @@ class OnnxRuntime(Runtime):
             )
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
             raise UnsupportedModel("ONNX Runtime cannot load the model", facts={"reason": _reason(error)}) from error
+        _check_started(options, self._session.get_providers())
         self.inputs = tuple(_spec(v) for v in self._session.get_inputs())
         self.outputs = tuple(_spec(v) for v in self._session.get_outputs())
 
@@ -132,6 +137,18 @@ def _check_providers(options: RuntimeOptions, available: list[str]) -> None:
             f"ONNX Runtime has no {', '.join(missing)} here",
             facts={"available": ", ".join(available)},
             hint="for NVIDIA GPUs: pip uninstall onnxruntime; pip install onnxruntime-gpu",
+        )
+
+
+def _check_started(options: RuntimeOptions, active: list[str]) -> None:
+    """A provider whose libraries cannot be loaded is left out by ONNX Runtime, which then computes on the CPU."""
+    lost = [p for p in options.providers if p not in active]
+    if lost:
+        raise EnvironmentFault(
+            f"ONNX Runtime could not start {', '.join(lost)}",
+            facts={"it would run on": ", ".join(active)},
+            hint="its CUDA and cuDNN libraries, or the driver, are missing or of another version; or name another"
+            " --provider",
         )
 
 

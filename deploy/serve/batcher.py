@@ -33,6 +33,7 @@ class Job:
         deadline: on the event loop's clock, in seconds, for its turn to come.
         arrived: nanoseconds of time.perf_counter_ns.
         answer: the outputs by name, and what the response says beside them.
+        waited, ran: seconds in the queue, and of the execution that it was part of; known with the answer.
     """
 
     images: NDArray[Any]
@@ -40,6 +41,8 @@ class Job:
     deadline: float
     arrived: int = field(default_factory=time.perf_counter_ns)
     answer: asyncio.Future[Result] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    waited: float = 0.0
+    ran: float = 0.0
 
     @property
     def samples(self) -> int:

@@ -14,7 +14,8 @@ import msgspec
 
 from deploy.serve.http_body import ClientGone, Headers, Receive, discard, read_body
 from deploy.serve.http_inference import read_request, write_response
-from deploy.serve.http_predict import predict, read_query
+from deploy.serve.http_page import PageFile, page_files
+from deploy.serve.http_predict import describe, predict, read_query
 from deploy.serve.messages import (
     ErrorMessage,
     IndexRequest,
@@ -77,6 +78,7 @@ class HttpApp:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._page = page_files() if service.options.page else {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -124,6 +126,9 @@ class HttpApp:
                 return _health(request, self._service.repository.live)
             case ("v2", "health", "ready"):
                 return _health(request, self._service.ready)
+        if page := self._page.get(request.path):
+            _check_method(request, "GET")
+            return _page_file(page)
         if not self._service.allows(request.headers.get(b"authorization", b"").decode("latin-1")):
             raise Refusal(Reason.UNAUTHENTICATED, "this server wants a bearer token")
         match request.path:
@@ -154,7 +159,7 @@ class HttpApp:
         match what:
             case ("infer",):
                 return await self._inference(request, name, version, self._infer)
-            case ("predict",):
+            case ("predict",) if request.method == "POST":
                 return await self._inference(request, name, version, self._predict)
         _check_method(request, "GET")
         match what:
@@ -163,6 +168,8 @@ class HttpApp:
                 return Response() if model.ready else _refused(model.refusal())
             case ():
                 return _json(model_metadata(repository.find_loaded(name, version)))
+            case ("predict",):
+                return _json(describe(repository.find_loaded(name, version)))
             case ("config",):
                 return _json(model_config(repository.find_loaded(name, version), self._service.options))
             case ("stats",):
@@ -207,9 +214,8 @@ class HttpApp:
         query, body = read_query(request.query), await self._body(request)
         model = self._service.repository.find_loaded(name, version)
         as_map = b"image/png" in request.headers.get(b"accept", b"")
-        content, kind, told = await _unless_gone(request.receive, predict(self._service, model, query, body, as_map))
-        named = [(f"adroit-{key.replace('_', '-')}".encode(), str(value).encode()) for key, value in told.items()]
-        return Response(content, kind=kind, headers=named if as_map else [])
+        told = await _unless_gone(request.receive, predict(self._service, model, query, body, as_map))
+        return Response(told.content, kind=told.kind, headers=_encoded(told.headers))
 
     async def _body(self, request: Request) -> bytes | bytearray:
         service = self._service
@@ -285,6 +291,14 @@ def _header_length(headers: Headers) -> int | None:
 def _check_method(request: Request, method: str) -> None:
     if request.method != method and (method, request.method) != ("GET", "HEAD"):
         raise Refusal(Reason.METHOD, f"this address takes {method}")
+
+
+def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
+
+
+def _page_file(page: PageFile) -> Response:
+    return Response(page.content, kind=page.kind, headers=_encoded(page.headers))
 
 
 def _health(request: Request, good: bool) -> Response:

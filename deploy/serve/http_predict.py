@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import re
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
@@ -13,23 +13,28 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
+from deploy.budget.table import read_table
+from deploy.entry import GATES
 from deploy.likeliest import likeliest
-from deploy.serve.inference import Inference, input_size
+from deploy.profile.routed import executed_route, routing_space
+from deploy.routes.picture import route_picture
+from deploy.serve.image_files import class_map, decode_image, png
+from deploy.serve.inference import Answer, Inference
 from deploy.serve.messages import Parameter
-from deploy.serve.options import Limits
-from deploy.serve.refusal import Refusal, invalid
+from deploy.serve.refusal import invalid
 from deploy.serve.served_model import ServedModel
 from deploy.serve.service import Service
 from deploy.serve.tensors import GivenTensor, RawBytes
 from models.data.preprocessing import Image
-
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+from models.routing.route import Route
 
 
 class Query(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """What the address may say: how many labels, a budget, microseconds to wait."""
+    """What the address may say: how many labels, what to add, a budget, microseconds to wait."""
 
     top: Annotated[int, Meta(ge=1, le=1000)] = 5
+    map: bool = False
+    route: bool = False
     gate_threshold: float | None = None
     gflops: float | None = None
     milliseconds: float | None = None
@@ -37,7 +42,7 @@ class Query(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
     @property
     def parameters(self) -> dict[str, Parameter]:
-        values = {name: getattr(self, name) for name in self.__struct_fields__ if name != "top"}
+        values = {name: getattr(self, name) for name in ("gate_threshold", "gflops", "milliseconds", "timeout")}
         return {name: value for name, value in values.items() if value is not None}
 
 
@@ -47,7 +52,11 @@ class Likely(Struct):
 
 
 class Prediction(Struct):
-    """`likeliest` of a classification; `shares` of the pixels by class, largest first, of a segmentation."""
+    """`likeliest` of a classification; `shares` of the pixels by class, largest first, of a segmentation.
+
+    If asked for: `map`, the class of every pixel as a PNG with one byte each (in base64), and `route`, the
+    way through a routed network as an SVG.
+    """
 
     model_name: str
     model_version: str
@@ -55,6 +64,38 @@ class Prediction(Struct):
     shares: list[Likely] | None = None
     size: tuple[int, int] | None = None
     parameters: dict[str, Parameter] = {}
+    map: bytes | None = None
+    route: str | None = None
+
+
+class BudgetSetting(Struct):
+    """Of the entry's table: means over the images it was calibrated on."""
+
+    gate_threshold: float
+    gflops: float
+    milliseconds: float
+    agreement: float
+
+
+class Description(Struct):
+    """What can be asked of a model here. `budget`: its table, dearest first; empty where there is none."""
+
+    model_name: str
+    model_version: str
+    task: str
+    labels: Sequence[str]
+    routed: bool
+    gated: bool
+    budget: list[BudgetSetting]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """An answer's body, its content type, and the headers that tell more."""
+
+    content: bytes
+    kind: str
+    headers: Mapping[str, str]
 
 
 def read_query(text: bytes) -> Query:
@@ -68,71 +109,79 @@ def read_query(text: bytes) -> Query:
         raise invalid(f"the address: {error}") from None
 
 
-async def predict(
-    service: Service, model: ServedModel, query: Query, body: RawBytes, as_map: bool
-) -> tuple[bytes, str, Mapping[str, Parameter]]:
-    """The answer's body, its content type, and what is to be said beside it.
+def describe(model: ServedModel) -> Description:
+    info, gated = model.entry.info, model.budget.gated
+    table = read_table(model.entry).settings if gated and info.budget is not None else ()
+    settings = [BudgetSetting(s.threshold, s.gigaflops.mean, s.milliseconds.mean, s.agreement) for s in table]
+    return Description(model.name, model.version, info.task, info.labels, info.routing is not None, gated, settings)
+
+
+async def predict(service: Service, model: ServedModel, query: Query, body: RawBytes, as_map: bool) -> Predicted:
+    """Answers one image.
 
     Args:
         as_map: the classes of a segmentation as a PNG with one byte a pixel, instead of JSON.
-    """
-    info, limits = model.entry.info, service.options.limits
-    if as_map and info.task != "segmentation":
-        raise invalid(f"{model.name} gives labels, no map: ask for application/json")
-    image: Image = await service.preparer.run(decode_image, model, body, limits)
-    tensor = GivenTensor(info.inputs[0].name, "UINT8", (1, *image.shape), image.tobytes())
-    logits = info.outputs[0].name
-    answer = await service.infer(model, Inference([tensor], [logits], query.parameters))
-    told = Prediction(model.name, model.version, parameters=dict(answer.parameters))
-    if info.task == "classification":
-        (best,) = likeliest(answer.outputs[logits], info.labels, query.top)
-        told.likeliest = [Likely(label, share) for label, share in best]
-    else:
-        classes = await service.preparer.run(_classes, model, answer.outputs[logits], image)
-        if as_map:
-            return await service.preparer.run(_png, classes), "image/png", answer.parameters
-        told.size, told.shares = classes.shape, _shares(classes, info.labels)
-    return msgspec.json.encode(told), "application/json", answer.parameters
-
-
-def decode_image(model: ServedModel, content: RawBytes, limits: Limits) -> Image:
-    """[H,W,3] uint8; its size is checked before its pixels are unpacked.
 
     Raises:
-        Refusal: no image, of another format, damaged, with more than 8 bits a value, or too large.
+        Refusal: no image, or a question that this network has no answer to.
     """
-    from PIL import Image as Pillow
-
-    try:
-        with Pillow.open(io.BytesIO(content), formats=_FORMATS) as file:
-            width, height = file.size
-            if file.mode.startswith(("I", "F")):
-                raise invalid("the image has more than 8 bits a value")
-            input_size(model.entry.info.preprocessing, (height, width), limits)
-            return np.ascontiguousarray(file.convert("RGB"))
-    except Refusal:
-        raise
-    except Exception as error:  # Pillow raises almost anything for damaged files
-        reason = re.sub(r"<_io\S* object at \w+>", "the body", str(error))
-        raise invalid(f"not a readable {', '.join(_FORMATS)} image: {reason}") from error
-
-
-def _classes(model: ServedModel, logits: NDArray[Any], image: Image) -> NDArray[np.uint8]:
-    """[1,classes,H,W] to [H,W], without the padding that the network needed."""
-    preprocessing = model.entry.info.preprocessing
-    height, width = preprocessing.geometry(image).shape[:2]
-    return preprocessing.unpadded(logits[0].argmax(0).astype(np.uint8), (height, width))
+    info = model.entry.info
+    if (as_map or query.map) and info.task != "segmentation":
+        raise invalid(f"{model.name} gives labels, no map: ask for application/json")
+    if query.route and info.routing is None:
+        raise invalid(f"{model.name} is no routed network, it has no route")
+    started = time.perf_counter()
+    image: Image = await service.preparer.run(decode_image, model, body, service.options.limits)
+    seconds = {"image": time.perf_counter() - started}
+    answer = await _inferred(service, model, query, image)
+    seconds |= {"queue": answer.waited, "network": answer.ran}
+    started = time.perf_counter()
+    content, kind = await service.preparer.run(_content, model, query, image, answer, as_map)
+    seconds["answer"] = time.perf_counter() - started
+    headers = {"server-timing": ", ".join(f"{part};dur={1000 * spent:.3f}" for part, spent in seconds.items())}
+    if as_map:
+        headers |= {f"adroit-{name.replace('_', '-')}": str(value) for name, value in answer.parameters.items()}
+    return Predicted(content, kind, headers)
 
 
-def _png(classes: NDArray[np.uint8]) -> bytes:
-    from PIL import Image as Pillow
+async def _inferred(service: Service, model: ServedModel, query: Query, image: Image) -> Answer:
+    info = model.entry.info
+    tensor = GivenTensor(info.inputs[0].name, "UINT8", (1, *image.shape), image.tobytes())
+    names = [spec.name for spec in info.outputs]
+    wanted = names[:1] + [GATES] * (query.route and GATES in names)
+    return await service.infer(model, Inference([tensor], wanted, query.parameters))
 
-    buffer = io.BytesIO()
-    Pillow.fromarray(classes).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
+
+def _content(model: ServedModel, query: Query, image: Image, answer: Answer, as_map: bool) -> tuple[bytes, str]:
+    info = model.entry.info
+    logits = answer.outputs[info.outputs[0].name]
+    told = Prediction(model.name, model.version, parameters=dict(answer.parameters))
+    if info.task == "classification":
+        (best,) = likeliest(logits, info.labels, query.top)
+        told.likeliest = [Likely(label, share) for label, share in best]
+    else:
+        classes = class_map(model, logits, image)
+        if as_map:
+            return png(classes), "image/png"
+        told.size, told.shares = classes.shape, _shares(classes, info.labels)
+        told.map = png(classes) if query.map else None
+    if query.route:
+        told.route = _route(model, answer)
+    return msgspec.json.encode(told), "application/json"
 
 
 def _shares(classes: NDArray[np.uint8], labels: Sequence[str]) -> list[Likely]:
     values, counts = np.unique(classes, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return [Likely(labels[values[i]] if labels else str(values[i]), float(counts[i] / classes.size)) for i in order]
+
+
+def _route(model: ServedModel, answer: Answer) -> str:
+    """As SVG: the image's own, or the one of every image where nothing is gated."""
+    gates: NDArray[Any] | None = answer.outputs.get(GATES)
+    if gates is None:
+        return route_picture("the route of every image", executed_route(model.entry, None)).svg()
+    route = Route.from_gates(routing_space(model.entry), gates[0])
+    gflops = answer.parameters.get("route_gflops")
+    title = "the image's route" + (f": {gflops:.4g} GFLOPs" if isinstance(gflops, float) else "")
+    return route_picture(title, route, gates[0].tolist()).svg()

@@ -44,10 +44,16 @@ class Inference:
 
 @dataclass(frozen=True)
 class Answer:
-    """Outputs in the order asked for, and what the response says beside them."""
+    """Outputs in the order asked for, and what the response says beside them.
+
+    Attributes:
+        waited, ran: seconds in the queue, and of the execution.
+    """
 
     outputs: Mapping[str, NDArray[Any]]
     parameters: Mapping[str, Parameter]
+    waited: float
+    ran: float
 
 
 class Preparer:
@@ -71,8 +77,9 @@ async def infer(model: ServedModel, inference: Inference, preparer: Preparer, li
     if images.dtype == np.uint8 and (preprocessing.resize is not None or preprocessing.crop is not None):
         images = await preparer.run(resized, preprocessing, images)
     seconds = _seconds(inference, limits)
-    outputs, told = await model.run(Job(images, thresholds, asyncio.get_running_loop().time() + seconds))
-    return Answer({name: outputs[name] for name in names}, told)
+    job = Job(images, thresholds, asyncio.get_running_loop().time() + seconds)
+    outputs, told = await model.run(job)
+    return Answer({name: outputs[name] for name in names}, told, job.waited, job.ran)
 
 
 def _outputs(model: ServedModel, names: Sequence[str]) -> Sequence[str]:

@@ -29,6 +29,10 @@ class Times:
     compute_infer: int
     compute_output: int
 
+    @property
+    def total(self) -> int:
+        return self.compute_input + self.compute_infer + self.compute_output
+
 
 @dataclass(frozen=True)
 class Execution:

@@ -70,6 +70,7 @@ class ServeOptions:
     Attributes:
         models: names of entries to serve; all of the repository if empty.
         instances: runtimes a model, each with a thread of its own.
+        page: a web page at the HTTP server's root, for people.
     """
 
     repository: Path
@@ -82,3 +83,4 @@ class ServeOptions:
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     limits: Limits = field(default_factory=Limits)
     security: Security = field(default_factory=Security)
+    page: bool = False

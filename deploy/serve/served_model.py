@@ -156,6 +156,7 @@ class ServedModel:
         self._metrics.executed(jobs, done.times)
         for job, outputs in zip(jobs, done.outputs, strict=True):
             if not job.answer.done():
+                job.waited, job.ran = (done.times.started - job.arrived) / 1e9, done.times.total / 1e9
                 job.answer.set_result((outputs, self._told(job, outputs)))
 
     def _told(self, job: Job, outputs: Mapping[str, NDArray[Any]]) -> dict[str, Parameter]:

@@ -35,9 +35,13 @@ class Budget:
     start: float = START
     warm_up: float = WARM_UP
 
+    def warm(self, progress: float) -> float:
+        """0 to 1: how much of its weight counts; progress is the share of the training that is done."""
+        return min(1.0, max(0.0, (progress - self.start) / self.warm_up))
+
     def weight_at(self, progress: float) -> float:
         """0 to `weight`; progress is the share of the training that is done."""
-        return self.weight * min(1.0, max(0.0, (progress - self.start) / self.warm_up))
+        return self.weight * self.warm(progress)
 
 
 BUDGETS: Mapping[str, Budget] = {
@@ -45,6 +49,12 @@ BUDGETS: Mapping[str, Budget] = {
     "dynamic-b": Budget(0.5, 0.1),
     "dynamic-c": Budget(0.5, 0.2),
 }
+
+
+def check_paper(costs: CostTable) -> None:
+    """Raises UsageError for costs in another counting than the paper's."""
+    if costs.counting != "paper":
+        raise UsageError(f"the budget loss takes costs in paper counting, not in {costs.counting!r}")
 
 
 class BudgetLoss(nn.Module):
@@ -62,8 +72,7 @@ class BudgetLoss(nn.Module):
 
     def __init__(self, costs: CostTable, budget: Budget, full_cost: float | None = None) -> None:
         super().__init__()
-        if costs.counting != "paper":
-            raise UsageError(f"the budget loss takes costs in paper counting, not in {costs.counting!r}")
+        check_paper(costs)
         self.space, self.budget = costs.space, budget
         everything = float(costs.cell_totals.sum() + costs.path_totals.sum())
         scale = full_cost if full_cost is not None else everything

@@ -206,3 +206,6 @@ def _autograd(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None,
 
 
 adaptive_filter.register_autograd(_autograd, setup_context=_setup_context)
+# Mixed precision leaves the softmax and its sums in float32.
+for _device in ("cpu", "cuda"):
+    adaptive_filter.register_autocast(_device, torch.float32)

@@ -135,7 +135,11 @@ class Batches:
 
     def _loaded(self, order: Sampler[list[Key]] | list[list[Key]]) -> Iterator[Batch]:
         loader: DataLoader[Batch | AdroitError] = DataLoader(
-            self._samples, batch_sampler=order, num_workers=self._workers, collate_fn=_collated
+            self._samples,
+            batch_sampler=order,
+            num_workers=self._workers,
+            collate_fn=_collated,
+            generator=torch.Generator(),  # or it draws from the global one, in which a resumed training is further on
         )
         try:
             for batch in loader:

@@ -36,14 +36,14 @@ def start_fabric(options: RunOptions, settings: OptimizerRecipe) -> Fabric:
     division_of(settings, options.devices, 0)
     try:
         fabric = Fabric(
-            accelerator=options.accelerator,
+            accelerator=options.accelerator.value,
             devices=options.devices,
             strategy="ddp_find_unused_parameters_true" if options.devices > 1 else "auto",
             precision=_PRECISIONS[settings.precision],  # type: ignore[arg-type]
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise EnvironmentFault(
-            f"{options.devices} devices of {options.accelerator} are not here", facts={"reason": error}
+            f"{options.devices} devices of {options.accelerator.value} are not here", facts={"reason": error}
         ) from error
     fabric.launch()
     return fabric

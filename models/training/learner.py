@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.losses.routing_budget import Budget, BudgetLoss
+from models.losses.routing_spread import SpreadLoss
 from models.networks.dynamic_routing.network import DynamicRouting
 from models.networks.dynamic_routing.parameter_groups import parameter_groups
 from models.routing.cost import cost_table
@@ -104,6 +105,7 @@ class RoutedLearner(Learner):
         budget = Budget(wanted.budget_weight, wanted.budget_target, wanted.budget_start, wanted.budget_warm_up)
         device = device_of(network)
         self._budget, self._largest_threshold = BudgetLoss(costs, budget).to(device), wanted.largest_threshold
+        self._spread = SpreadLoss(costs, budget, wanted.spread_weight).to(device) if wanted.spread_weight else None
         self._progress = 0.0
 
     def parameter_groups(self, recipe: Recipe) -> list[dict[str, Any]]:
@@ -121,7 +123,10 @@ class RoutedLearner(Learner):
         started = self._largest_threshold > 0.0 and self._progress > self._budget.budget.start
         whole = len(x) - len(x) // 2 if started else len(x)
         logits, gates = self.network(x, self._thresholds(whole, len(x) - whole).to(x.device), with_gates=True)
-        return Outcome(self.cross_entropy(logits, y), self._budget(gates[:whole], self._progress), logits)
+        more: Tensor = self._budget(gates[:whole], self._progress)
+        if self._spread:
+            more = more + self._spread(gates[:whole], self._progress)
+        return Outcome(self.cross_entropy(logits, y), more, logits)
 
     def _thresholds(self, whole: int, drawn: int) -> Tensor:
         """0 for the first `whole` samples, at random for the others."""

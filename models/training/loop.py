@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -98,12 +100,14 @@ class _Training:
     ) -> None:
         self._fabric, self._recipe, self._folder, self._report, self._options = fabric, recipe, folder, report, options
         settings = recipe.optimizer
+        _seed_everything(recipe.seed)
         teacher = read_teacher(recipe.teacher)
         self._task = _task(recipe, teacher)
         self._steps = steps_of_epoch(len(self._task), settings)
         division = division_of(settings, fabric.world_size, fabric.global_rank)
         self._batches = Batches(self._task, settings, recipe.seed, division, options.workers)
-        network = _network(recipe, self._task).to(fabric.device)
+        torch.manual_seed(recipe.seed)
+        network = _network(recipe).to(fabric.device)
         if fabric.world_size > 1:
             synchronise_norms(network)
         self._adders = defer_normalisation(network)
@@ -125,13 +129,15 @@ class _Training:
             optimizers |= {f"{name}.{i}": own for i, own in enumerate(method.optimizers())}
         self._parts = Parts({"network": network, **self._methods}, optimizers)
         if fabric.global_rank:  # each process drops other paths
-            torch.manual_seed(generator_of(recipe.seed, 3, fabric.global_rank).initial_seed())
+            _seed_everything(generator_of(recipe.seed, 3, fabric.global_rank).initial_seed())
 
     def run(self) -> None:
         """All steps that are not done yet."""
         position = self._begin()
         epochs, total = self._recipe.optimizer.epochs, self._recipe.optimizer.epochs * self._steps
         losses = position.losses
+        if self._options.on_begin and self._fabric.global_rank == 0:
+            self._options.on_begin(position.step, total)
         set_training_mode(self._learner.network, self._recipe.initial.trained == "head")
         for done, parts in enumerate(self._batches.steps(position.step, total), position.step + 1):
             loss = self._one_step(parts, done, total)
@@ -159,17 +165,17 @@ class _Training:
         mean = torch.zeros((), device=fabric.device)
         step: Step | None = None
         for i, ((x, y), share) in enumerate(zip(batches, shares, strict=True)):
-            random = random_state()
+            randoms = random_state()
             with fabric.no_backward_sync(self._wrapped, enabled=i + 1 < len(batches)):
                 loss, seen, logits = self._wrapped(x, y, progress, share)
                 if not torch.isfinite(loss):
-                    self._fail(f"the loss is {loss.item()}", number, random, (x, y, progress, share))
+                    self._fail(f"the loss is {loss.item()}", number, randoms, (x, y, progress, share))
                 fabric.backward(loss / len(batches))
             step = Step(seen, y, logits, progress)
             mean += loss.detach() / len(batches)
         gradients = [p.grad for p in self._trained if p.grad is not None]
         if not all_finite(gradients):
-            self._fail("a gradient is not finite", number, random, (x, y, progress, share))
+            self._fail("a gradient is not finite", number, randoms, (x, y, progress, share))
         normalise_step(self._adders)
         if settings.clip_gradient:
             nn.utils.clip_grad_norm_(self._trained, settings.clip_gradient)
@@ -186,9 +192,9 @@ class _Training:
         mean = self._fabric.all_reduce(mean, reduce_op="mean")  # type: ignore[assignment]
         return [count / float(mean) if float(mean) else 1.0 for count in counts]
 
-    def _fail(self, what: str, number: int, random: Mapping[str, Tensor], arguments: tuple[Any, ...]) -> None:
+    def _fail(self, what: str, number: int, randoms: Mapping[str, Tensor], arguments: tuple[Any, ...]) -> None:
         """Raises UnsupportedModel with the layer, found by the same pass again."""
-        set_random_state(random)
+        set_random_state(randoms)
         where = first_fault(self._learner.network, lambda: self._step(*arguments)[0])
         epoch, step = (number - 1) // self._steps + 1, (number - 1) % self._steps + 1
         raise UnsupportedModel(
@@ -256,6 +262,13 @@ class _Training:
         return trained
 
 
+def _seed_everything(seed: int) -> None:
+    """The global generators: networks and methods may draw from any."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
 def _task(recipe: Recipe, teacher: Any) -> Task:
     task = task_of(recipe)
     for name, settings in recipe.methods.items():
@@ -264,8 +277,7 @@ def _task(recipe: Recipe, teacher: Any) -> Task:
     return task
 
 
-def _network(recipe: Recipe, task: Task) -> nn.Module:
-    torch.manual_seed(recipe.seed)
+def _network(recipe: Recipe) -> nn.Module:
     network = build_network(recipe.architecture, recipe.arguments)
     if recipe.initial.checkpoint or recipe.initial.trained == "head":
         apply_initial(network, recipe.architecture, recipe.arguments, recipe.initial)

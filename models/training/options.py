@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Accelerator(StrEnum):
+    """What computes; AUTO is a GPU where there is one."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
 
 
 @dataclass(frozen=True)
@@ -25,17 +34,17 @@ class RunOptions:
     """For models.training.loop.train.
 
     Attributes:
-        accelerator: "cpu", "cuda", or "auto": a GPU where there is one.
         devices: processes, each with a device of its own (CPU: a process more).
         workers: processes that read and augment images, for each device; 0 does it in between.
         resume: go on where an interrupted training to the same folder stood; begins where there is none.
-        keep_every: steps from one state for `resume` to the next; 0: at the end of every epoch.
-        on_step: told of every step.
+        keep_every: steps from one state for `resume` to the next; they are kept at the end of every epoch too.
+        on_begin: told how many steps are done, and how many there are. on_step: told of every step.
     """
 
-    accelerator: str = "auto"
+    accelerator: Accelerator = Accelerator.AUTO
     devices: int = 1
     workers: int = 0
     resume: bool = False
     keep_every: int = 0
+    on_begin: Callable[[int, int], None] | None = None
     on_step: Callable[[StepDone], None] | None = None

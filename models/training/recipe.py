@@ -121,6 +121,7 @@ def _check_fit(recipe: Recipe, file: str) -> None:
         "augmentation.short_sides": bool(augmentation.short_sides) and classifies,
         "augmentation.scale": bool(augmentation.scale) and classifies,
         "evaluation.shift_consistency": recipe.evaluation.shift_consistency and not classifies,
+        "optimizer.backbone_rate": optimizer.backbone_rate != 1.0 and (classifies or "gate" in architecture.defaults),
         "data.name": recipe.data.name in READERS if classifies else recipe.data.name not in READERS,
     }
     for name, is_misplaced in misplaced.items():
@@ -129,12 +130,14 @@ def _check_fit(recipe: Recipe, file: str) -> None:
                 f"{file}: {name} does not fit {recipe.architecture}",
                 facts={"task": architecture.task, "gates": gate},
             )
+    steps, scaled = optimizer.schedule == "step", bool(augmentation.scale)
     wrong = {
-        "optimizer.milestones": bool(optimizer.milestones) != (optimizer.schedule == "step"),
-        "optimizer.accumulate": optimizer.batch % optimizer.accumulate != 0,
-        "augmentation.scale": bool(augmentation.scale) and bool(augmentation.short_sides),
+        "optimizer.milestones": (bool(optimizer.milestones) != steps, 'are for the schedule "step", which needs them'),
+        "optimizer.accumulate": (optimizer.batch % optimizer.accumulate != 0, "must divide optimizer.batch"),
+        "optimizer.nesterov": (optimizer.nesterov and not optimizer.momentum, "needs a momentum"),
+        "optimizer.warm_up": (optimizer.warm_up > optimizer.epochs, "is longer than the training"),
+        "augmentation.scale": (scaled and bool(augmentation.short_sides), "excludes short_sides"),
     }
-    reasons = ('are for the schedule "step", which needs them', "must divide optimizer.batch", "excludes short_sides")
-    for (name, is_wrong), reason in zip(wrong.items(), reasons, strict=True):
+    for name, (is_wrong, reason) in wrong.items():
         if is_wrong:
             raise UsageError(f"{file}: {name} {reason}")

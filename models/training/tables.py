@@ -128,6 +128,8 @@ class RoutingRecipe:
         largest_threshold: once the budget has started, half of every batch is computed with gate
             thresholds drawn from [0, largest_threshold), so that the network also learns to do with
             less than it opens; the budget is then of the other half. 0 does not.
+        spread_weight: of the loss that spreads the gates, so that thresholds cut cost evenly
+            (models/losses/routing_spread.py); 0 is none. Its schedule is the budget's.
         gate_rate_multiplier: how many times faster than the rest the gates learn.
     """
 
@@ -137,6 +139,7 @@ class RoutingRecipe:
     budget_start: float = START
     budget_warm_up: float = field(default=WARM_UP, metadata={"least": 1e-6})
     largest_threshold: float = 0.0
+    spread_weight: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -46,4 +46,12 @@ struct RoutingDecisionShape {
     int64_t states() const { return paths + 3 * nodes; }
 };
 
+struct BilinearUpsampleShape {
+    int64_t planes, height, width;  // X: N C H W, planes = N * C
+    int64_t factor;                 // 2 or 4
+
+    int64_t out_height() const { return height * factor; }
+    int64_t out_width() const { return width * factor; }
+};
+
 }  // namespace adroit

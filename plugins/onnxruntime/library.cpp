@@ -5,6 +5,7 @@
 #include "onnxruntime/adapter.h"
 #include "onnxruntime/adaptive_filter.h"
 #include "onnxruntime/adder_conv2d.h"
+#include "onnxruntime/bilinear_upsample.h"
 #include "onnxruntime/quantised_adder_conv2d.h"
 #include "onnxruntime/registration.h"
 #include "onnxruntime/routing_decision.h"
@@ -25,6 +26,7 @@ Ort::CustomOpDomain& domain() {
         add<AdaptiveFilter>(created);
         add<AdderConv2d<false>>(created);
         add<AdderConv2d<true>>(created);
+        add<BilinearUpsample>(created);
         add<RoutingDecision>(created);
         add<RoutingGate>(created);
         add_quantised<QAdderConv2d>(created);

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from deploy.budget.calibrate import calibrate
+from deploy.budget.steadiness import unsteadiness
 from deploy.budget.table import BudgetTable, read_table
 from deploy.entry import Entry
 from deploy.runtimes.choices import RuntimeName
@@ -32,7 +33,8 @@ TORCH = RuntimeOptions(RuntimeName.torch, threads=1)
 
 @pytest.fixture(scope="module")
 def table(routed_entry: Entry, options: RuntimeOptions, labelled: ImageSet) -> BudgetTable:
-    return calibrate(routed_entry, labelled, options)
+    """Of all thresholds: how steady a few images of noise are is chance."""
+    return calibrate(routed_entry, labelled, options, steady=1.0)
 
 
 def test_thresholds_spread_over_the_costs_within_reach(table: BudgetTable, network: DynamicRouting) -> None:
@@ -63,6 +65,7 @@ def test_each_row_is_what_the_network_does(table: BudgetTable, network: DynamicR
                 assert counted.mean == pytest.approx(np.mean(each))
                 assert counted.worst == pytest.approx(max(each))
             assert setting.routes == len(set(routes))
+            assert setting.unsteadiness == pytest.approx(unsteadiness([own.of_route(r).total for r in routes]))
             assert setting.agreement == pytest.approx((found == full).mean(), abs=1e-3)
             matrix = ConfusionMatrix(CLASSES, 255)
             matrix.add(found, labels)
@@ -77,6 +80,16 @@ def test_images_of_several_sizes_are_refused(routed_entry: Entry) -> None:
     with pytest.raises(UsageError, match="one image size") as refused:
         calibrate(routed_entry, ImageSet(["a", "b", "c"], lambda i: pictures[i]), TORCH)
     assert refused.value.facts == {"a": "128 x 160", "c": "190 x 130"}
+
+
+def test_unsteady_thresholds_are_left_out(
+    routed_entry: Entry, options: RuntimeOptions, labelled: ImageSet, table: BudgetTable
+) -> None:
+    found = calibrate(routed_entry, labelled, options, steady=0.0)
+    assert all(s.unsteadiness == 0.0 or s.threshold in (0.0, 1.0) for s in found.settings)
+    assert len(found.settings) < len(table.settings) and "left out" not in table.facts
+    count = int(found.facts["left out"].split()[0])
+    assert len(found.settings) + count >= len(table.settings) and "above 0.0%" in found.facts["left out"]
 
 
 def test_images_without_labels_have_no_accuracy(
@@ -103,7 +116,19 @@ def test_the_command_stores_the_table_and_writes_a_report(
     path = shutil.copytree(routed_entry.path, tmp_path / "entry")
     forms = ["--operators", options.operators, "--threads", 1]
     done = adroit(
-        "budget", path, "--data", folder, "--settings", 6, "--accuracy-drop", 50, "--html", tmp_path / "r.html", *forms
+        "budget",
+        path,
+        "--data",
+        folder,
+        "--settings",
+        6,
+        "--accuracy-drop",
+        50,
+        "--html",
+        tmp_path / "r.html",
+        "--steady",
+        1,
+        *forms,
     )
     assert done.code == 0, done.err
     stored = read_table(Entry.read(path))
@@ -115,18 +140,20 @@ def test_the_command_stores_the_table_and_writes_a_report(
     assert page.count("dot marked") == 2 and page.count("class=chosen") == 1
     assert "http" not in page.replace("http-equiv", "") and "src=" not in page
 
-    wanted = stored.settings[1].gigaflops.mean
-    looked_up = json.loads(adroit("budget", path, "--gflops", wanted, "--json").out)
+    assert "between parts of the images" in done.out and "unsteady" in page
+
+    gflops = stored.settings[1].gigaflops.mean
+    looked_up = json.loads(adroit("budget", path, "--gflops", gflops, "--json").out)
     assert looked_up["chosen_threshold"] == stored.settings[1].threshold
     assert looked_up["table"] == beside["table"]
 
     run = ["run", path, "--data", folder / "images", *forms, "-o"]
-    assert adroit(*run, tmp_path / "held.npz", "--gflops", wanted).code == 0
+    assert adroit(*run, tmp_path / "held.npz", "--gflops", gflops).code == 0
     assert adroit(*run, tmp_path / "set.npz", "--gate-threshold", stored.settings[1].threshold).code == 0
     held, plain = np.load(tmp_path / "held.npz"), np.load(tmp_path / "set.npz")
     np.testing.assert_array_equal(held["logits"], plain["logits"])
     assert (held["gates"] > 0).sum() > 0
-    both = adroit(*run, tmp_path / "x.npz", "--gflops", wanted, "--gate-threshold", 0.1)
+    both = adroit(*run, tmp_path / "x.npz", "--gflops", gflops, "--gate-threshold", 0.1)
     assert both.code == 2 and "leave --gate-threshold or --gflops out" in both.err
 
 

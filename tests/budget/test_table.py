@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from deploy.budget.steadiness import FOLDS, unsteadiness
 from deploy.budget.table import BudgetTable, Cost, Setting, choose, read_table, threshold_for
 from deploy.entry import Entry
 from models.errors import UnsupportedModel, UsageError
@@ -97,6 +98,8 @@ DAMAGES: list[Callable[[dict[str, Any]], object]] = [
     lambda t: t["settings"][1].update(milliseconds={"mean": float("nan"), "worst": 2.0}),
     lambda t: t["settings"][1].update(gigaflops={"mean": 0.5, "worst": 2.0}),
     lambda t: t["settings"][1].update(unheard="of"),
+    lambda t: t["settings"][1].update(unsteadiness="much"),
+    lambda t: t["settings"][1].update(unsteadiness=-0.1),
     lambda t: t["settings"][1].pop("agreement"),
 ]
 
@@ -149,3 +152,12 @@ def test_forms_that_no_threshold_changes_are_refused(routed_entry: Entry, lenet_
         read_table(lenet_entry)
     with pytest.raises(UsageError, match=r"baked in: 0\.2"):
         read_table(described(routed_entry, tmp_path / "baked", routing={**routing, "threshold": 0.2}))
+
+
+def test_unsteadiness_is_of_the_part_that_is_furthest_from_the_others() -> None:
+    assert unsteadiness([2.0] * 7) == 0.0
+    # The third of five pairs costs a tenth more than the eight others.
+    assert unsteadiness([1.0] * 4 + [1.1, 1.1] + [1.0] * 4) == pytest.approx(0.1)
+    # Neighbours that differ as much as the parts do not: no part is unlike the others.
+    assert unsteadiness([1.0, 2.0] * 5) == 0.0
+    assert unsteadiness([1.0] * (FOLDS - 1)) is None

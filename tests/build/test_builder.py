@@ -22,7 +22,7 @@ from deploy.build.prepare import prepare
 from deploy.build.process import run_in_process
 from deploy.build.profiles import profiles_for, read_profile
 from deploy.entry import Entry
-from deploy.runtimes.tensorrt.plugin_library import nearest
+from deploy.runtimes.tensorrt.near_miss import near_miss
 from models import files
 from models.errors import AdroitError, EnvironmentFault, OutOfResource, UnsupportedModel
 from tests.conftest import ROOT
@@ -168,15 +168,17 @@ def test_what_the_builder_logs_becomes_an_error(errors: list[str], kind: type[Ad
 @pytest.mark.parametrize(
     ("found", "told"),
     [
-        ([("AdderConv2d", "2", "adroit")], "AdderConv2d: version is '2', not '1'"),
-        ([("AdderConv2d", "1", "")], "AdderConv2d: namespace is '', not 'adroit'"),
-        ([("Adderconv2d", "1", "adroit"), ("NMS", "1", "")], "Adderconv2d: name is 'Adderconv2d', not 'AdderConv2d'"),
-        ([("BatchedNMS_TRT", "1", "")], "nothing like it"),
-        ([], "nothing like it"),
+        ([("AdderConv2d", "1", "adroit")], ""),
+        ([("AdderConv2d", "2", "adroit")], "has version 2, the nodes ask for 1"),
+        ([("AdderConv2d", "1", "")], "has it in namespace '', the nodes ask for 'adroit'"),
+        ([("AdderConv2d", "2", "")], "has version 2 in namespace ''"),
+        ([("Adderconv2d", "1", "adroit"), ("NMS", "1", "")], "has no such operator; near is Adderconv2d"),
+        ([("BatchedNMS_TRT", "1", "")], "has no such operator"),
+        ([], "has no such operator"),
     ],
 )
 def test_the_nearest_plugin_is_named_with_what_differs(found: list[tuple[str, str, str]], told: str) -> None:
-    assert nearest(("AdderConv2d", "1", "adroit"), found) == told
+    assert near_miss(("AdderConv2d", "1", "adroit"), found) == told
 
 
 def test_the_building_process_brings_neither_torch_nor_onnx() -> None:

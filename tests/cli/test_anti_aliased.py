@@ -94,3 +94,32 @@ def test_shifts_beyond_the_image_are_refused(images: Path, resnet_entry: Entry, 
     assert result.code == 2
     assert "too small to be moved by 63 pixels" in result.err
     assert adroit("check", resnet_entry.path, "--data", images, "--shift-consistency", 1).code == 2
+
+
+def test_a_published_network_with_other_arguments(adroit: Adroit, tmp_path: Path) -> None:
+    arguments = {"filter_size": 5, "groups": 4, "pool_only": False}
+    torch.save(build_network("aa-resnet18", arguments).state_dict(), tmp_path / "published.pth")
+    command = ["import", "aa-resnet18", tmp_path / "published.pth", "-o", tmp_path / "checkpoint"]
+    result = adroit(*command, "--argument", "filter_size=5", "--argument", "groups=4", "--argument", "pool_only=false")
+    assert result.code == 0, result.err
+    assert json.loads((tmp_path / "checkpoint" / "config.json").read_text())["arguments"] == arguments
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("filter=5", "filter is adaptive, binomial or none, not '5'"),
+        ("filter_size=4", "filter_size is 3, 5 or 7, not 4"),
+        ("groups=many", "--argument groups=many: the value must be int"),
+        ("joint_softmax=1", "--argument joint_softmax=1: the value must be true or false"),
+        ("kernel=3", "aa-resnet18 has no argument 'kernel'"),
+        ("groups", "--argument groups: the value must be int"),
+    ],
+)
+def test_an_argument_that_the_network_does_not_have(adroit: Adroit, tmp_path: Path, argument: str, told: str) -> None:
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "published.pth")
+    output = tmp_path / "checkpoint"
+    result = adroit("import", "aa-resnet18", tmp_path / "published.pth", "-o", output, "--argument", argument)
+    assert result.code == 2
+    assert told in result.err
+    assert not output.exists()

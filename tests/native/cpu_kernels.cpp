@@ -2,6 +2,7 @@
 #include "kernel_tests.h"
 #include "kernels/cpu/adaptive_filter.h"
 #include "kernels/cpu/adder_conv2d.h"
+#include "kernels/cpu/bilinear_upsample.h"
 #include "kernels/cpu/routing_decision.h"
 #include "kernels/cpu/routing_gate.h"
 
@@ -15,6 +16,10 @@ void run_adder_conv2d(const AdderConv2dShape& shape, const float* x, const float
                       const float* shift, const float* residual, bool relu, float* y) {
     const auto packed = cpu::pack_adder_weights(weights, shape.out_channels, shape.taps());
     cpu::adder_conv2d(shape, x, packed, {scale, shift, residual, relu}, y, cpu::run_serially);
+}
+
+void run_bilinear_upsample(const BilinearUpsampleShape& shape, const float* x, float* y) {
+    cpu::bilinear_upsample(shape, x, y, cpu::run_serially);
 }
 
 void run_routing_gate(const RoutingGateShape& shape, const float* x, const GateParameters& p, float* gates,

@@ -11,7 +11,7 @@ from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from deploy.operators import operators
+from deploy.operators import operators, session_operators
 from deploy.runtimes.native import native_library
 from models.errors import EnvironmentFault
 from tests.conftest import ROOT
@@ -67,8 +67,9 @@ def test_it_needs_no_library_of_cuda_and_exports_two_functions(which: str, reque
 def test_each_operator_is_registered_for_both_providers_with_the_same_types(registrations: list[str]) -> None:
     found = {provider: [r.replace(provider, "") for r in registrations if provider in r] for provider in (CPU, CUDA)}
     assert len(found[CPU]) + len(found[CUDA]) == len(registrations), registrations
-    assert {r.split()[0] for r in found[CPU]} == set(operators())
-    assert sorted(found[CUDA]) == sorted(r for r in found[CPU] if not r.startswith(f"{WITHOUT_CUDA.operator} "))
+    assert {r.split()[0] for r in found[CPU]} == {*operators(), *session_operators()}
+    on_cpu = {WITHOUT_CUDA.operator, *session_operators()}
+    assert sorted(found[CUDA]) == sorted(r for r in found[CPU] if r.split()[0] not in on_cpu)
 
 
 @pytest.mark.parametrize("node", [*NODES, WITHOUT_CUDA], ids=lambda node: node.name)

@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-from deploy.operators import DOMAIN, Value, operators, portable_body
+from deploy.operators import DOMAIN, Value, operators, portable_body, session_operators
 from deploy.runtimes.native import native_library
 from models.errors import EnvironmentFault
 
@@ -20,6 +20,8 @@ FORMS = ["portable", "native"]
 
 def bodies_used_by(operator: str) -> list[str]:
     """The other operators of ours that the portable body is written with, and those that theirs are."""
+    if operator not in operators():
+        return []
     used = [n.op_type for n in portable_body(operator).node if n.domain == DOMAIN]
     return used + [deeper for name in used for deeper in bodies_used_by(name)]
 
@@ -38,7 +40,7 @@ def node_model(
     bodies: Sequence[str] = (),
 ) -> onnx.ModelProto:
     """A model of one node; the inputs named in `constants` become initializers."""
-    described = operators()[operator]
+    described = {**operators(), **session_operators()}[operator]
     assert list(inputs) == [v.name for v in described.inputs]
     node = helper.make_node(operator, list(inputs), [v.name for v in described.outputs], domain=DOMAIN, **attributes)
     graph = helper.make_graph(
@@ -57,7 +59,7 @@ def node_model(
     )
     return helper.make_model(
         graph,
-        functions=[portable_body(name) for name in (operator, *bodies)],
+        functions=[portable_body(name) for name in (operator, *bodies) if name in operators()],
         opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid(DOMAIN, 1)],
         ir_version=10,
     )

@@ -18,6 +18,8 @@ def _inputs(operator: str) -> tuple[dict[str, np.ndarray], dict[str, object]]:
     if operator == "RoutingGate":
         shapes = {"X": (1, 32, 64, 64), "W1": (16, 32), "b1": (16,), "W2": (3, 16), "b2": (3,), "threshold": (1,)}
         return {k: random.normal(size=s).astype(np.float32) for k, s in shapes.items()}, {"shrink": 1}
+    if operator == "BilinearUpsample":
+        return {"X": random.normal(size=(1, 19, 64, 64)).astype(np.float32)}, {"factor": 4}
     if operator == "AdaptiveFilter":
         shapes = {"X": (1, 64, 40, 40), "logits": (1, 72, 40, 40)}
         attributes = {"kernel_size": 3, "stride": 1, "groups": 8, "joint_softmax": 1}
@@ -31,7 +33,9 @@ def _inputs(operator: str) -> tuple[dict[str, np.ndarray], dict[str, object]]:
     return {"X": x, "W": w, "scale": scale, "shift": shift}, attributes
 
 
-@pytest.mark.parametrize("operator", ["AdderConv2d", "QAdderConv2d", "AdaptiveFilter", "RoutingGate"])
+@pytest.mark.parametrize(
+    "operator", ["AdderConv2d", "QAdderConv2d", "AdaptiveFilter", "BilinearUpsample", "RoutingGate"]
+)
 def test_native_results_stay_the_same_from_call_to_call(operator: str) -> None:
     inputs, attributes = _inputs(operator)
     model = node_model(operator, inputs, attributes, tuple(k for k in inputs if k not in ("X", "logits")))

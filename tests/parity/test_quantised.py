@@ -12,8 +12,8 @@ import pytest
 from onnx import numpy_helper
 
 from deploy.entry import Entry
-from deploy.parity.check import ParityReport
 from deploy.parity.quantised import check_quantised
+from deploy.parity.report import ParityReport
 from deploy.quantize.quantize import QuantiseOptions, quantise_entry
 from deploy.runtimes.choices import RuntimeName
 from deploy.runtimes.onnxruntime_runtime import OnnxRuntime

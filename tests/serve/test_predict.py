@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import struct
+import urllib.request
 import zlib
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
+from deploy.entry import Entry
+from deploy.routes.picture import COLOUR
 from deploy.runtimes.choices import OperatorForm
+from models.data.images import read_image
 from tests.conftest import Adroit
 from tests.serve.server import Server
 from tests.serve.test_conformance import enlarged
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def encoded(pixels: np.ndarray, kind: str = "PNG") -> bytes:
@@ -117,3 +125,63 @@ def test_what_is_no_image_or_no_question_is_refused(what: str, server: Server, p
 def test_a_map_of_a_classification_is_refused(server: Server, photographs: np.ndarray) -> None:
     status, _ = server.post("/v2/models/adder-lenet5-bn/predict", encoded(photographs[0]), Accept="image/png")
     assert status == 400
+
+
+def test_what_can_be_asked_is_described(server: Server, repository: Path) -> None:
+    told = server.json("/v2/models/routed/predict")
+    assert (told["task"], told["routed"], told["gated"]) == ("segmentation", True, True)
+    assert [step["gflops"] for step in told["budget"]] == [0.4, 0.2, 0.1]
+    assert [step["gate_threshold"] for step in told["budget"]] == [0.0, 0.3, 1.0]
+    told = server.json("/v2/models/adder-resnet20/predict")
+    assert (told["task"], told["routed"], told["gated"], told["budget"]) == ("classification", False, False, [])
+    assert told["labels"] == list(Entry.read(repository / "adder-resnet20").info.labels)
+    assert server.get("/v2/models/other/predict")[0] == 404
+
+
+def test_the_map_and_the_route_come_with_the_shares_where_asked_for(server: Server, photographs: np.ndarray) -> None:
+    image = encoded(enlarged(photographs[:1])[0])
+    status, body = server.post("/v2/models/routed/predict?map=true&route=true", image)
+    assert status == 200, body
+    told = json.loads(body)
+    _, alone = server.post("/v2/models/routed/predict", image, Accept="image/png")
+    assert base64.b64decode(told["map"]) == alone
+    picture = ElementTree.fromstring(told["route"])
+    opened = [line for line in picture.iter(f"{SVG}line") if float(line.get("stroke-width", "0")) > 0.8]
+    _, body = server.post("/v2/models/routed/predict?route=true&gate_threshold=1", image)
+    closed = json.loads(body)
+    assert (closed["map"], closed["shares"] is None) == (None, False)
+    thresholded = ElementTree.fromstring(closed["route"])
+    assert 0 < len(opened) > sum(line.get("stroke") == COLOUR for line in thresholded.iter(f"{SVG}line")) == 0
+
+
+@pytest.mark.parametrize("question", ["map=true", "route=true", "map=maybe"])
+def test_what_a_network_cannot_give_is_refused(question: str, server: Server, photographs: np.ndarray) -> None:
+    assert server.post(f"/v2/models/adder-resnet20/predict?{question}", encoded(photographs[0]))[0] == 400
+
+
+def test_the_answer_tells_where_its_time_went(server: Server, photographs: np.ndarray) -> None:
+    address = f"http://{server.http}/v2/models/adder-resnet20/predict"
+    with urllib.request.urlopen(urllib.request.Request(address, encoded(photographs[0]), method="POST")) as answer:
+        told = dict(part.split(";dur=") for part in answer.headers["Server-Timing"].split(", "))
+    assert list(told) == ["image", "queue", "network", "answer"]
+    assert float(told["network"]) > 0 <= float(told["queue"])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photograph_is_seen_as_it_was_held(
+    orientation: int, server: Server, photographs: np.ndarray, tmp_path: Path
+) -> None:
+    """As browsers show it. EXIF's numbers say how the stored pixels are to be turned."""
+    upright = enlarged(photographs[:1])[0]
+    stored = {
+        1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.swapaxes(0, 1),
+        6: np.rot90(upright), 7: upright[::-1, ::-1].swapaxes(0, 1), 8: np.rot90(upright, -1),
+    }[orientation]  # fmt: skip
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "held.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "held.png"), upright)
+    _, body = server.post("/v2/models/routed/predict?map=1", (tmp_path / "held.png").read_bytes())
+    _, plain = server.post("/v2/models/routed/predict?map=1", encoded(upright))
+    assert json.loads(body)["size"] == list(upright.shape[:2])
+    assert json.loads(body)["map"] == json.loads(plain)["map"]

@@ -16,10 +16,7 @@ from models.metrics.shift_consistency import pad_images, shift_consistency
 from models.training.loop import train
 from models.training.recipe import Recipe
 from models.training.tables import DataRecipe, EvaluationRecipe, OptimizerRecipe
-
-
-def quiet(_: object) -> None:
-    """Reports nothing."""
+from tests.training.conftest import quiet
 
 
 def recipe(images: Path, **evaluation: int) -> Recipe:

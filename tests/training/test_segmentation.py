@@ -22,14 +22,7 @@ from models.training.loop import Epoch, Trained, train
 from models.training.recipe import Recipe
 from models.training.tables import AugmentationRecipe, DataRecipe, EvaluationRecipe, OptimizerRecipe, RoutingRecipe
 from models.training.tasks.segmentation import Segmentation
-
-VOID = 11
-# Neither side divides by 32, so that deployment pads.
-HEIGHT, WIDTH = 36, 72
-
-
-def quiet(_: object) -> None:
-    """Reports nothing."""
+from tests.training.conftest import HEIGHT, VOID, WIDTH, quiet, routed_recipe
 
 
 @pytest.fixture(autouse=True)
@@ -41,47 +34,15 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture
-def camvid(tmp_path: Path) -> Path:
-    """Six training and two validation images: dark pixels are sky, bright ones road, the first row is void."""
-    random = np.random.default_rng(0)
-    for split, count in (("train", 6), ("val", 2)):
-        for kind in ("images", "labels"):
-            (tmp_path / "set" / split / kind).mkdir(parents=True)
-        for i in range(count):
-            bright = np.zeros((HEIGHT, WIDTH), bool)
-            left = int(random.integers(8, 40))
-            bright[8:28, left : left + 24] = True
-            pixels = np.where(bright, 220, 30)[..., None] + random.integers(-20, 20, (HEIGHT, WIDTH, 3))
-            labels = np.where(bright, 3, 0).astype(np.uint8)
-            labels[0] = VOID
-            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "set" / split / "images" / f"{i}.png")
-            Image.fromarray(labels).save(tmp_path / "set" / split / "labels" / f"{i}.png")
-    return tmp_path / "set"
-
-
 def pair(task: Segmentation) -> tuple[torch.Tensor, torch.Tensor]:
     """The first two training images as a batch."""
     x, y = zip(*(task.sample(i, torch.Generator()) for i in (0, 1)), strict=True)
     return torch.stack(x), torch.stack(y)
 
 
-def tiny(folder: Path, epochs: int = 1, seed: int = 0, **optimizer: float) -> Recipe:
-    settings = {"batch": 3, "learning_rate": 0.05, "clip_gradient": 5.0, "settle_batches": 3, **optimizer}
-    return Recipe(
-        "dynamic-small",
-        DataRecipe("camvid", str(folder)),
-        OptimizerRecipe(epochs, schedule="poly", **settings),  # type: ignore[arg-type]
-        seed,
-        {"depth": 3, "width": 4, "gate": "normal", "drop_path": 0.1},
-        AugmentationRecipe(crop=(32, 64), flip=True),
-        RoutingRecipe(0.2, 0.5, 2.0),
-    )
-
-
 def test_it_learns_and_the_checkpoint_has_what_deployment_needs(camvid: Path, tmp_path: Path) -> None:
     """Calling every pixel sky reaches less than 0.45."""
-    trained = train(tiny(camvid, epochs=25), "", tmp_path / "checkpoint", quiet)
+    trained = train(routed_recipe(camvid, epochs=25), "", tmp_path / "checkpoint", quiet)
     assert trained.accuracy > 0.7
     network, config = load_checkpoint(tmp_path / "checkpoint")
     assert tuple(config.labels) == CAMVID_CLASSES
@@ -100,14 +61,14 @@ def test_it_learns_and_the_checkpoint_has_what_deployment_needs(camvid: Path, tm
 
 def test_the_same_seed_gives_the_same_weights(camvid: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        train(tiny(camvid, seed=seed), "", tmp_path / name, quiet)
+        train(routed_recipe(camvid, seed=seed), "", tmp_path / name, quiet)
     a, b, c = (sha256(tmp_path / name / "model.safetensors") for name in "abc")
     assert a == b != c
 
 
 @pytest.mark.parametrize(("settled", "expected"), [(0, 2 * 2), (3, 3)])
 def test_statistics_are_settled_at_the_end(camvid: Path, tmp_path: Path, settled: int, expected: int) -> None:
-    train(tiny(camvid, epochs=2, settle_batches=settled), "", tmp_path / "checkpoint", quiet)
+    train(routed_recipe(camvid, epochs=2, settle_batches=settled), "", tmp_path / "checkpoint", quiet)
     network, _ = load_checkpoint(tmp_path / "checkpoint")
     seen = {int(value) for name, value in network.state_dict().items() if name.endswith("num_batches_tracked")}
     assert seen == {expected}
@@ -115,7 +76,7 @@ def test_statistics_are_settled_at_the_end(camvid: Path, tmp_path: Path, settled
 
 def test_the_measure_is_taken_as_often_as_asked(camvid: Path, tmp_path: Path) -> None:
     epochs: list[Epoch] = []
-    recipe = replace(tiny(camvid, epochs=5), evaluation=EvaluationRecipe(every=2))
+    recipe = replace(routed_recipe(camvid, epochs=5), evaluation=EvaluationRecipe(every=2))
     train(recipe, "", tmp_path / "checkpoint", epochs.append)
     assert [epoch.number for epoch in epochs] == [1, 2, 3, 4, 5]
     assert [epoch.number for epoch in epochs if epoch.accuracy is not None] == [2, 4]
@@ -126,7 +87,7 @@ def test_gradients_are_clipped(camvid: Path, tmp_path: Path) -> None:
     moved = {}
     for limit in (0.0, 0.5):
         settings = {"batch": 6, "learning_rate": 0.1, "momentum": 0.0, "weight_decay": 0.0, "clip_gradient": limit}
-        recipe = replace(tiny(camvid, **settings), routing=RoutingRecipe())
+        recipe = replace(routed_recipe(camvid, **settings), routing=RoutingRecipe())
         train(recipe, "", tmp_path / str(limit), quiet)
         torch.manual_seed(recipe.seed)
         before = build_network(recipe.architecture, recipe.arguments)
@@ -139,7 +100,7 @@ def test_gradients_are_clipped(camvid: Path, tmp_path: Path) -> None:
 
 def test_adamw_moves_by_the_rate_whatever_the_gradient(camvid: Path, tmp_path: Path) -> None:
     settings = {"method": "adamw", "batch": 6, "learning_rate": 1e-3, "weight_decay": 0.0}
-    recipe = replace(tiny(camvid, **settings), routing=RoutingRecipe())
+    recipe = replace(routed_recipe(camvid, **settings), routing=RoutingRecipe())
     train(recipe, "", tmp_path / "checkpoint", quiet)
     torch.manual_seed(recipe.seed)
     before = build_network(recipe.architecture, recipe.arguments)
@@ -153,7 +114,9 @@ def test_adamw_moves_by_the_rate_whatever_the_gradient(camvid: Path, tmp_path: P
 
 def test_a_routed_network_without_gates_is_trained_too(camvid: Path, tmp_path: Path) -> None:
     recipe = replace(
-        tiny(camvid), arguments={"depth": 3, "width": 4, "gate": "none", "drop_path": 0.1}, routing=RoutingRecipe()
+        routed_recipe(camvid),
+        arguments={"depth": 3, "width": 4, "gate": "none", "drop_path": 0.1},
+        routing=RoutingRecipe(),
     )
     figures = train(recipe, "", tmp_path / "checkpoint", quiet).figures
     assert figures["routes"] == 1 and figures["gigaflops"] == figures["gigaflops_all_open"]
@@ -161,7 +124,7 @@ def test_a_routed_network_without_gates_is_trained_too(camvid: Path, tmp_path: P
 
 def test_anti_aliased_deeplab_takes_a_step(camvid: Path) -> None:
     architecture, arguments = "aa-deeplabv3plus-resnet101", {"classes": 11}
-    recipe = replace(tiny(camvid), architecture=architecture, arguments=arguments, routing=RoutingRecipe())
+    recipe = replace(routed_recipe(camvid), architecture=architecture, arguments=arguments, routing=RoutingRecipe())
     task = Segmentation(recipe)
     torch.manual_seed(0)
     network = build_network(architecture, arguments)
@@ -174,7 +137,7 @@ def test_anti_aliased_deeplab_takes_a_step(camvid: Path) -> None:
 
 
 def test_a_small_image_is_filled_up_with_what_counts_for_nothing(camvid: Path) -> None:
-    recipe = replace(tiny(camvid), augmentation=AugmentationRecipe(crop=(64, 64)))
+    recipe = replace(routed_recipe(camvid), augmentation=AugmentationRecipe(crop=(64, 64)))
     x, y = pair(Segmentation(recipe))
     assert x.shape == (2, 3, 64, 64) and y.shape == (2, 64, 64)
     assert (y[:, HEIGHT:] == VOID).all() and (x[:, :, HEIGHT:] == 0).all()
@@ -183,7 +146,7 @@ def test_a_small_image_is_filled_up_with_what_counts_for_nothing(camvid: Path) -
 
 def test_a_loss_that_is_not_finite_stops_at_once(camvid: Path, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedModel, match=r"the loss is \S+ in epoch \d+, step \d+"):
-        train(tiny(camvid, 9, learning_rate=1e30, clip_gradient=0.0), "", tmp_path / "checkpoint", quiet)
+        train(routed_recipe(camvid, 9, learning_rate=1e30, clip_gradient=0.0), "", tmp_path / "checkpoint", quiet)
     assert not (tmp_path / "checkpoint").exists()
 
 
@@ -224,7 +187,7 @@ def test_wrong_data_is_one_clear_error(
     spoil: Callable[[Recipe, Path], Recipe], message: str, camvid: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        train(spoil(tiny(camvid), camvid), "", tmp_path / "checkpoint", quiet)
+        train(spoil(routed_recipe(camvid), camvid), "", tmp_path / "checkpoint", quiet)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from deploy.operators import DOMAIN, operators, plugin_files
+from deploy.runtimes.tensorrt.near_miss import Triple, near_miss
 from models.errors import EnvironmentFault
 
 VARIABLE = "ADROIT_TENSORRT_LIBRARY"
@@ -32,9 +32,6 @@ def plugin_library() -> Path:
             f" {VARIABLE}; `--backend tensorrt-rtx` needs none",
         )
     return path
-
-
-Triple = tuple[str, str, str]
 
 
 def registered(registry: Any) -> list[Triple]:
@@ -65,7 +62,7 @@ def load_plugins(trt: ModuleType, library: Path) -> list[Triple]:
             facts={
                 "reason": "; ".join(recorder.told) or "it was loaded, and has other plugins",
                 "registered": told(found),
-                "nearest": nearest((wanted.name, str(wanted.version), DOMAIN), found),
+                "the library": near_miss((wanted.name, str(wanted.version), DOMAIN), found),
             },
             hint="build the library from this version of adroit",
         )
@@ -77,20 +74,6 @@ def told(triples: Sequence[Triple]) -> str:
     ours = [t for t in triples if t[2] == DOMAIN]
     texts = [f"{name} version {version} namespace {namespace!r}" for name, version, namespace in ours]
     return "; ".join([*texts, f"{len(triples) - len(ours)} of others"])
-
-
-def nearest(wanted: Triple, found: Sequence[Triple]) -> str:
-    """The creator most like `wanted`, and in what it differs."""
-    likest = max(found, key=lambda t: (_alike(t[0], wanted[0]), t[2] == wanted[2], t[1] == wanted[1]), default=None)
-    if likest is None or _alike(likest[0], wanted[0]) < 0.6:
-        return "nothing like it"
-    parts = zip(("name", "version", "namespace"), likest, wanted, strict=True)
-    differ = [f"{part} is {has!r}, not {asked!r}" for part, has, asked in parts if has != asked]
-    return f"{likest[0]}: {', '.join(differ) or 'the same'}"
-
-
-def _alike(one: str, other: str) -> float:
-    return difflib.SequenceMatcher(None, one, other).ratio()
 
 
 def _recorder(trt: ModuleType) -> Any:

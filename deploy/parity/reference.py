@@ -1,0 +1,73 @@
+"""The float64 PyTorch network that a deployment is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.entry import Entry
+from deploy.runtimes.torch_runtime import load_reference
+from models.metrics.shift_consistency import Batch
+from models.routing.route import Route
+
+
+class Reference:
+    """The network of an entry, run as the deployment is."""
+
+    def __init__(self, entry: Entry, gate_threshold: float) -> None:
+        from models.anti_aliasing import AdaptiveAntiAlias
+
+        self._network = load_reference(entry).double()
+        # Leaf modules and filters: what a block returns is not always what its last node makes.
+        self.modules = {
+            path
+            for path, m in self._network.named_modules()
+            if path and (isinstance(m, AdaptiveAntiAlias) or not list(m.children()))
+        }
+        self._first: NDArray[np.float64] | None = None
+        self.varies = False  # whether any output seen differs from the first
+        self._arguments: tuple[Any, ...] = ()
+        if entry.info.routing is not None:
+            import torch
+
+            baked = entry.info.routing["route"]
+            baked_threshold = entry.baked_threshold
+            threshold = torch.tensor(
+                [gate_threshold if baked_threshold is None else baked_threshold], dtype=torch.float64
+            )
+            self._arguments = (threshold, Route.from_json(baked) if baked else None)
+
+    def run(
+        self, x: NDArray[np.float32], modules: Sequence[str], seed: int, precision: str
+    ) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
+        """References and limits, as run_with_limits."""
+        import torch
+
+        from deploy.parity.rounding_model import run_with_limits
+
+        found = run_with_limits(self._network, torch.from_numpy(x).double(), modules, seed, self._arguments, precision)
+        references, limits = ({path: value.numpy() for path, value in part.items()} for part in found)
+        output = references[""]
+        self._first = output[:1] if self._first is None else self._first
+        self.varies = self.varies or output.shape[1:] != self._first.shape[1:] or bool((output != self._first).any())
+        return references, limits
+
+    def logits(self, x: Batch) -> NDArray[np.float64]:
+        """[N,classes] or [N,classes,H,W], and no limits."""
+        import torch
+
+        with torch.no_grad():
+            values: NDArray[np.float64] = self._network(torch.from_numpy(x).double(), *self._arguments).numpy()
+        return values
+
+    def gates(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """[N,paths]."""
+        import torch
+
+        with torch.no_grad():
+            values = self._network(torch.from_numpy(x).double(), *self._arguments, with_gates=True)[1]
+        gates: NDArray[np.float64] = values.numpy()
+        return gates

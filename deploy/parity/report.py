@@ -1,0 +1,75 @@
+"""What `adroit check` tells."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from deploy.parity.consistency import ConsistencyReport
+from deploy.parity.tolerance import Comparison
+
+
+@dataclass(frozen=True)
+class LayerParity:
+    """One intermediate tensor: the ONNX node that makes it, the module whose output it is."""
+
+    node: str
+    module: str
+    comparison: Comparison
+
+
+@dataclass(frozen=True)
+class RouteAgreement:
+    """Gates of a routed network, open or closed, in the deployment and in the float64 network.
+
+    Attributes:
+        gates: how many were compared, over all images. different: how many differ.
+        largest_gate: of those that differ, the largest value on either side: how far a gate was from
+            its threshold; 0 where none differs.
+        routes: how many different routes the images took.
+    """
+
+    gates: int
+    different: int
+    largest_gate: float
+    routes: int
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """The verdict over all images.
+
+    Attributes:
+        facts: what ran (Runtime.facts).
+        images: how many were compared.
+        output: the worst comparison of the logits; its index is (image, ...).
+        argmax_equal: share of the predictions (images, or pixels) of the same class, 0 to 1.
+        top1: accuracy of deployment and reference, each 0 to 1, where labels are given.
+        mean_iou: mean intersection over union of deployment and network, where label maps are given.
+        consistency: how often both keep their answer when images move, where asked for.
+        routes: of a routed network.
+        layers: in graph order, where asked for.
+    """
+
+    facts: dict[str, Any]
+    images: int
+    output: Comparison
+    argmax_equal: float
+    top1: tuple[float, float] | None
+    mean_iou: tuple[float, float] | None = None
+    consistency: ConsistencyReport | None = None
+    routes: RouteAgreement | None = None
+    layers: Sequence[LayerParity] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        return self.output.passed and self.first_wrong_layer is None
+
+    @property
+    def first_wrong_layer(self) -> LayerParity | None:
+        return next((layer for layer in self.layers if not layer.comparison.passed), None)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"passed": self.passed, **dataclasses.asdict(self)}
