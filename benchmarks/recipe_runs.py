@@ -53,6 +53,7 @@ class Runs:
         print(f"seed {self.seed}: {name} by {recipe_name}", file=sys.stderr, flush=True)
         result = train(recipe, text, self.folder / name, _report)
         assert result is not None
+        print(f"  {100.0 * result.accuracy:.2f}% {result.measure} {result.figures or ''}", file=sys.stderr, flush=True)
         return {
             "network": name,
             "recipe": recipe_name,
