@@ -1,12 +1,14 @@
 """What serving costs: throughput against the in-process loop, CPU a request beside the network's own, batches.
 
-    python -m benchmarks.serving REPOSITORY/NAME [--side 224] [--seconds 3] [--concurrency 1 8 32]
+    python -m benchmarks.serving REPOSITORY/NAME [--side 224] [--seconds 3] [--concurrency 1 8 32] [--oracle]
 
 The server has one core (the first) and its clients another (the last). Each round measures the in-process
 loop and every way of asking, one after the other, so that a noisy machine harms all alike; figures are
 medians over the rounds. The bars: throughput at least 0.85 of the loop over HTTP at 8 and 32, 0.75 over
 gRPC and at 1 (for networks of 10 ms or more); CPU beside the network's own at most 0.35 ms over HTTP and
-0.8 ms over gRPC for 150 KB at 8 or more; at concurrency 32, at most one execution for four requests.
+0.8 ms over gRPC for 150 KB at 8 or more; at concurrency 32, at most one execution for four requests; ready
+within 2 s beside the model's load. With --oracle also a real Triton with its Python backend (ADROIT_TRITONSERVER
+as in tests/serve/oracle.py), asked in turns: the bar is 0.9 of its throughput.
 """
 
 from __future__ import annotations
@@ -14,14 +16,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
@@ -31,14 +30,14 @@ import grpc
 import numpy as np
 
 from benchmarks.measure import keep_results
+from benchmarks.served import CLIENT_CORE, DATATYPES, SERVER_CORE, HttpConnection, Served, http_message, served
 from deploy.entry import Entry
+from deploy.runtimes.choices import OperatorForm
 from deploy.runtimes.open import RuntimeOptions, open_runtime
 from deploy.serve.protocol import open_inference_pb2 as pb
 
-SERVER_CORE, CLIENT_CORE = 0, (os.cpu_count() or 1) - 1
-TICK = os.sysconf("SC_CLK_TCK")
 GRPC_INFER = "/inference.GRPCInferenceService/ModelInfer"
-Ask = Callable[[], Awaitable[None]]
+Asker = Callable[[], Any]
 
 
 @dataclass
@@ -52,67 +51,26 @@ class Measured:
     requests_an_execution: float
 
 
-def cpu_seconds(process: int) -> float:
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
-
-
-@contextlib.contextmanager
-def served(entry: Path) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-    """A server on its core, ready; where it listens for HTTP and gRPC ("host:port")."""
-    ports = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "-1")
-    command = [sys.executable, "-c", "from deploy.cli.main import main; main()", "serve", str(entry), *ports]
-    with tempfile.TemporaryFile("w") as log:
-        process = subprocess.Popen(
-            [*command, "--threads", "1", "--json"], stdout=subprocess.PIPE, stderr=log, text=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, {SERVER_CORE}),
-        )  # fmt: skip
-        try:
-            assert process.stdout is not None
-            told = ""
-            while "}" not in told:
-                told += process.stdout.readline()
-            addresses = json.loads(told)
-            while True:
-                with contextlib.suppress(OSError), urllib.request.urlopen(f"{addresses['http']}/v2/health/ready"):
-                    break
-                time.sleep(0.02)
-            yield process, addresses["http"].removeprefix("http://"), addresses["grpc"]
-        finally:
-            process.terminate()
-            process.wait()
-
-
 @contextlib.asynccontextmanager
-async def http_asker(address: str, model: str, pixels: np.ndarray) -> Any:
+async def http_asker(address: str, model: str, images: np.ndarray, outputs: tuple[str, ...]) -> Any:
     """Asks over one kept connection; the answer is read to its end and must be a 200."""
-    host, port = address.split(":")
-    tensor = {"name": "image", "datatype": "UINT8", "shape": pixels.shape}
-    tensor["parameters"] = {"binary_data_size": pixels.nbytes}
-    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
-    text = (
-        f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: {address}\r\nContent-Length: {len(head) + pixels.nbytes}\r\n"
-        f"Inference-Header-Content-Length: {len(head)}\r\n\r\n"
-    )
-    message = text.encode() + head + pixels.tobytes()
-    reader, writer = await asyncio.open_connection(host, int(port), limit=1 << 24)
+    message, connection = http_message(address, model, images, outputs), HttpConnection(address)
 
     async def ask() -> None:
-        writer.write(message)
-        answer = await reader.readuntil(b"\r\n\r\n")
-        if not answer.startswith(b"HTTP/1.1 200"):
-            raise RuntimeError(answer.decode())
-        length = next(line for line in answer.split(b"\r\n") if line.startswith(b"content-length"))
-        await reader.readexactly(int(length.split()[1]))
+        status, body = await connection.ask(message)
+        if status != 200:
+            raise RuntimeError(body.decode())
 
     yield ask
-    writer.close()
+    connection.close()
 
 
 @contextlib.asynccontextmanager
-async def grpc_asker(address: str, model: str, pixels: np.ndarray) -> Any:
-    message = pb.ModelInferRequest(model_name=model, raw_input_contents=[pixels.tobytes()])
-    message.inputs.add(name="image", datatype="UINT8", shape=pixels.shape)
+async def grpc_asker(address: str, model: str, images: np.ndarray, outputs: tuple[str, ...]) -> Any:
+    message = pb.ModelInferRequest(model_name=model, raw_input_contents=[images.tobytes()])
+    message.inputs.add(name="image", datatype=DATATYPES[images.dtype.str], shape=images.shape)
+    for name in outputs:
+        message.outputs.add(name=name)
     content = message.SerializeToString()
     async with grpc.aio.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
         method = channel.unary_unary(GRPC_INFER)
@@ -123,7 +81,7 @@ async def grpc_asker(address: str, model: str, pixels: np.ndarray) -> Any:
         yield ask
 
 
-async def load(asker: Callable[[], Any], clients: int, seconds: float) -> list[float]:
+async def load(asker: Asker, clients: int, seconds: float) -> list[float]:
     """Milliseconds of every request of so many clients, each asking again as soon as it is answered."""
     times: list[float] = []
 
@@ -139,30 +97,84 @@ async def load(asker: Callable[[], Any], clients: int, seconds: float) -> list[f
     return times
 
 
-def executions(address: str, model: str) -> int:
-    with urllib.request.urlopen(f"http://{address}/v2/models/{model}/stats") as response:
-        return int(json.load(response)["model_stats"][0]["execution_count"])
-
-
-def measure(process: int, http: str, model: str, asker: Callable[[], Any], clients: int, seconds: float) -> Measured:
-    before, ran, started = cpu_seconds(process), executions(http, model), time.perf_counter()
-    times = asyncio.run(load(asker, clients, seconds))
-    wall, count = time.perf_counter() - started, len(times) + clients
-    cpu = (cpu_seconds(process) - before) * 1000 / count
+def measure(server: Served, model: str, asker: Asker, clients: int, seconds: float) -> Measured:
+    before, ran = server.cpu_seconds(), server.executions(model)
+    speed, times = asked(asker, clients, seconds)
+    count = len(times) + clients
+    cpu = (server.cpu_seconds() - before) * 1000 / count
     percentiles = quantiles(times, n=100)
-    return Measured(count / wall, percentiles[49], percentiles[98], cpu, count / (executions(http, model) - ran))
+    return Measured(speed, percentiles[49], percentiles[98], cpu, count / (server.executions(model) - ran))
 
 
-def loop(entry: Entry, pixels: np.ndarray, seconds: float) -> float:
-    """Images a second of the in-process loop with one image a run, on the server's core, preprocessing included."""
-    with open_runtime(entry, RuntimeOptions(threads=1)) as runtime:
-        os.sched_setaffinity(0, {SERVER_CORE})
-        count, end = 0, time.perf_counter() + seconds
+def asked(asker: Asker, clients: int, seconds: float) -> tuple[float, list[float]]:
+    """Requests a second, and the milliseconds of each."""
+    started = time.perf_counter()
+    times = asyncio.run(load(asker, clients, seconds))
+    return (len(times) + clients) / (time.perf_counter() - started), times
+
+
+def loop(entry: Entry, images: np.ndarray, seconds: float) -> tuple[float, float]:
+    """Images a second of the in-process loop with one image a run, on the server's core, preprocessing included.
+
+    And the milliseconds of that core that an image takes.
+    """
+    with open_runtime(entry, RuntimeOptions(threads=1)) as runtime, on_core(SERVER_CORE):
+        count, end, cpu = 0, time.perf_counter() + seconds, time.process_time()
         while time.perf_counter() < end:
-            runtime.run(entry.feeds(entry.info.preprocessing.values(pixels)))
+            values = entry.info.preprocessing.values(images) if images.dtype == np.uint8 else images
+            runtime.run(entry.feeds(values))
             count += 1
-        os.sched_setaffinity(0, {CLIENT_CORE})
-    return count / seconds
+    return count / seconds, (time.process_time() - cpu) * 1000 / count
+
+
+@contextlib.contextmanager
+def on_core(core: int) -> Iterator[None]:
+    os.sched_setaffinity(0, {core})
+    yield
+    os.sched_setaffinity(0, {CLIENT_CORE})
+
+
+@contextlib.contextmanager
+def oracle(entry: Entry, images: np.ndarray) -> Iterator[dict[str, Asker]]:
+    """A real Triton on the server's core (tests/serve/oracle.py), on a repository of this entry alone."""
+    from tests.serve.oracle import running_oracle
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        repository = Path(folder) / "repository"
+        repository.mkdir()
+        (repository / entry.path.name).symlink_to(entry.path.resolve())
+        with on_core(SERVER_CORE):
+            made = stack.enter_context(running_oracle(Path(folder), repository, OperatorForm.native))
+        yield askers_of(made.http, made.grpc, entry.path.name, images, ())
+
+
+def askers_of(http: str, remote: str, model: str, images: np.ndarray, outputs: tuple[str, ...]) -> dict[str, Asker]:
+    return {
+        "http": lambda: http_asker(http, model, images, outputs),
+        "grpc": lambda: grpc_asker(remote, model, images, outputs),
+    }
+
+
+def rounds_of(chosen: argparse.Namespace, entry: Entry, images: np.ndarray) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is told of the server, and the rows of figures by the way of asking."""
+    model, found = entry.path.name, dict[str, list[dict[str, float]]]()
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(served(entry.path, "--batch", chosen.batch))
+        told = {"memory_mib": server.resident_mib(), "ready_seconds": server.ready_seconds}
+        askers = askers_of(server.http, server.grpc, model, images, tuple(chosen.outputs))
+        others = stack.enter_context(oracle(entry, images)) if chosen.oracle else {}
+        for _ in range(chosen.rounds):
+            speed, own = loop(entry, images, chosen.seconds)
+            for protocol, asker in askers.items():
+                for clients in chosen.concurrency:
+                    got = measure(server, model, asker, clients, chosen.seconds)
+                    beside = {"of the loop": got.requests_a_second / speed, "cpu beside": got.cpu - own}
+                    if others:
+                        theirs, _ = asked(others[protocol], clients, chosen.seconds)
+                        beside["of the oracle"] = got.requests_a_second / theirs
+                    found.setdefault(f"{protocol} {clients}", []).append({**vars(got), **beside})
+    rows = {name: {key: median(row[key] for row in rounds) for key in rounds[0]} for name, rounds in found.items()}
+    return told, rows
 
 
 def main() -> None:
@@ -171,31 +183,25 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=224, help="of the square images, in pixels")
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=16, help="samples that run together at most")
+    parser.add_argument("--outputs", nargs="*", default=[], help="names of the outputs to ask for; all if none")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--keep", action="store_true", help="keep the figures under benchmarks/results")
+    parser.add_argument("--oracle", action="store_true", help="also ask a real Triton, both by float tensors")
+    parser.add_argument("--keep", metavar="NAME", help="keep the figures as benchmarks/results/NAME.json")
     chosen = parser.parse_args()
-    entry, model = Entry.read(chosen.entry), chosen.entry.name
-    pixels = np.random.default_rng(0).integers(0, 256, (1, chosen.side, chosen.side, 3), dtype=np.uint8)
-    found: dict[str, list[dict[str, float]]] = {}
+    entry, source = Entry.read(chosen.entry), np.random.default_rng(0)
+    images: np.ndarray = source.integers(0, 256, (1, chosen.side, chosen.side, 3), dtype=np.uint8)
+    if chosen.oracle:
+        images = entry.info.preprocessing.values(images)
     os.sched_setaffinity(0, {CLIENT_CORE})
-    with served(chosen.entry) as (process, http, remote):
-        memory = int(Path(f"/proc/{process.pid}/status").read_text().partition("VmRSS:")[2].split()[0]) / 1024
-        askers = {"http": lambda: http_asker(http, model, pixels), "grpc": lambda: grpc_asker(remote, model, pixels)}
-        for _ in range(chosen.rounds):
-            floor = loop(entry, pixels, chosen.seconds)
-            for protocol, asker in askers.items():
-                for clients in chosen.concurrency:
-                    got = measure(process.pid, http, model, asker, clients, chosen.seconds)
-                    beside = {"of the loop": got.requests_a_second / floor, "cpu beside": got.cpu - 1000 / floor}
-                    found.setdefault(f"{protocol} {clients}", []).append({**vars(got), **beside})
-    rows = {name: {key: median(row[key] for row in rounds) for key in rounds[0]} for name, rounds in found.items()}
-    print(f"{model}, {chosen.side} x {chosen.side} pixels; {memory:.0f} MiB when ready; milliseconds")
+    told, rows = rounds_of(chosen, entry, images)
+    told = {"model": entry.info.architecture, "request_bytes": images.nbytes, "batch": chosen.batch, **told}
+    print("  ".join(f"{key} {value}" for key, value in told.items()))
     for name, row in rows.items():
         print(f"{name:8s}", "  ".join(f"{key.replace('_', ' ')} {value:.2f}" for key, value in row.items()))
     if chosen.keep:
-        told = {"model": model, "side": chosen.side, "memory_mib": memory}
-        command = f"python -m benchmarks.serving {chosen.entry} --side {chosen.side}"
-        keep_results("serving", command, [{**told, "asked": name, **row} for name, row in rows.items()])
+        command = f"python -m benchmarks.serving {' '.join(sys.argv[1:])}"
+        keep_results(chosen.keep, command, [{**told, "asked": name, **row} for name, row in rows.items()])
 
 
 if __name__ == "__main__":

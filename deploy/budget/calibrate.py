@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.budget.answers import Answers
+from deploy.budget.drift import gate_counts
 from deploy.budget.steadiness import STEADY, unsteadiness
 from deploy.budget.table import BudgetTable, Cost, Setting, check_form
 from deploy.budget.thresholds import PROBED_IMAGES, choose_thresholds
@@ -178,7 +179,9 @@ def _predictor(
     stored = stored_latency_table(entry, (x.shape[2], x.shape[3]), runtime)
     if stored is not None:
         return stored, "the table that adroit profile stored"
-    return measure_latency_table(entry, options, x, PREDICTOR_SECONDS), "a table measured with this one"
+    unfit = "; what adroit profile stored is of another machine, speed, runtime, model or size"
+    told = "a table measured with this one" + (unfit if entry.info.latency is not None else "")
+    return measure_latency_table(entry, options, x, PREDICTOR_SECONDS), told
 
 
 def _row(
@@ -195,6 +198,7 @@ def _row(
         predicted_milliseconds=Cost.of([predictor.predict(s.route) for s in samples]) if predictor else None,
         accuracy=answers.accuracy,
         unsteadiness=unsteadiness([s.operations.total for s in samples]),
+        gates=gate_counts(np.stack([s.gates for s in samples])).tolist(),
     )
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
+from deploy.budget.drift import BINS
 from deploy.entry import Entry
 from deploy.routes.collect import check_gated
 from models.errors import UnsupportedModel, UsageError
@@ -57,6 +58,7 @@ class Setting:
         routes: how many different ones the images took.
         unsteadiness: how far the mean operations of other images may be from these, as a share
             (deploy/budget/steadiness.py); None where there are too few to tell.
+        gates: how often their gates had a value of each bin of deploy/budget/drift.py; None in tables of old.
     """
 
     threshold: float
@@ -68,6 +70,7 @@ class Setting:
     predicted_milliseconds: Cost | None = None
     accuracy: float | None = None
     unsteadiness: float | None = None
+    gates: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,16 @@ class BudgetTable:
     size: tuple[int, int]
     facts: Mapping[str, Any]
     settings: Sequence[Setting]
+
+    def for_size(self, size: tuple[int, int]) -> BudgetTable:
+        """As it would be for inputs of `size` (height, width): every cost grows with the pixels."""
+        times = size[0] * size[1] / (self.size[0] * self.size[1])
+        settings = []
+        for setting in self.settings:
+            told = {name: getattr(setting, name) for name in _COSTS}
+            grown: dict[str, Any] = {n: Cost(times * c.mean, times * c.worst) for n, c in told.items() if c}
+            settings.append(dataclasses.replace(setting, **grown))
+        return dataclasses.replace(self, size=size, settings=settings)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -119,6 +132,8 @@ def _setting(row: Mapping[str, Any]) -> Setting:
         raise ValueError(f"a cost is negative or above its worst, at threshold {made.threshold}")
     if made.unsteadiness is not None and not made.unsteadiness >= 0:
         raise ValueError(f"unsteadiness is below 0, at threshold {made.threshold}")
+    if made.gates is not None and not (len(made.gates) == BINS and min(made.gates) >= 0 and sum(made.gates) > 0):
+        raise ValueError(f"gates are not counts of {BINS} bins, at threshold {made.threshold}")
     return made
 
 
@@ -163,6 +178,15 @@ def check_form(entry: Entry) -> None:
             f"the gate threshold of {entry.info.name} is baked in: {entry.baked_threshold:g}",
             hint="export it without --gate-threshold",
         )
+
+
+def takes_budget(entry: Entry) -> bool:
+    """Whether a threshold changes what a run of `entry` computes."""
+    try:
+        check_form(entry)
+    except UsageError:
+        return False
+    return True
 
 
 def threshold_for(

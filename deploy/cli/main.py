@@ -13,6 +13,7 @@ from deploy.cli.check import check
 from deploy.cli.doctor import doctor
 from deploy.cli.export import export
 from deploy.cli.import_ import import_
+from deploy.cli.kserve import kserve
 from deploy.cli.plugins import plugins
 from deploy.cli.profile import profile
 from deploy.cli.quantize import quantize
@@ -41,6 +42,7 @@ app.command()(profile)
 app.command()(routes)
 app.command()(budget)
 app.command()(serve)
+app.command()(kserve)
 app.command()(doctor)
 app.add_typer(plugins, name="plugins")
 

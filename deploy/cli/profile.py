@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.options import AsJson, GateThreshold, Provider, Threads
+from deploy.cli.options import AsJson, GateThreshold, Gflops, Provider, Threads
 from deploy.cli.text import describe_latency, describe_statistics, progress, table
 from deploy.runtimes.choices import OperatorForm, RuntimeName
 from models import files
@@ -35,6 +35,7 @@ def profile(
     runtime: Annotated[list[RuntimeName] | None, typer.Option(help="Repeat to compare runtimes.")] = None,
     operators: Annotated[list[OperatorForm] | None, typer.Option(help="Repeat to compare native and portable.")] = None,
     gate_threshold: GateThreshold = 0.0,
+    gflops: Gflops = None,
     threads: Threads = None,
     provider: Provider = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time to spend on each deployment.")] = 5.0,
@@ -61,12 +62,13 @@ def profile(
         operators or [OperatorForm.native],
         threads,
         provider or ["CPUExecutionProvider"],
+        _thresholds(read, gate_threshold, gflops),
     )
     images = read_images(data).first(image_count) if data else None
     if html:
         files.check_writable(html)
     print(f"measuring {len(candidates)} deployments, about {seconds:g} s each", file=sys.stderr)
-    report = measure(candidates, images, batch, size, seconds, gate_threshold, progress("counting routes"))
+    report = measure(candidates, images, batch, size, seconds, progress("counting routes"))
     values = report.to_json()
     if html:
         write_html(
@@ -81,24 +83,40 @@ def profile(
             dataclasses.replace(routed.entry.info, latency=routed.latency.table.to_json()).write(routed.entry.path)
 
 
+def _thresholds(entries: list[Entry], gate_threshold: float, gflops: float | None) -> list[float]:
+    """Each one's gate threshold; beside one that a budget holds, deployments that no threshold changes run as they are.
+
+    Raises:
+        UsageError, UnsupportedModel: as asked_threshold, where no deployment can be held to the budget.
+    """
+    from deploy.budget.table import asked_threshold, takes_budget
+
+    if gflops is None:
+        return [gate_threshold] * len(entries)
+    held = [entry for entry in entries if takes_budget(entry)] or entries
+    return [asked_threshold(entry, gate_threshold, gflops) if entry in held else 0.0 for entry in entries]
+
+
 def _candidates(
     entries: list[Entry],
     runtimes: list[RuntimeName],
     operators: list[OperatorForm],
     threads: int | None,
     providers: list[str],
+    thresholds: list[float],
 ) -> list[Candidate]:
     from deploy.profile.profile import Candidate
     from deploy.runtimes.open import RuntimeOptions
 
     found = []
-    for entry in entries:
+    for entry, threshold in zip(entries, thresholds, strict=True):
         for runtime in runtimes:
             # Forms of operators exist for ONNX Runtime only, and where the model has custom ones.
             forms = operators if runtime == RuntimeName.onnxruntime and entry.info.operators else operators[:1]
             for form in forms:
                 title = f"{entry.info.name} {runtime}" + (f" {form}" if len(forms) > 1 else "")
-                found.append(Candidate(title, entry, RuntimeOptions(runtime, form, threads, providers)))
+                title += f" at {threshold:.4g}" if threshold else ""
+                found.append(Candidate(title, entry, RuntimeOptions(runtime, form, threads, providers), threshold))
     return found
 
 
@@ -131,7 +149,10 @@ def describe(report: ProfileReport, layers: bool) -> str:
     if any(c.skip_efficiency is not None for c in report.candidates):
         shown = ["" if c.skip_efficiency is None else f"{c.skip_efficiency:.2f}" for c in report.candidates]
         rows = [(*row, last) for row, last in zip(rows, ["skip efficiency", *shown], strict=True)]
-    parts = [", ".join(f"{k} {v}" for k, v in report.machine.items()), table(rows)]
+    machine = [", ".join(f"{k} {v}" for k, v in report.machine.items())]
+    if not report.quiet:
+        machine.append("the machine's speed changed while this was measured: do not compare figures with another run's")
+    parts = ["\n".join(machine), table(rows)]
     for routed in report.routes:
         parts.append(describe_statistics(routed.statistics))
         parts += [describe_latency(routed.latency)] if routed.latency else []

@@ -45,12 +45,21 @@ def serve(
         float, typer.Option(min=0.0, max=1000.0, help="Milliseconds that a request waits for others to run with.")
     ] = 0.0,
     queue: Annotated[int, typer.Option(min=1, help="Requests that may wait for each network.")] = 64,
-    queue_seconds: Annotated[float, typer.Option(min=0.001, help="That a request may wait for its turn.")] = 10.0,
+    queue_seconds: Annotated[
+        float, typer.Option(min=0.001, help="That a request may wait for its turn; with --floor-gflops, its answer.")
+    ] = 10.0,
     receive_seconds: Annotated[
         float, typer.Option(min=0.1, help="For a client to send a request, and to take its answer.")
     ] = 20.0,
     body_mib: Annotated[int, typer.Option(min=1, max=1024, help="The largest request, in MiB.")] = 64,
     pending_mib: Annotated[int, typer.Option(min=1, help="All requests being received or waiting, in MiB.")] = 512,
+    floor_gflops: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Under load, lower budgets to so many operations / 1e9 an image before refusing."),
+    ] = None,
+    classes: Annotated[
+        Path | None, typer.Option(help="TOML file: what an image of each class of clients may cost at most.")
+    ] = None,
     token_file: Annotated[
         Path | None, typer.Option(help="A file with a token that clients must send (Authorization: Bearer ...).")
     ] = None,
@@ -90,6 +99,7 @@ def serve(
             hint="pip install 'adroit-deploy[serve]'",
         ) from error
     from deploy.runtimes.open import RuntimeOptions
+    from deploy.serve.classes import CostClasses
     from deploy.serve.log import start_logging
     from deploy.serve.options import MIB, Limits, Security, ServeOptions
     from deploy.serve.server import serve as serve_repository
@@ -110,6 +120,8 @@ def serve(
             queue_seconds=queue_seconds, batch=batch, delay_seconds=delay / 1000,
             receive_seconds=receive_seconds,
         ),
+        floor_gflops=floor_gflops,
+        classes=CostClasses.read(classes) if classes else CostClasses(),
         security=Security(_token(token_file), certificate, key, model_control, shared_memory),
         page=page,
     )  # fmt: skip

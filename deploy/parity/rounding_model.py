@@ -145,6 +145,7 @@ EXACT = frozenset(
         "ones",
         "full",
         "scalar_tensor",
+        "lift_fresh",
         "lift_fresh_copy",
         "empty_like",
         "empty",

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from deploy.entry import Entry
 from deploy.profile.forced import ForcedRuntime
+from deploy.profile.reference import ONE_SPEED
 from deploy.profile.routed import executed_route, routing_space
 from deploy.profile.timing import machine_facts, medians_in_turns
 from deploy.runtimes.open import RuntimeOptions, open_runtime
@@ -77,8 +78,9 @@ class LatencyTable:
 def stored_latency_table(entry: Entry, size: tuple[int, int], runtime: Mapping[str, Any]) -> LatencyTable | None:
     """The table that `adroit profile` stored in `entry`, if a run here takes what it says; else None.
 
-    It must be of this model and of inputs of `size` (height, width), and measured on a machine like this one,
-    with the same operators, threads and version of the runtime: `runtime` is Runtime.facts of the one that runs.
+    It must be of this model and of inputs of `size` (height, width), and measured on a machine like this one that
+    ran as fast as this one does now, with the same operators, threads and version of the runtime: `runtime` is
+    Runtime.facts of the one that runs.
 
     Raises:
         UsageError: the stored table is damaged.
@@ -92,8 +94,9 @@ def stored_latency_table(entry: Entry, size: tuple[int, int], runtime: Mapping[s
             hint=f"measure it again: adroit profile {entry.path} --data IMAGES",
         )
     alike = all(table.machine.get(name) == here[name] for name in SAME_MACHINE)
+    speed = table.machine.get("reference_ms", float("inf")) / here["reference_ms"]
     same = table.model == entry.info.model["sha256"] and table.size == size and dict(table.runtime) == dict(runtime)
-    return table if alike and same else None
+    return table if alike and same and abs(speed - 1) <= ONE_SPEED else None
 
 
 def parts_of(route: Route) -> dict[str, int]:

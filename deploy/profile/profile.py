@@ -12,6 +12,7 @@ import numpy as np
 from deploy.entry import REFERENCE, Entry
 from deploy.profile.counts import LayerCounts, count_entry, total_counts
 from deploy.profile.nodes import node_milliseconds
+from deploy.profile.reference import ONE_SPEED, reference_work
 from deploy.profile.route_latency import RouteLatency, measure_routes
 from deploy.profile.routed import count_route, efficiencies, executed_route
 from deploy.profile.timing import Latency, machine_facts, measure_latency, ranks
@@ -27,11 +28,12 @@ from models.errors import UsageError
 
 @dataclass(frozen=True)
 class Candidate:
-    """One deployment in one runtime; `title` tells it from the others."""
+    """One deployment in one runtime at one gate threshold (see Entry.feeds); `title` tells it from the others."""
 
     title: str
     entry: Entry
     options: RuntimeOptions
+    gate_threshold: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Profiled:
     nodes: Mapping[str, float]
     rank: int
     skip_efficiency: float | None = None
+    gate_threshold: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -59,6 +62,7 @@ class Profiled:
             "input_shape": list(self.input_shape),
             "latency_milliseconds": dataclasses.asdict(self.latency),
             "rank": self.rank,
+            "gate_threshold": self.gate_threshold,
             "operations": dataclasses.asdict(total_counts(self.layers)),
             "skip_efficiency": self.skip_efficiency,
             "layers": [
@@ -91,15 +95,25 @@ class RoutedReport:
 
 @dataclass(frozen=True)
 class ProfileReport:
-    """All candidates of one run on one machine; `routes`, where there were images, of every routed network."""
+    """All candidates of one run on one machine; `routes`, where there were images, of every routed network.
+
+    `machine` has the median of the reference work (deploy/profile/reference.py), which took turns with the
+    candidates, and its spread: figures of another run compare with these only where its median is the same.
+    """
 
     machine: Mapping[str, Any]
     candidates: Sequence[Profiled]
     routes: Sequence[RoutedReport] = ()
 
+    @property
+    def quiet(self) -> bool:
+        """Whether the machine kept one speed."""
+        return bool(self.machine["reference_spread"] <= ONE_SPEED)
+
     def to_json(self) -> dict[str, Any]:
         return {
             "machine": dict(self.machine),
+            "quiet": self.quiet,
             "candidates": [c.to_json() for c in self.candidates],
             "routes": [routed.to_json() for routed in self.routes],
         }
@@ -111,7 +125,6 @@ def profile(
     batch: int,
     size: tuple[int, int] | None,
     seconds: float,
-    gate_threshold: float = 0.0,
     progress: Progress | None = None,
 ) -> ProfileReport:
     """Measures the candidates in turns within one process.
@@ -121,24 +134,24 @@ def profile(
             if None (an operator's time here does not depend on values).
         size: height and width of the noise; the entry's own if None.
         seconds: to spend on each candidate.
-        gate_threshold: see Entry.feeds.
 
     Raises:
         UsageError: too few images, or as Runtime.run. EnvironmentFault, UnsupportedModel: as open_runtime.
     """
     machine = machine_facts()
-    feeds = [_feeds(c.entry, images, batch, size, gate_threshold) for c in candidates]
+    feeds = [_feeds(c, images, batch, size) for c in candidates]
     runtimes = [open_runtime(c.entry, c.options) for c in candidates]
     try:
         calls = [lambda r=r, f=f: r.run(f) for r, f in zip(runtimes, feeds, strict=True)]
-        latencies = measure_latency(calls, seconds)
+        *latencies, reference = measure_latency([*calls, reference_work()], seconds)
+        machine |= {"reference_ms": round(reference.median, 4), "reference_spread": round(reference.spread, 4)}
         shapes = [f[c.entry.info.inputs[0].name].shape for c, f in zip(candidates, feeds, strict=True)]
         layers = [_layers(c.entry, r, f, s) for c, r, f, s in zip(candidates, runtimes, feeds, shapes, strict=True)]
         entries = [c.entry for c in candidates]
         totals = [total_counts(found).total for found in layers]
         saved = efficiencies(entries, [t.median for t in latencies], totals)
         found = [
-            Profiled(c.title, r.facts, shape, latency, counted, _nodes(c, fed), rank, efficiency)
+            Profiled(c.title, r.facts, shape, latency, counted, _nodes(c, fed), rank, efficiency, c.gate_threshold)
             for c, r, fed, shape, latency, counted, rank, efficiency in zip(
                 candidates, runtimes, feeds, shapes, latencies, layers, ranks(latencies), saved, strict=True
             )
@@ -146,18 +159,20 @@ def profile(
     finally:
         for runtime in runtimes:
             runtime.close()
-    routes = [] if images is None else route_reports(candidates, images, gate_threshold, seconds, progress)
+    routes = [] if images is None else route_reports(candidates, images, seconds, progress)
     return ProfileReport(machine, found, routes)
 
 
 def route_reports(
     candidates: Sequence[Candidate],
     images: ImageSet,
-    gate_threshold: float,
     seconds: float,
     progress: Progress | None = None,
 ) -> list[RoutedReport]:
-    """One for each routed network among the candidates, whatever number of them are its deployments."""
+    """One for each routed network among the candidates, whatever number of them are its deployments.
+
+    It is of the deployment whose latency can be measured, at its threshold, or of the first.
+    """
     networks: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         routing = candidate.entry.info.routing
@@ -165,7 +180,9 @@ def route_reports(
             networks.setdefault(candidate.entry.info.checkpoint["sha256"], []).append(candidate)
     found = []
     for same in networks.values():
-        first, timed = same[0], next(filter(_can_be_timed, same), None)
+        timed = next(filter(_can_be_timed, same), None)
+        first = timed or same[0]
+        gate_threshold = first.gate_threshold
         samples = collect_routes(first.entry, first.options, images, gate_threshold, progress=progress)
         # A deployment gives out 0 for closed gates: how far from opening they are, only PyTorch tells.
         told = (first.entry.path / REFERENCE).is_dir()
@@ -199,10 +216,8 @@ def _nodes(candidate: Candidate, fed: Mapping[str, Any]) -> dict[str, float]:
     return node_milliseconds(candidate.entry, candidate.options, fed) if is_onnx else {}
 
 
-def _feeds(
-    entry: Entry, images: ImageSet | None, batch: int, size: tuple[int, int] | None, gate_threshold: float
-) -> dict[str, Any]:
-    info = entry.info
+def _feeds(candidate: Candidate, images: ImageSet | None, batch: int, size: tuple[int, int] | None) -> dict[str, Any]:
+    info = candidate.entry.info
     if images is None:
         shape = (batch, len(info.preprocessing.mean), *(size or info.input_size))
         x = np.random.default_rng(0).standard_normal(shape, np.float32)
@@ -211,4 +226,4 @@ def _feeds(
         if len(x) < batch:
             raise UsageError(f"a batch of {batch} needs as many images of one size, there are {len(x)}")
     info.inputs[0].check(x)
-    return entry.feeds(x, gate_threshold)
+    return candidate.entry.feeds(x, candidate.gate_threshold)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.profile.reference import reference_milliseconds
+
 STABLE_RUNS, STABLE_SPREAD, LONGEST_WARM_UP = 50, 0.02, 10.0
 LEAST_RUNS, BOOTSTRAPS, FIFTHS = 200, 1000, 5
 
@@ -124,7 +126,7 @@ def ranks(latencies: Sequence[Latency]) -> list[int]:
 
 
 def machine_facts() -> dict[str, Any]:
-    """What a measurement must be read with: CPU, cores, load of the machine."""
+    """What a measurement must be read with: CPU, cores, load and speed of the machine."""
     model = platform.processor() or platform.machine()
     cpu_info = Path("/proc/cpuinfo")
     if cpu_info.exists():
@@ -136,6 +138,7 @@ def machine_facts() -> dict[str, Any]:
         "cpu": model,
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 2),
+        "reference_ms": round(reference_milliseconds(), 4),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
     }

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.serve.load import Governor
 from deploy.serve.messages import Parameter
 from deploy.serve.options import Limits
 from deploy.serve.refusal import Reason, Refusal
@@ -30,7 +31,10 @@ class Job:
     Attributes:
         images: uint8 [N,H,W,3] or the network's own [N,C,H,W].
         thresholds: [N], of a network with gates.
-        deadline: on the event loop's clock, in seconds, for its turn to come.
+        deadline: on the event loop's clock, in seconds: of its turn, and where load lowers budgets, of its answer.
+        wanted: when the answer should come, where load lowers budgets (deploy/serve/load.py).
+        seconds: that it is predicted to take at each level of the budget; empty where load lowers none.
+        budget: what it is to be held to, "gflops" or "milliseconds" an image and the value, if anything.
         arrived: nanoseconds of time.perf_counter_ns.
         answer: the outputs by name, and what the response says beside them.
         waited, ran: seconds in the queue, and of the execution that it was part of; known with the answer.
@@ -39,6 +43,9 @@ class Job:
     images: NDArray[Any]
     thresholds: NDArray[np.float32] | None
     deadline: float
+    wanted: float = 0.0
+    seconds: Sequence[float] = ()
+    budget: tuple[str, float] | None = None
     arrived: int = field(default_factory=time.perf_counter_ns)
     answer: asyncio.Future[Result] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     waited: float = 0.0
@@ -48,15 +55,22 @@ class Job:
     def samples(self) -> int:
         return len(self.images)
 
-    def runs_with(self, other: Job) -> bool:
-        return self.images.dtype == other.images.dtype and self.images.shape[1:] == other.images.shape[1:]
+    @property
+    def kind(self) -> Any:
+        """Those of one kind can run together."""
+        return self.images.dtype, self.images.shape[1:]
 
 
 class Batcher:
-    """First come, first served; those behind the first that have its shape run with it."""
+    """First come, first served; those behind the first that have its shape run with it.
+
+    Attributes:
+        governor: of a model whose budget is lowered under load, set before it is ready.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self.governor: Governor | None = None
         self._waiting: dict[Job, asyncio.TimerHandle] = {}
         self._arrival = asyncio.Event()
 
@@ -64,10 +78,17 @@ class Batcher:
         """Requests that wait."""
         return len(self._waiting)
 
-    def submit(self, job: Job) -> None:
-        """Puts `job` at the end; its `answer` is settled later. Raises Refusal at once where the queue is full."""
+    def check_room(self) -> None:
+        """Raises Refusal where the queue is full."""
         if len(self._waiting) >= self._limits.queue_requests:
             raise Refusal(Reason.OVERLOADED, f"{len(self._waiting)} requests wait already; try again later")
+
+    def submit(self, job: Job) -> None:
+        """Puts `job` at the end; its `answer` is settled later. Raises Refusal at once where it cannot be."""
+        self.check_room()
+        if self.governor and not self.governor.admits(self._executions(job), job):
+            text = f"{len(self._waiting)} requests wait, so the answer would be late even at the lowest budget"
+            raise Refusal(Reason.SHED, text)
         loop = asyncio.get_running_loop()
         self._waiting[job] = loop.call_at(job.deadline, _expire, job)
         job.answer.add_done_callback(lambda _: self._forget(job))
@@ -78,7 +99,7 @@ class Batcher:
         if timer is not None:
             timer.cancel()
 
-    async def next_batch(self) -> list[Job]:
+    async def next_batch(self) -> Sequence[Job]:
         """Waits for requests; takes those that run together next, at most `limits.batch` samples."""
         while True:
             while not self._waiting:
@@ -86,6 +107,8 @@ class Batcher:
                 await self._arrival.wait()
             await self._wait_for_company(next(iter(self._waiting)))
             if batch := self._mates():
+                if self.governor:
+                    self.governor.begin(self._executions())
                 for job in batch:
                     self._forget(job)
                 return batch
@@ -106,19 +129,24 @@ class Batcher:
             except TimeoutError:
                 return
 
-    def _mates(self) -> list[Job]:
+    def _mates(self) -> Sequence[Job]:
         """The first that waits and those that can run with it, in their order."""
-        batch: list[Job] = []
-        samples = 0
-        for job in self._waiting:
+        return next(iter(self._executions()), ())
+
+    def _executions(self, *more: Job) -> Sequence[Sequence[Job]]:
+        """What waits, and `more` behind it, by the executions that they will run in together."""
+        found: list[list[Job]] = []
+        last: dict[Any, list[Job]] = {}
+        for job in (*self._waiting, *more):
             # Settled in this turn of the event loop; the callback that takes it out comes in the next.
-            if job.answer.done() or (batch and not job.runs_with(batch[0])):
+            if job.answer.done():
                 continue
-            if samples + job.samples > self._limits.batch:
-                break
-            batch.append(job)
-            samples += job.samples
-        return batch
+            together = last.get(job.kind)
+            if together is None or sum(each.samples for each in together) + job.samples > self._limits.batch:
+                found.append([])
+                together = last[job.kind] = found[-1]
+            together.append(job)
+        return found
 
     def refuse_all(self, refusal: Refusal) -> None:
         """Answers everything that waits."""

@@ -13,34 +13,48 @@ from numpy.typing import NDArray
 from deploy.budget.table import BudgetTable, choose, read_table
 from deploy.entry import GATES, THRESHOLD, Entry
 from deploy.routes.collect import entry_costs
+from deploy.serve.classes import CostClass
 from deploy.serve.messages import Parameter
-from deploy.serve.refusal import invalid
+from deploy.serve.refusal import Reason, Refusal, invalid
 from models.errors import UsageError
 from models.routing.route import Route
 
 # A request names one of these, for all of its samples; or gives thresholds as a tensor, one a sample.
-PARAMETERS = frozenset({THRESHOLD, "gflops", "milliseconds"})
+COSTS = ("gflops", "milliseconds")
+PARAMETERS = frozenset({THRESHOLD, *COSTS})
 
 
 class Budget:
-    """Of one model."""
+    """Of one model.
+
+    Attributes:
+        gated: the model has a gate threshold.
+        table: of `adroit budget`, where it has one.
+    """
 
     def __init__(self, entry: Entry) -> None:
         self._entry = entry
         self.gated = THRESHOLD in (spec.name for spec in entry.info.inputs)
-        self._table: BudgetTable | None = None
+        self.table: BudgetTable | None = None
         if self.gated and entry.info.budget is not None:
-            self._table = read_table(entry)
+            self.table = read_table(entry)
         # Few routes come again and again; adding up one of a large space takes long enough to keep it.
         self._gflops = functools.lru_cache(maxsize=4096)(self._gflops_of)
+        self._table_for = functools.lru_cache(maxsize=64)(self._table_of)
 
     def thresholds(
-        self, parameters: Mapping[str, Parameter], given: NDArray[Any] | None, samples: int
+        self,
+        parameters: Mapping[str, Parameter],
+        given: NDArray[Any] | None,
+        samples: int,
+        size: tuple[int, int],
+        cost_class: CostClass,
     ) -> NDArray[np.float32] | None:
-        """One gate threshold a sample, [samples]; None for a network without gates.
+        """One gate threshold a sample, [samples], none below what the class allows; None without gates.
 
         Args:
             given: the request's tensor of thresholds, [samples] or [samples,1], if it has one.
+            size: (height, width) of the network's input: costs are an image's, as large as it is.
 
         Raises:
             Refusal: a budget for a network that has no gates, more than one, or one that cannot be kept.
@@ -55,21 +69,44 @@ class Budget:
                 raise invalid(f"{self._entry.path.name} has no gates, so it takes no {named[0]}")
             return None
         if given is not None:
-            return _checked(given, samples)
-        return np.full(samples, self._threshold(named[0], parameters[named[0]]) if named else 0.0, np.float32)
+            asked = _checked(given, samples)
+        else:
+            asked = np.full(samples, self._threshold(named[0], parameters[named[0]], size) if named else 0, np.float32)
+        return np.maximum(asked, np.float32(self._least(cost_class, size)))
 
-    def _threshold(self, name: str, value: Parameter) -> float:
+    def _threshold(self, name: str, value: Parameter, size: tuple[int, int]) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
             raise invalid(f"parameter {name} must be a number of at least 0")
         if name == THRESHOLD:
             return min(float(value), 1.0)  # gates are at most 1
-        if self._table is None:
+        if self.table is None:
             raise invalid(f"{self._entry.path.name} has no budget table, so it takes {THRESHOLD} but no {name}")
         try:
-            gflops, milliseconds = (float(value) if name == kind else None for kind in ("gflops", "milliseconds"))
-            return choose(self._table, gflops=gflops, milliseconds=milliseconds).threshold
+            gflops, milliseconds = (float(value) if name == kind else None for kind in COSTS)
+            return choose(self._table_for(size), gflops=gflops, milliseconds=milliseconds).threshold
         except UsageError as error:
             raise invalid(f"{error.message} ({error.hint})") from error
+
+    def _least(self, cost_class: CostClass, size: tuple[int, int]) -> float:
+        """The lowest threshold that a class may use."""
+        if cost_class.gflops == math.inf:
+            return 0.0
+        name = self._entry.path.name
+        if self.table is None:
+            raise Refusal(Reason.FORBIDDEN, f"{name} has no budget table, so it serves no class with a limit")
+        try:
+            return choose(self._table_for(size), gflops=cost_class.gflops, worst=True).threshold
+        except UsageError as error:
+            raise Refusal(Reason.FORBIDDEN, f"the request's class may not use {name}: {error.message}") from error
+
+    def expected_gflops(self, thresholds: NDArray[np.float32], size: tuple[int, int]) -> float | None:
+        """Mean over the samples of what the table says of their thresholds; None without a table."""
+        if self.table is None:
+            return None
+        settings = self._table_for(size).settings
+        known = np.array([setting.threshold for setting in settings], np.float32)
+        used = np.searchsorted(known, thresholds, "right") - 1
+        return float(np.mean([settings[i].gigaflops.mean for i in used]))
 
     def route_gflops(self, outputs: Mapping[str, NDArray[Any]], size: tuple[int, int]) -> NDArray[np.float64] | None:
         """Operations / 1e9 of each sample's route, [N], for inputs of `size`; None for a network without gates."""
@@ -80,6 +117,18 @@ class Budget:
     def _gflops_of(self, opened: bytes, size: tuple[int, int]) -> float:
         costs = entry_costs(self._entry, size)
         return costs.of_route(Route.from_gates(costs.space, np.frombuffer(opened, np.bool_))).total / 1e9
+
+    def _table_of(self, size: tuple[int, int]) -> BudgetTable:
+        assert self.table is not None
+        return self.table.for_size(size)
+
+
+def asked_budget(parameters: Mapping[str, Parameter], cost_class: CostClass) -> tuple[str, float] | None:
+    """What an image of the request is to be held to: its kind of COSTS, and the value."""
+    for kind in COSTS:
+        if kind in parameters:
+            return kind, float(parameters[kind])
+    return None if cost_class.gflops == math.inf else ("gflops", cost_class.gflops)
 
 
 def _checked(given: NDArray[Any], samples: int) -> NDArray[np.float32]:

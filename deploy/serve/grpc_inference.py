@@ -30,7 +30,7 @@ _EMPTY_RESPONSE = "triton_enable_empty_final_response"
 
 
 def read_request(
-    message: pb.ModelInferRequest, seconds: float | None, memory: SharedMemory, limits: Limits
+    message: pb.ModelInferRequest, seconds: float | None, authorization: str, memory: SharedMemory, limits: Limits
 ) -> Inference:
     """What the message asks for; `seconds` are left to its caller. Raises Refusal."""
     raw = list(message.raw_input_contents)
@@ -40,7 +40,7 @@ def read_request(
     for output in message.outputs:
         _region_of(output.name, output.parameters, limits)
     parameters = {name: _value(value) for name, value in message.parameters.items() if name != _EMPTY_RESPONSE}
-    return Inference(given, [output.name for output in message.outputs], parameters, seconds)
+    return Inference(given, [output.name for output in message.outputs], parameters, seconds, authorization)
 
 
 def _tensor(

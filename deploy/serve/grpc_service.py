@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar
 
@@ -90,8 +89,7 @@ class _Methods:
         return grpc.unary_unary_rpc_method_handler(handle)
 
     def _check_token(self, context: Context) -> None:
-        given = dict(context.invocation_metadata() or ()).get("authorization", "")
-        if not self._service.allows(given if isinstance(given, str) else ""):
+        if not self._service.allows(_authorization(context)):
             raise Refusal(Reason.UNAUTHENTICATED, "this server wants a bearer token")
 
     async def server_live(self, _: pb.ServerLiveRequest, __: Context) -> Message:
@@ -149,33 +147,21 @@ class _Methods:
         return pb.SystemSharedMemoryUnregisterResponse()
 
     async def model_infer(self, asked: pb.ModelInferRequest, context: Context) -> Message:
-        return await self._infer(asked, context.time_remaining())
+        return await self._infer(asked, context)
 
-    async def _infer(self, asked: pb.ModelInferRequest, seconds: float | None) -> Message:
-        """Cancelled where the call is; counts how it ended."""
+    async def _infer(self, asked: pb.ModelInferRequest, context: Context) -> Message:
+        """Cancelled where the call is."""
         service = self._service
-        started, end, known = time.perf_counter(), "CANCELLED", ""
         memory, limits = service.shared_memory, service.options.limits
-        with service.pending.lease() as lease:
-            try:
-                if service.stopping:
-                    # Said here, clients know that nothing was done; what gRPC itself drops at the end says less.
-                    raise Refusal(Reason.NOT_READY, "the server is stopping")
-                lease.take(sum(map(len, asked.raw_input_contents)))
-                model = service.repository.find_loaded(asked.model_name, asked.model_version)
-                known = model.name
-                answer = await service.infer(model, read_request(asked, seconds, memory, limits))
-                response = write_response(model.name, model.version, asked, answer, memory, limits)
-                end = "ok"
-                return response
-            except Refusal as refusal:
-                end = refusal.reason.name
-                raise
-            finally:
-                spent = time.perf_counter() - started
-                service.metrics.ended(known, "grpc", end, spent)
-                if known and end != "ok":
-                    model.statistics.failed(round(spent * 1e9))
+        with service.counted("grpc") as counted, service.pending.lease() as lease:
+            if service.stopping:
+                # Said here, clients know that nothing was done; what gRPC itself drops at the end says less.
+                raise Refusal(Reason.NOT_READY, "the server is stopping")
+            lease.take(sum(map(len, asked.raw_input_contents)))
+            counted.model = model = service.repository.find_loaded(asked.model_name, asked.model_version)
+            inference = read_request(asked, context.time_remaining(), _authorization(context), memory, limits)
+            answer = await service.infer(model, inference)
+            return write_response(model.name, model.version, asked, answer, memory, limits)
 
     async def stream(self, contents: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         """Answers in the order of the requests, which are worked on together."""
@@ -187,7 +173,7 @@ class _Methods:
 
         async def read() -> None:
             async for content in contents:
-                await working.put(asyncio.create_task(self._streamed(content, context.time_remaining())))
+                await working.put(asyncio.create_task(self._streamed(content, context)))
             await working.put(None)
 
         reader = asyncio.create_task(read())
@@ -200,12 +186,12 @@ class _Methods:
                 if task := working.get_nowait():
                     task.cancel()
 
-    async def _streamed(self, content: bytes, seconds: float | None) -> bytes:
+    async def _streamed(self, content: bytes, context: Context) -> bytes:
         """A refused request does not end its stream: the response names the error, and the request by its id."""
         response, asked = pb.ModelStreamInferResponse(), pb.ModelInferRequest()
         try:
             asked = parsed(pb.ModelInferRequest, content)
-            response.infer_response.CopyFrom(await self._infer(asked, seconds))
+            response.infer_response.CopyFrom(await self._infer(asked, context))
         except Refusal as refusal:
             response.error_message, response.infer_response.id = refusal.text, asked.id
         return bytes(response.SerializeToString())
@@ -234,6 +220,11 @@ class _Methods:
                 told = status
                 yield pb.HealthCheckResponse(status=status).SerializeToString()
             await asyncio.sleep(_WATCH_SECONDS)
+
+
+def _authorization(context: Context) -> str:
+    given = dict(context.invocation_metadata() or ()).get("authorization", "")
+    return given if isinstance(given, str) else ""
 
 
 def parsed(kind: type[M], content: bytes) -> M:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
-import time
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -72,6 +72,10 @@ class Request:
     receive: Receiving
     lease: Lease
 
+    @property
+    def authorization(self) -> str:
+        return self.headers.get(b"authorization", b"").decode("latin-1")
+
 
 class HttpApp:
     """ASGI 3 application (HTTP only)."""
@@ -129,7 +133,7 @@ class HttpApp:
         if page := self._page.get(request.path):
             _check_method(request, "GET")
             return _page_file(page)
-        if not self._service.allows(request.headers.get(b"authorization", b"").decode("latin-1")):
+        if not self._service.allows(request.authorization):
             raise Refusal(Reason.UNAUTHENTICATED, "this server wants a bearer token")
         match request.path:
             case ("v2",):
@@ -179,28 +183,19 @@ class HttpApp:
     async def _inference(
         self, request: Request, name: str, version: str, answer: Callable[[Request, str, str], Awaitable[Response]]
     ) -> Response:
-        """Counts how it ended, and stops where the client leaves."""
+        """Stops where the client leaves."""
         _check_method(request, "POST")
-        started, end, known = time.perf_counter(), "CANCELLED", ""
-        try:
-            known = self._service.repository.find_loaded(name, version).name
-            response = await answer(request, name, version)
-            end = "ok"
-            return response
-        except Refusal as refusal:
-            end = refusal.reason.name
-            raise
-        finally:
-            seconds = time.perf_counter() - started
-            self._service.metrics.ended(known, "http", end, seconds)
-            if known and end != "ok":
-                self._service.repository.find(name).statistics.failed(round(seconds * 1e9))
+        with self._service.counted("http") as counted:
+            counted.model = self._service.repository.find_loaded(name, version)
+            counted.model.queue.check_room()  # before the body is read
+            return await answer(request, name, version)
 
     async def _infer(self, request: Request, name: str, version: str) -> Response:
         service = self._service
         body = await self._body(request)
         header_length = _header_length(request.headers)
         asked, inference = read_request(body, header_length, service.shared_memory, service.options.limits)
+        inference = dataclasses.replace(inference, authorization=request.authorization)
         model = service.repository.find_loaded(name, version)
         answer = await _unless_gone(request.receive, service.infer(model, inference))
         content, json_length = write_response(model.name, model.version, asked, answer, service.shared_memory)
@@ -214,7 +209,8 @@ class HttpApp:
         query, body = read_query(request.query), await self._body(request)
         model = self._service.repository.find_loaded(name, version)
         as_map = b"image/png" in request.headers.get(b"accept", b"")
-        told = await _unless_gone(request.receive, predict(self._service, model, query, body, as_map))
+        answer = predict(self._service, model, query, body, as_map, request.authorization)
+        told = await _unless_gone(request.receive, answer)
         return Response(told.content, kind=told.kind, headers=_encoded(told.headers))
 
     async def _body(self, request: Request) -> bytes | bytearray:

@@ -28,9 +28,11 @@ from deploy.serve.tensors import GivenTensor, RawBytes
 from models.data.preprocessing import Image
 from models.routing.route import Route
 
+_PARAMETERS = ("gate_threshold", "gflops", "milliseconds", "timeout", "cost_class")
+
 
 class Query(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """What the address may say: how many labels, what to add, a budget, microseconds to wait."""
+    """What the address may say: how many labels, what to add, a budget, microseconds to wait, a cost class."""
 
     top: Annotated[int, Meta(ge=1, le=1000)] = 5
     map: bool = False
@@ -39,10 +41,11 @@ class Query(Struct, forbid_unknown_fields=True, omit_defaults=True):
     gflops: float | None = None
     milliseconds: float | None = None
     timeout: int | None = None
+    cost_class: str | None = None
 
     @property
     def parameters(self) -> dict[str, Parameter]:
-        values = {name: getattr(self, name) for name in ("gate_threshold", "gflops", "milliseconds", "timeout")}
+        values = {name: getattr(self, name) for name in _PARAMETERS}
         return {name: value for name, value in values.items() if value is not None}
 
 
@@ -116,11 +119,14 @@ def describe(model: ServedModel) -> Description:
     return Description(model.name, model.version, info.task, info.labels, info.routing is not None, gated, settings)
 
 
-async def predict(service: Service, model: ServedModel, query: Query, body: RawBytes, as_map: bool) -> Predicted:
+async def predict(
+    service: Service, model: ServedModel, query: Query, body: RawBytes, as_map: bool, authorization: str
+) -> Predicted:
     """Answers one image.
 
     Args:
         as_map: the classes of a segmentation as a PNG with one byte a pixel, instead of JSON.
+        authorization: the header of that name.
 
     Raises:
         Refusal: no image, or a question that this network has no answer to.
@@ -133,7 +139,7 @@ async def predict(service: Service, model: ServedModel, query: Query, body: RawB
     started = time.perf_counter()
     image: Image = await service.preparer.run(decode_image, model, body, service.options.limits)
     seconds = {"image": time.perf_counter() - started}
-    answer = await _inferred(service, model, query, image)
+    answer = await _inferred(service, model, query, image, authorization)
     seconds |= {"queue": answer.waited, "network": answer.ran}
     started = time.perf_counter()
     content, kind = await service.preparer.run(_content, model, query, image, answer, as_map)
@@ -144,12 +150,12 @@ async def predict(service: Service, model: ServedModel, query: Query, body: RawB
     return Predicted(content, kind, headers)
 
 
-async def _inferred(service: Service, model: ServedModel, query: Query, image: Image) -> Answer:
+async def _inferred(service: Service, model: ServedModel, query: Query, image: Image, authorization: str) -> Answer:
     info = model.entry.info
     tensor = GivenTensor(info.inputs[0].name, "UINT8", (1, *image.shape), image.tobytes())
     names = [spec.name for spec in info.outputs]
     wanted = names[:1] + [GATES] * (query.route and GATES in names)
-    return await service.infer(model, Inference([tensor], wanted, query.parameters))
+    return await service.infer(model, Inference([tensor], wanted, query.parameters, None, authorization))
 
 
 def _content(model: ServedModel, query: Query, image: Image, answer: Answer, as_map: bool) -> tuple[bytes, str]:

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 from deploy.entry import THRESHOLD
 from deploy.serve.batcher import Job
-from deploy.serve.budget import PARAMETERS
+from deploy.serve.budget import PARAMETERS, asked_budget
+from deploy.serve.classes import PARAMETER as COST_CLASS
+from deploy.serve.classes import CostClass, CostClasses
+from deploy.serve.load import WANTED
 from deploy.serve.messages import Parameter
 from deploy.serve.options import Limits
 from deploy.serve.refusal import invalid
@@ -24,7 +27,7 @@ from models.errors import UsageError
 from models.routing.cost import check_size
 
 # What a request may say beside its tensors; `timeout` is in microseconds.
-KNOWN_PARAMETERS = PARAMETERS | {"timeout", "binary_data_output"}
+KNOWN_PARAMETERS = PARAMETERS | {COST_CLASS, "timeout", "binary_data_output"}
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,14 @@ class Inference:
     Attributes:
         outputs: names of the outputs to give; all if empty.
         seconds: that the client will wait, where its protocol tells.
+        authorization: the header, or the call's metadata, of that name.
     """
 
     inputs: Sequence[GivenTensor]
     outputs: Sequence[str]
     parameters: Mapping[str, Parameter]
     seconds: float | None = None
+    authorization: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,15 +74,21 @@ class Preparer:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-async def infer(model: ServedModel, inference: Inference, preparer: Preparer, limits: Limits) -> Answer:
+async def infer(
+    model: ServedModel, inference: Inference, preparer: Preparer, limits: Limits, classes: CostClasses
+) -> Answer:
     """Raises Refusal; a cancelled call takes its request out of the queue."""
     names = _outputs(model, inference.outputs)
-    images, thresholds = checked_inputs(model, inference, limits)
+    cost_class = classes.of(inference.parameters.get(COST_CLASS), inference.authorization)
+    images, thresholds, size = checked_inputs(model, inference, limits, cost_class)
     preprocessing = model.entry.info.preprocessing
     if images.dtype == np.uint8 and (preprocessing.resize is not None or preprocessing.crop is not None):
         images = await preparer.run(resized, preprocessing, images)
-    seconds = _seconds(inference, limits)
-    job = Job(images, thresholds, asyncio.get_running_loop().time() + seconds)
+    now, seconds = asyncio.get_running_loop().time(), _seconds(inference, limits)
+    budget = asked_budget(inference.parameters, cost_class)
+    job = Job(images, thresholds, now + seconds, now + WANTED * seconds, budget=budget)
+    if model.queue.governor and thresholds is not None:
+        job.seconds = model.queue.governor.seconds(thresholds, size)
     outputs, told = await model.run(job)
     return Answer({name: outputs[name] for name in names}, told, job.waited, job.ran)
 
@@ -93,7 +104,7 @@ def _outputs(model: ServedModel, names: Sequence[str]) -> Sequence[str]:
 
 
 def _seconds(inference: Inference, limits: Limits) -> float:
-    """That the request may wait for its turn."""
+    """That the request has."""
     unknown = set(inference.parameters) - KNOWN_PARAMETERS
     if unknown:
         raise invalid(f"unknown parameter {min(unknown)[:80]!r}; known: {', '.join(sorted(KNOWN_PARAMETERS))}")
@@ -107,9 +118,9 @@ def _seconds(inference: Inference, limits: Limits) -> float:
 
 
 def checked_inputs(
-    model: ServedModel, inference: Inference, limits: Limits
-) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
-    """The images, uint8 [N,H,W,3] or float32 [N,C,H,W], and one threshold a sample where there are gates.
+    model: ServedModel, inference: Inference, limits: Limits, cost_class: CostClass
+) -> tuple[NDArray[Any], NDArray[np.float32] | None, tuple[int, int]]:
+    """The images, uint8 [N,H,W,3] or float32 [N,C,H,W], one threshold a sample where there are gates, the input's size.
 
     Raises:
         Refusal: unknown, missing or double inputs; a datatype, shape or size that the model does not take.
@@ -126,14 +137,17 @@ def checked_inputs(
     if image_name not in given:
         raise invalid(f"input {image_name} is missing")
     image = given[image_name]
-    _check_image(model, image, limits)
+    size = _checked_size(model, image, limits)
     threshold = array_of(given[THRESHOLD]) if THRESHOLD in given else None
-    thresholds = model.budget.thresholds(inference.parameters, threshold, image.shape[0])
-    return array_of(image), thresholds
+    thresholds = model.budget.thresholds(inference.parameters, threshold, image.shape[0], size, cost_class)
+    return array_of(image), thresholds, size
 
 
-def _check_image(model: ServedModel, image: GivenTensor, limits: Limits) -> None:
-    """Before a byte is converted: datatype, rank, samples, channels and sides."""
+def _checked_size(model: ServedModel, image: GivenTensor, limits: Limits) -> tuple[int, int]:
+    """(height, width) of the network's input.
+
+    Checked before a byte is converted: datatype, rank, samples, channels and sides.
+    """
     spec, preprocessing = model.entry.info.inputs[0], model.entry.info.preprocessing
     pixels = image.datatype == "UINT8" and spec.dtype != "uint8"
     if not pixels and image.datatype != model.image_datatype:
@@ -163,6 +177,7 @@ def _check_image(model: ServedModel, image: GivenTensor, limits: Limits) -> None
     for wanted, got in zip(spec.shape[1:], (channels, height, width), strict=True):
         if isinstance(wanted, int) and wanted != got:
             raise invalid(f"input {image.name} is {list(image.shape)}, it takes {list(spec.shape)}")
+    return height, width
 
 
 def input_size(preprocessing: Preprocessing, size: tuple[int, int], limits: Limits) -> tuple[int, int]:

@@ -49,6 +49,22 @@ class Metrics:
         self.thresholds = Histogram(
             "adroit_gate_threshold", "Gate threshold of the samples", model, buckets=_SHARES, registry=registry
         )
+        self.missed = Counter(
+            "adroit_budget_misses",
+            "Samples that cost more than the budget they were to be held to (gflops, milliseconds),"
+            " and requests answered too late (deadline)",
+            [*model, "budget"],
+            registry=registry,
+        )
+        self.load_threshold = Gauge(
+            "adroit_load_threshold", "Gate threshold to which load holds requests", model, registry=registry
+        )
+        self.drift = Gauge(
+            "adroit_gate_drift",
+            "Population stability index of the last images' gates against the calibration's; NaN before there are 32",
+            model,
+            registry=registry,
+        )
         self.ready = Gauge("adroit_model_ready", "1 where the model is ready", model, registry=registry)
         self.waiting = Gauge("adroit_queue_requests", "Requests that wait", model, registry=registry)
         self.pending = Gauge("adroit_pending_bytes", "Bytes of requests received and not answered", registry=registry)
@@ -71,16 +87,28 @@ class ModelMetrics:
         self._queued, self._computed = metrics.queued.labels(name), metrics.computed.labels(name)
         self._samples = metrics.samples.labels(name)
 
-    def watch(self, ready: Callable[[], float], waiting: Callable[[], float]) -> None:
+    def watch(
+        self,
+        *,
+        ready: Callable[[], float],
+        waiting: Callable[[], float],
+        load_threshold: Callable[[], float],
+        gate_drift: Callable[[], float],
+    ) -> None:
         """Functions that tell the present values."""
         self._metrics.ready.labels(self._name).set_function(ready)
         self._metrics.waiting.labels(self._name).set_function(waiting)
+        self._metrics.load_threshold.labels(self._name).set_function(load_threshold)
+        self._metrics.drift.labels(self._name).set_function(gate_drift)
 
     def executed(self, jobs: Sequence[Job], times: Times) -> None:
         self._samples.observe(sum(job.samples for job in jobs))
-        self._computed.observe((times.compute_input + times.compute_infer + times.compute_output) / 1e9)
+        self._computed.observe(times.total / 1e9)
         for job in jobs:
             self._queued.observe((times.started - job.arrived) / 1e9)
+
+    def missed(self, budget: str, count: int) -> None:
+        self._metrics.missed.labels(self._name, budget).inc(count)
 
     def routed(self, gflops: NDArray[np.float64], thresholds: NDArray[np.float32]) -> None:
         """[samples] of one request."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.runtimes.open import RuntimeOptions
+from deploy.serve.classes import CostClasses
 
 MIB = 1 << 20
 
@@ -20,13 +21,15 @@ class Limits:
         image_pixels: of one image, encoded or not.
         pending_bytes: of all requests that are being received or wait, over all models.
         queue_requests: that may wait for one model.
-        queue_seconds: that a request may wait for its turn.
+        queue_seconds: that a request may wait for its turn; where load lowers budgets, for its answer.
         batch: samples that run together.
         delay_seconds: that a request waits for others to run with; 0 batches what waited while the model was busy.
         header_bytes: of the request line and headers of one HTTP request.
         receive_seconds: for a client to send a whole request, and to take a whole answer.
         idle_seconds: of a connection between requests.
-        connections: HTTP connections, and gRPC calls, at a time.
+        connections: HTTP connections at a time.
+        calls: of gRPC at a time. gRPC hands over whole messages, so those being received are not in
+            `pending_bytes`: they are at most `calls` times `message_bytes`.
         drain_seconds: for accepted requests to finish after a signal to stop.
     """
 
@@ -42,7 +45,13 @@ class Limits:
     receive_seconds: float = 20.0
     idle_seconds: float = 60.0
     connections: int = 1024
+    calls: int = 256
     drain_seconds: float = 4.0
+
+    @property
+    def message_bytes(self) -> int:
+        """Of a gRPC message: room for what stands beside a tensor's bytes."""
+        return self.body_bytes + MIB
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,9 @@ class ServeOptions:
         models: names of entries to serve; all of the repository if empty.
         instances: runtimes a model, each with a thread of its own.
         page: a web page at the HTTP server's root, for people.
+        floor_gflops: operations / 1e9 an image to which load may lower the budget of networks with a budget
+            table; None leaves every request the budget that it asked for.
+        classes: what an image of a client may cost.
     """
 
     repository: Path
@@ -84,3 +96,5 @@ class ServeOptions:
     limits: Limits = field(default_factory=Limits)
     security: Security = field(default_factory=Security)
     page: bool = False
+    floor_gflops: float | None = None
+    classes: CostClasses = field(default_factory=CostClasses)

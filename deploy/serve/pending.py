@@ -19,7 +19,7 @@ class PendingBytes:
     def take(self, size: int) -> None:
         """Raises Refusal, with nothing taken, where it would be too much."""
         if self.held + size > self._most:
-            raise Refusal(Reason.OVERLOADED, "the server holds as many bytes of requests as it may; try again later")
+            raise Refusal(Reason.BYTES, "the server holds as many bytes of requests as it may; try again later")
         self.held += size
 
 

@@ -6,7 +6,11 @@ from enum import Enum
 
 
 class Reason(Enum):
-    """HTTP status, name of the gRPC status code."""
+    """HTTP status, name of the gRPC status code, and what tells apart those that share both.
+
+    OVERLOADED: the queue is full. BYTES: the server holds too many of them. SHED: the answer would come too
+    late, even at the lowest budget. EXPIRED: it did not come in time.
+    """
 
     INVALID = (400, "INVALID_ARGUMENT")
     UNAUTHENTICATED = (401, "UNAUTHENTICATED")
@@ -17,17 +21,14 @@ class Reason(Enum):
     TOO_LARGE = (413, "RESOURCE_EXHAUSTED")
     ENCODING = (415, "INVALID_ARGUMENT")
     FAULT = (500, "INTERNAL")
-    OVERLOADED = (503, "RESOURCE_EXHAUSTED")
+    OVERLOADED = (503, "RESOURCE_EXHAUSTED", "queue")
+    BYTES = (503, "RESOURCE_EXHAUSTED", "bytes")
+    SHED = (503, "RESOURCE_EXHAUSTED", "deadline")
     NOT_READY = (503, "UNAVAILABLE")
     EXPIRED = (504, "DEADLINE_EXCEEDED")
 
-    @property
-    def status(self) -> int:
-        return self.value[0]
-
-    @property
-    def code(self) -> str:
-        return self.value[1]
+    def __init__(self, status: int, code: str, _: str = "") -> None:
+        self.status, self.code = status, code
 
 
 class Refusal(Exception):

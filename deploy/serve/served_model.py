@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.entry import THRESHOLD, Entry
+from deploy.budget.drift import Drift
+from deploy.entry import GATES, THRESHOLD, Entry
 from deploy.runtimes.choices import RuntimeName
 from deploy.serve.batcher import Batcher, Job, Result
 from deploy.serve.budget import Budget
 from deploy.serve.datatypes import datatype_of
 from deploy.serve.instance import Execution, Instance
+from deploy.serve.load import Governor
 from deploy.serve.messages import Parameter
 from deploy.serve.metrics import ModelMetrics
 from deploy.serve.options import ServeOptions
@@ -68,7 +70,13 @@ class ServedModel:
         self._folder, self._options, self._metrics = folder, options, metrics
         self._instances: list[Instance] = []
         self._workers: list[asyncio.Task[None]] = []
-        metrics.watch(lambda: float(self.ready), lambda: float(len(self.queue)))
+        self._drift: Drift | None = None
+        metrics.watch(
+            ready=lambda: float(self.ready),
+            waiting=lambda: float(len(self.queue)),
+            load_threshold=lambda: self.queue.governor.threshold if self.queue.governor else 0.0,
+            gate_drift=lambda: self._drift.index() if self._drift else float("nan"),
+        )
 
     @property
     def ready(self) -> bool:
@@ -80,6 +88,7 @@ class ServedModel:
         try:
             self.entry = await asyncio.to_thread(Entry.read, self._folder)
             self.budget = Budget(self.entry)
+            self._watch_budget()
             self.version = self._version()
             self.statistics = Statistics(self.name, self.version)
             self.image_datatype = datatype_of(self.entry.info.inputs[0].dtype)
@@ -97,6 +106,16 @@ class ServedModel:
         self._set(State.READY, "")
         seconds = round(time.monotonic() - started, 3)
         logger.info("model ready", extra={"model": self.name, "version": self.version, "seconds": seconds})
+
+    def _watch_budget(self) -> None:
+        """Of a model with a budget table: the drift of its gates, and the governor where a floor is set."""
+        table, floor = self.budget.table, self._options.floor_gflops
+        if table is None:
+            return
+        calibrated = {setting.threshold: setting.gates for setting in table.settings if setting.gates is not None}
+        self._drift = Drift(calibrated) if calibrated else None
+        if floor is not None:
+            self.queue.governor = Governor(table, floor, self._options.instances)
 
     def _version(self) -> str:
         asked, runtime = self._options.runtime.version, self._options.runtime.runtime
@@ -136,7 +155,10 @@ class ServedModel:
 
     async def _work(self, instance: Instance) -> None:
         while True:
-            await self._run_batch(instance, await self.queue.next_batch())
+            jobs = await self.queue.next_batch()
+            await self._run_batch(instance, jobs)
+            if self.queue.governor:
+                self.queue.governor.end(jobs)
 
     async def _run_batch(self, instance: Instance, jobs: Sequence[Job]) -> None:
         # Shielded: what runs while the model is closed is still answered.
@@ -158,6 +180,13 @@ class ServedModel:
             if not job.answer.done():
                 job.waited, job.ran = (done.times.started - job.arrived) / 1e9, done.times.total / 1e9
                 job.answer.set_result((outputs, self._told(job, outputs)))
+        milliseconds = done.times.total / 1e6 / sum(job.samples for job in jobs)
+        now = asyncio.get_running_loop().time()
+        for job in jobs:
+            if job.deadline < now:
+                self._metrics.missed("deadline", 1)
+            if job.budget is not None and job.budget[0] == "milliseconds" and job.budget[1] < milliseconds:
+                self._metrics.missed("milliseconds", job.samples)
 
     def _told(self, job: Job, outputs: Mapping[str, NDArray[Any]]) -> dict[str, Parameter]:
         """Of a network with gates: the (largest) threshold used, and the mean operations of the samples' routes."""
@@ -166,7 +195,15 @@ class ServedModel:
         if gflops is None or job.thresholds is None:
             return {}
         self._metrics.routed(gflops, job.thresholds)
-        return {THRESHOLD: float(np.max(job.thresholds)), "route_gflops": float(gflops.mean())}
+        if job.budget is not None and job.budget[0] == "gflops":
+            self._metrics.missed("gflops", int((gflops > job.budget[1]).sum()))
+        if self._drift:
+            for threshold, gates in zip(job.thresholds, outputs[GATES], strict=True):
+                self._drift.add(threshold, gates)
+        told: dict[str, Parameter] = {THRESHOLD: float(np.max(job.thresholds)), "route_gflops": float(gflops.mean())}
+        if (expected := self.budget.expected_gflops(job.thresholds, (height, width))) is not None:
+            told["expected_gflops"] = expected
+        return told
 
     async def _find_fault(self, instance: Instance, jobs: Sequence[Job], error: Exception) -> None:
         """One bad request must not fail its batch, nor make a sound runtime look broken."""

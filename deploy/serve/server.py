@@ -183,13 +183,11 @@ async def _start_grpc(service: Service) -> tuple[grpc.aio.Server | None, str | N
     options, limits = service.options, service.options.limits
     if options.grpc_port is None:
         return None, None
-    # Room for what stands beside a tensor's bytes in its message.
-    longest = limits.body_bytes + (1 << 20)
     server = grpc.aio.server(
         handlers=handlers(service),
-        maximum_concurrent_rpcs=limits.connections,
+        maximum_concurrent_rpcs=limits.calls,
         options=[
-            ("grpc.max_receive_message_length", longest),
+            ("grpc.max_receive_message_length", limits.message_bytes),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_metadata_size", limits.header_bytes),
             ("grpc.so_reuseport", 0),  # else a second server would share the port in silence

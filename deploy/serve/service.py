@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import hmac
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +21,19 @@ from deploy.serve.messages import ModelMetadata, ModelStatistics, ServerMetadata
 from deploy.serve.metrics import Metrics
 from deploy.serve.options import ServeOptions
 from deploy.serve.pending import PendingBytes
+from deploy.serve.refusal import Refusal
 from deploy.serve.repository import Repository
 from deploy.serve.served_model import ServedModel
 from deploy.serve.shared_memory import SharedMemory
 
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics", "system_shared_memory")
+
+
+@dataclass
+class Counted:
+    """A request for inference; `model` is set once it is known."""
+
+    model: ServedModel | None = None
 
 
 @dataclass
@@ -47,11 +58,29 @@ class Service:
     def allows(self, authorization: str) -> bool:
         """Whether a request with that header may be answered."""
         token = self.options.security.token
-        return token is None or hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode())
+        if token is None or hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
+            return True
+        return self.options.classes.knows(authorization)
 
     async def infer(self, model: ServedModel, inference: Inference) -> Answer:
         """Raises Refusal; cancel it where the client has gone."""
-        return await infer(model, inference, self.preparer, self.options.limits)
+        return await infer(model, inference, self.preparer, self.options.limits, self.options.classes)
+
+    @contextmanager
+    def counted(self, protocol: str) -> Iterator[Counted]:
+        """Around one request for inference: counts how it ends, and how long it took."""
+        started, end, request = time.perf_counter(), "CANCELLED", Counted()
+        try:
+            yield request
+            end = "ok"
+        except Refusal as refusal:
+            end = refusal.reason.name
+            raise
+        finally:
+            seconds = time.perf_counter() - started
+            self.metrics.ended("" if request.model is None else request.model.name, protocol, end, seconds)
+            if request.model is not None and end != "ok":
+                request.model.statistics.failed(round(seconds * 1e9))
 
     async def close(self) -> None:
         await self.repository.close()

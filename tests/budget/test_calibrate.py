@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -12,11 +13,16 @@ import torch
 from PIL import Image
 
 from deploy.budget.calibrate import calibrate
+from deploy.budget.drift import BINS
 from deploy.budget.steadiness import unsteadiness
-from deploy.budget.table import BudgetTable, read_table
+from deploy.budget.table import BudgetTable, Cost, read_table
 from deploy.entry import Entry
-from deploy.runtimes.choices import RuntimeName
-from deploy.runtimes.open import RuntimeOptions
+from deploy.profile import timing
+from deploy.profile.latency_table import LatencyTable, parts_of
+from deploy.profile.routed import routing_space
+from deploy.profile.timing import machine_facts
+from deploy.runtimes.choices import OperatorForm, RuntimeName
+from deploy.runtimes.open import RuntimeOptions, open_runtime
 from models.data.images import ImageSet
 from models.errors import UsageError
 from models.metrics.segmentation import ConfusionMatrix
@@ -75,11 +81,40 @@ def test_each_row_is_what_the_network_does(table: BudgetTable, network: DynamicR
     assert table.images == 12 and table.size == SIZE
 
 
+def test_the_table_counts_every_gate_of_every_image(table: BudgetTable, labelled: ImageSet) -> None:
+    totals = {sum(setting.gates or ()) for setting in table.settings}
+    assert len(totals) == 1
+    assert totals.pop() % len(labelled) == 0
+    assert table.settings[-1].gates is not None
+    assert table.settings[-1].gates[1:] == [0] * (BINS - 1)  # every path closed
+
+
 def test_images_of_several_sizes_are_refused(routed_entry: Entry) -> None:
     pictures = [*pixels(2, SIZE), *pixels(1, (190, 130))]
     with pytest.raises(UsageError, match="one image size") as refused:
         calibrate(routed_entry, ImageSet(["a", "b", "c"], lambda i: pictures[i]), TORCH)
     assert refused.value.facts == {"a": "128 x 160", "c": "190 x 130"}
+
+
+def test_the_table_that_profile_stored_is_used_and_told(
+    routed_entry: Entry, options: RuntimeOptions, labelled: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "reference_milliseconds", lambda: 0.3)
+    if options.operators != OperatorForm.native:
+        pytest.skip("the native operators are not built here")
+    with open_runtime(routed_entry, options) as runtime:
+        facts = dict(runtime.facts)
+    parts = dict.fromkeys(parts_of(Route.none(routing_space(routed_entry))), 3.0)
+    model = routed_entry.info.model["sha256"]
+    table = LatencyTable(SIZE, parts, 0.01, model, machine_facts(), facts)
+    entry = Entry(routed_entry.path, dataclasses.replace(routed_entry.info, latency=table.to_json()))
+    found = calibrate(entry, labelled.first(2), options, settings=2)
+    assert found.facts["predicted by"] == "the table that adroit profile stored"
+    # With everything closed: the parts that every route runs, of which "always" is one.
+    assert found.settings[-1].predicted_milliseconds == Cost(3.0, 3.0)
+    elsewhere = Entry(entry.path, dataclasses.replace(entry.info, latency={**table.to_json(), "size": [64, 64]}))
+    measured = calibrate(elsewhere, labelled.first(2), options, settings=2)
+    assert measured.facts["predicted by"].startswith("a table measured with this one; what adroit profile stored")
 
 
 def test_unsteady_thresholds_are_left_out(

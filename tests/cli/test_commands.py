@@ -20,7 +20,8 @@ from models.files import sha256
 from tests.conftest import ROOT, Adroit
 
 COMMANDS = [
-    "train", "import", "export", "quantize", "build", "check", "run", "profile", "routes", "budget", "serve", "doctor",
+    "train", "import", "export", "quantize", "build", "check", "run", "profile", "routes", "budget", "serve",
+    "kserve", "doctor",
 ]  # fmt: skip
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 
 from deploy.entry import Entry
+from deploy.profile import timing
 from deploy.profile.forced import ForcedRuntime
-from deploy.profile.latency_table import LatencyTable, fit_parts, parts_of, random_routes
+from deploy.profile.latency_table import LatencyTable, fit_parts, parts_of, random_routes, stored_latency_table
 from deploy.profile.route_latency import measure_routes
-from deploy.profile.routed import executed_route
+from deploy.profile.routed import executed_route, routing_space
+from deploy.profile.timing import machine_facts
 from deploy.routes.collect import collect_routes
 from deploy.runtimes.choices import OperatorForm
-from deploy.runtimes.open import RuntimeOptions
+from deploy.runtimes.open import RuntimeOptions, open_runtime
 from models.data.images import ImageSet
 from models.errors import UnsupportedModel, UsageError
 from models.routing.route import Route
@@ -99,3 +103,52 @@ def test_images_are_measured_beside_the_open_network(
         assert route.losses is not None
         assert route.losses.total == pytest.approx(route.milliseconds - route.share * found.static_open)
     json.dumps(found.to_json())
+
+
+def stored(entry: Entry, runtime: dict[str, Any], **changes: Any) -> Entry:
+    """With a table measured as a run here would be, but for `changes`."""
+    parts = parts_of(Route.none(routing_space(entry)))
+    table = LatencyTable((160, 128), dict.fromkeys(parts, 0.5), 0.01, entry.info.model["sha256"], {}, runtime)
+    values = {**table.to_json(), "machine": machine_facts(), **changes}
+    return Entry(entry.path, dataclasses.replace(entry.info, latency=json.loads(json.dumps(values))))
+
+
+def test_the_latencies_that_profile_stored_serve_where_they_fit(
+    entries: dict[str, Entry], native: RuntimeOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "reference_milliseconds", lambda: 0.3)
+    entry = entries["if"]
+    with open_runtime(entry, native) as runtime:
+        facts = dict(runtime.facts)
+    found = stored_latency_table(stored(entry, facts), (160, 128), facts)
+    assert found is not None
+    assert found.predict(Route.none(routing_space(entry))) == pytest.approx(0.5)
+    assert found.predict(Route.all_open(routing_space(entry))) > 5
+    assert stored_latency_table(entry, (160, 128), facts) is None
+    assert stored_latency_table(stored(entry, facts), (160, 160), facts) is None
+    for changed in ({"threads": 2}, {"operators": "portable bodies"}, {"runtime": "onnxruntime 1.0"}):
+        assert stored_latency_table(stored(entry, facts), (160, 128), {**facts, **changed}) is None
+    assert stored_latency_table(stored(entry, facts, model="0" * 64), (160, 128), facts) is None
+    other = {**machine_facts(), "cpu": "another"}
+    assert stored_latency_table(stored(entry, facts, machine=other), (160, 128), facts) is None
+    slower = {**machine_facts(), "reference_ms": 0.33}
+    assert stored_latency_table(stored(entry, facts, machine=slower), (160, 128), facts) is None
+    busy = {**machine_facts(), "load": 64.0}
+    assert stored_latency_table(stored(entry, facts, machine=busy), (160, 128), facts) is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"parts": {"always": 1.0}}, "lacks parts"),
+        ({"parts": None}, "not a table of latencies"),
+        ({"parts": {"always": "long"}}, "not a table of latencies"),
+        ({"error": -1.0}, "not a table of latencies"),
+    ],
+)
+def test_stored_latencies_that_are_damaged_are_one_error(
+    changes: dict[str, Any], says: str, entries: dict[str, Entry]
+) -> None:
+    with pytest.raises(UsageError, match=says) as refused:
+        stored_latency_table(stored(entries["if"], {}, **changes), (160, 128), {})
+    assert "adroit profile" in str(refused.value.hint)

@@ -89,4 +89,4 @@ def test_static_routes_are_no_statistics(entries: dict[str, Entry], options: Run
     baked = {**entry.info.routing, "form": "static", "route": {"depth": 4, "width": 8, "open": {}}}
     static = Entry(entry.path, dataclasses.replace(entry.info, routing=baked))
     none = ImageSet([], lambda i: None)  # type: ignore[arg-type, return-value]
-    assert route_reports([Candidate("static", static, options)], none, 0.0, 1.0) == []
+    assert route_reports([Candidate("static", static, options)], none, 1.0) == []

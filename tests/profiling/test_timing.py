@@ -6,6 +6,9 @@ import time
 
 import pytest
 
+from deploy.cli.profile import describe
+from deploy.profile.profile import ProfileReport
+from deploy.profile.reference import reference_work
 from deploy.profile.timing import Latency, machine_facts, measure_latency, medians_in_turns, ranks
 from deploy.report.html import readable_count
 
@@ -41,7 +44,21 @@ def test_quick_calls_are_measured_often() -> None:
 
 
 def test_the_machine_is_told() -> None:
-    assert {"cpu", "cores", "load"} <= set(machine_facts())
+    facts = machine_facts()
+    assert {"cpu", "cores", "load"} <= set(facts) and facts["reference_ms"] > 0
+
+
+def test_more_of_the_reference_work_takes_longer() -> None:
+    work = reference_work()
+    once, ten_times = measure_latency([work, lambda: [work() for _ in range(10)]], 0.2)
+    assert ten_times.median > 3 * once.median
+
+
+@pytest.mark.parametrize(("spread", "quiet"), [(0.049, True), (0.051, False)])
+def test_a_report_says_where_the_machine_changed_its_speed(spread: float, quiet: bool) -> None:
+    report = ProfileReport({"cpu": "any", "reference_ms": 0.3, "reference_spread": spread}, [])
+    assert report.quiet == report.to_json()["quiet"] == quiet
+    assert ("speed changed" in describe(report, layers=False)) == (not quiet)
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,15 @@ def direct(repository: Path, operators: OperatorForm, photographs: np.ndarray) -
         yield run
 
 
-def request(photographs: np.ndarray, index: int, **parameters: float) -> bytes:
+def request(photographs: np.ndarray, index: int, **parameters: float | str) -> bytes:
     pixels = enlarged(photographs[index : index + 1])
     message = pb.ModelInferRequest(model_name="routed", raw_input_contents=[pixels.tobytes()])
     message.inputs.add(name="image", datatype="UINT8", shape=pixels.shape)
     for name, value in parameters.items():
-        message.parameters[name].double_param = value
+        if isinstance(value, str):
+            message.parameters[name].string_param = value
+        else:
+            message.parameters[name].double_param = value
     return bytes(message.SerializeToString())
 
 
@@ -64,7 +67,9 @@ def test_the_response_tells_threshold_and_cost_of_the_route(
             for name, values in expected.items():
                 np.testing.assert_array_equal(found[name], values)
             cost = costs.of_route(Route.from_gates(costs.space, expected["gates"][0])).total / 1e9
-            assert told == {"gate_threshold": pytest.approx(threshold), "route_gflops": pytest.approx(cost)}
+            table = {0.0: 0.4, 0.3: 0.2, 1.0: 0.1}[threshold]
+            expected_cost = {"expected_gflops": pytest.approx(table), "route_gflops": pytest.approx(cost)}
+            assert told == {"gate_threshold": pytest.approx(threshold), **expected_cost}
             seen.add(round(cost, 9))
     assert len(seen) > 1
 
@@ -86,7 +91,7 @@ def test_requests_that_run_together_keep_their_own_thresholds(
     for (index, threshold), (found, told) in zip(wanted, answers, strict=True):
         expected = direct(index, threshold)
         np.testing.assert_array_equal(found["gates"] > 0, expected["gates"] > 0)
-        np.testing.assert_allclose(found["logits"], expected["logits"], rtol=1e-4, atol=1e-4)
+        np.testing.assert_array_equal(found["logits"], expected["logits"])
         assert told["gate_threshold"] == pytest.approx(threshold)
 
 
@@ -144,13 +149,16 @@ def test_a_network_without_a_table_takes_thresholds_only(
     repository: Path, operators: OperatorForm, tmp_path: Path
 ) -> None:
     from deploy.serve.budget import Budget
+    from deploy.serve.classes import CostClass
     from deploy.serve.refusal import Refusal
 
     entry = Entry.read(repository / "routed")
     bare = Entry(entry.path, type(entry.info)(**{**entry.info.__dict__, "budget": None}))
-    assert Budget(bare).thresholds({"gate_threshold": 0.25}, None, 2).tolist() == [0.25, 0.25]
+    found = Budget(bare).thresholds({"gate_threshold": 0.25}, None, 2, (128, 160), CostClass())
+    assert found is not None
+    assert found.tolist() == [0.25, 0.25]
     with pytest.raises(Refusal, match="no budget table"):
-        Budget(bare).thresholds({"gflops": 1.0}, None, 2)
+        Budget(bare).thresholds({"gflops": 1.0}, None, 2, (128, 160), CostClass())
 
 
 @pytest.mark.parametrize("values", [[0.1, float("nan"), 0.1], [0.1, -1.0, 0.1], [0.1, 0.1]])

@@ -1,0 +1,190 @@
+"""Bursts of requests with a deadline: the budget lowered under load, against budgets that stay.
+
+    adroit budget ENTRY --data CAMVID/train
+    python -m benchmarks.serving_trace ENTRY CAMVID/val --floor 0.2 [--seed 0] [--seconds 20]
+
+An open loop: requests come when the trace says, whether or not others were answered. They come at random
+(Poisson) at 0.3 of what the server can answer with the network as trained, and in bursts at 4 times that.
+The same seed gives the same trace, in units of the time of one request, which is measured first. A request
+attains its deadline if it is answered with tensors within 10 such times. Bar: at least 99 % where the fixed
+full budget attains less than 90 %. Agreement: pixels that get the class they get from the network as trained,
+over the requests that were answered in time. The server has one core and the client another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+
+from benchmarks.measure import keep_results
+from benchmarks.served import CLIENT_CORE, HttpConnection, Served, http_message, served
+from deploy.entry import Entry
+from deploy.runtimes.open import RuntimeOptions, open_runtime
+from models.data.images import ImageSet, read_images
+
+BASE, BURST, DEADLINE = 0.3, 4.0, 10.0
+# Mean lengths in times of one request.
+CALM, BURSTING = 200.0, 100.0
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """When, in times of one request, and which image."""
+
+    time: float
+    image: int
+    in_burst: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """status 0: no answer at all. threshold: that was used, where there is an answer."""
+
+    arrival: Arrival
+    status: int
+    seconds: float
+    threshold: float
+
+
+def trace(seed: int, length: float, images: int) -> list[Arrival]:
+    """Calm and bursts take turns, each of random length; both are Poisson."""
+    source = np.random.default_rng(seed)
+    found, now, end, burst = [], 0.0, source.exponential(CALM), False
+    while now < length:
+        now += source.exponential(1.0 / (BASE * (BURST if burst else 1.0)))
+        if now > end:  # memoryless: drawing again from there is the same process
+            now, burst = end, not burst
+            end += source.exponential(BURSTING if burst else CALM)
+        else:
+            found.append(Arrival(now, int(source.integers(images)), burst))
+    return found
+
+
+async def replay(server: Served, messages: Sequence[bytes], arrivals: Sequence[Arrival], unit: float) -> list[Outcome]:
+    """Times count from when the request was to be sent."""
+    idle: list[HttpConnection] = []
+    loop = asyncio.get_running_loop()
+    start = loop.time() + 0.5
+
+    async def one(arrival: Arrival) -> Outcome:
+        due = start + arrival.time * unit
+        await asyncio.sleep(due - loop.time())
+        connection = idle.pop() if idle else HttpConnection(server.http)
+        try:
+            status, body = await connection.ask(messages[arrival.image])
+        except (OSError, asyncio.IncompleteReadError):
+            return Outcome(arrival, 0, loop.time() - due, 0.0)
+        idle.append(connection)
+        threshold = 0.0
+        if status == 200:
+            told, _ = json.JSONDecoder().raw_decode(body[:4096].decode("latin-1"))
+            threshold = told["parameters"]["gate_threshold"]
+        return Outcome(arrival, status, loop.time() - due, threshold)
+
+    return list(await asyncio.gather(*map(one, arrivals)))
+
+
+async def unit_seconds(server: Served, messages: Sequence[bytes], seconds: float = 2.0) -> float:
+    """Of one request, when the next one waits already."""
+    count, started = 0, time.perf_counter()
+
+    async def client(number: int) -> None:
+        nonlocal count
+        connection = HttpConnection(server.http)
+        while time.perf_counter() < started + seconds:
+            status, _ = await connection.ask(messages[(count + number) % len(messages)])
+            assert status == 200
+            count += 1
+
+    await asyncio.gather(*map(client, range(4)))
+    return (time.perf_counter() - started) / count
+
+
+def agreements(entry: Entry, images: ImageSet, pairs: set[tuple[int, float]]) -> Mapping[tuple[int, float], float]:
+    """Of image and threshold: the share of its pixels with the class they have at threshold 0."""
+    found, full = {}, {}
+    with open_runtime(entry, RuntimeOptions(threads=1)) as runtime:
+        for index, threshold in sorted(pairs):
+            x = entry.info.preprocessing.values(images.load(index)[None])
+            if index not in full:
+                full[index] = runtime.run(entry.feeds(x))["logits"].argmax(1)
+            classes = runtime.run(entry.feeds(x, threshold))["logits"].argmax(1)
+            found[index, threshold] = float((classes == full[index]).mean())
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("entry", type=Path)
+    parser.add_argument("images", type=Path)
+    parser.add_argument("--floor", type=float, required=True, help="operations / 1e9 to which budgets may be lowered")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each replay, about")
+    parser.add_argument("--keep", action="store_true", help="keep the figures under benchmarks/results")
+    chosen = parser.parse_args()
+    entry, images = Entry.read(chosen.entry), read_images(chosen.images)
+    pictures = [images.load(index)[None] for index in range(len(images))]
+    os.sched_setaffinity(0, {CLIENT_CORE})
+    # A batch saves nothing on one core, and makes its first request wait for its last.
+    options = ("--batch", 1, "--queue", 256)
+    ways = {
+        "full budget": (options, {}),
+        "budget of the floor": (options, {"gflops": chosen.floor}),
+        "lowered under load": ((*options, "--floor-gflops", chosen.floor), {}),
+    }
+    unit, ends = 0.0, {}
+    for name, (flags, parameters) in ways.items():
+        with served(chosen.entry, *flags) as server:
+            where = server.http, chosen.entry.name
+            warm = [http_message(*where, picture, ("gates",), **parameters) for picture in pictures[:8]]
+            measured = asyncio.run(unit_seconds(server, warm))
+            unit = unit or measured
+            asked = {"timeout": round(DEADLINE * unit * 1e6), **parameters}
+            messages = [http_message(*where, picture, ("gates",), **asked) for picture in pictures]
+            arrivals = trace(chosen.seed, chosen.seconds / unit, len(images))
+            ends[name] = asyncio.run(replay(server, messages, arrivals, unit))
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    used = {(o.arrival.image, o.threshold) for outcomes in ends.values() for o in outcomes if o.status == 200}
+    same = agreements(entry, images, used)
+    print(f"one request takes {unit * 1000:.2f} ms, deadline {DEADLINE * unit * 1000:.0f} ms, seed {chosen.seed}")
+    rows = [{"policy": name, **summary(outcomes, unit, same)} for name, outcomes in ends.items()]
+    for row in rows:
+        print("  ".join(f"{key} {f'{value:.4g}' if isinstance(value, float) else value}" for key, value in row.items()))
+    if chosen.keep:
+        facts = {"milliseconds of a request": unit * 1000, "seed": chosen.seed, "floor": chosen.floor}
+        command = f"python -m benchmarks.serving_trace ENTRY CAMVID/val --floor {chosen.floor} --seed {chosen.seed}"
+        keep_results("serving_trace", command, [facts, *rows])
+
+
+def summary(
+    outcomes: Sequence[Outcome], unit: float, same: Mapping[tuple[int, float], float]
+) -> dict[str, float | int]:
+    good = [o for o in outcomes if o.status == 200 and o.seconds <= DEADLINE * unit]
+    refused = [o.seconds for o in outcomes if o.status not in (0, 200)]
+    agreement = [same[o.arrival.image, o.threshold] for o in good]
+    bursts = [o for o in outcomes if o.arrival.in_burst]
+    return {
+        "requests": len(outcomes),
+        "in bursts": len(bursts),
+        "attained": len(good) / len(outcomes),
+        "attained in bursts": sum(o in good for o in bursts) / max(len(bursts), 1),
+        "refused": len(refused),
+        "late": len(outcomes) - len(good) - len(refused),
+        "agreement": fmean(agreement) if agreement else 0.0,
+        "mean threshold": fmean(o.threshold for o in good) if good else 0.0,
+        "p50 ms": float(np.quantile([o.seconds for o in outcomes], 0.5)) * 1000,
+        "p99 ms": float(np.quantile([o.seconds for o in outcomes], 0.99)) * 1000,
+    }
+
+
+if __name__ == "__main__":
+    main()

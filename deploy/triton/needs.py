@@ -1,0 +1,84 @@
+"""What a full Triton Inference Server must be given for a repository, however it is started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.entry import INFO, Entry
+from deploy.triton.config import ONNXRUNTIME_LIBRARY, PLAN_CONFIG, TENSORRT_LIBRARY
+from deploy.triton.lint import lint
+from models.errors import UsageError
+
+# The first with the fixes of August 2025's advisories for its HTTP server and Python backend.
+OLDEST = "25.07"
+
+
+@dataclass(frozen=True)
+class TritonNeeds:
+    """Of a repository whose configurations were checked.
+
+    Attributes:
+        models: names, in alphabetical order.
+        plans: there are plans of TensorRT, so it takes a GPU; version_compatible: some carry host code.
+        libraries: of operators, paths on the server's machine.
+    """
+
+    models: tuple[str, ...]
+    plans: bool
+    version_compatible: bool
+    libraries: tuple[str, ...]
+
+    @classmethod
+    def of(cls, repository: Path) -> TritonNeeds:
+        """Raises UsageError: no repository, or a configuration with a fault that Triton would not tell of."""
+        entries = [Entry.read(path.parent) for path in sorted(repository.glob(f"*/{INFO}"))]
+        if not entries:
+            raise UsageError(f"{repository} holds no deployment", hint="give a folder that `adroit export` wrote to")
+        _check(repository, entries)
+        planned = [entry for entry in entries if (entry.path / PLAN_CONFIG).is_file()]
+        libraries = [ONNXRUNTIME_LIBRARY] * any(e.info.operators for e in entries)
+        libraries += [TENSORRT_LIBRARY] * any(e.info.operators for e in planned)
+        return cls(
+            tuple(entry.path.name for entry in entries), bool(planned), any(map(_compatible, planned)), tuple(libraries)
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        """What must be in place, a sentence each."""
+        notes = [f"Triton Inference Server {OLDEST} or later: it has the security fixes of August 2025."]
+        notes += [
+            f"Needs {library}, built for its versions of ONNX Runtime and TensorRT." for library in self.libraries
+        ]
+        notes += ["Version-compatible plans carry code, which the server runs."] * self.version_compatible
+        return notes
+
+    def words(self, folder: str) -> list[str]:
+        """The command for the repository at `folder`, but for where the server listens."""
+        words = [
+            "tritonserver",
+            f"--model-repository={folder}",
+            "--model-control-mode=none",
+            "--disable-auto-complete-config",
+            "--exit-timeout-secs=20",
+        ]
+        words += ["--model-config-name=tensorrt"] * self.plans
+        # One setting a flag: two in one, by a comma, are read as one value, and the plugins are not loaded.
+        words += [f"--backend-config=tensorrt,plugins={TENSORRT_LIBRARY}"] * (TENSORRT_LIBRARY in self.libraries)
+        words += ["--backend-config=tensorrt,version-compatible=true"] * self.version_compatible
+        return words
+
+
+def _check(repository: Path, entries: list[Entry]) -> None:
+    paths = [
+        path for entry in entries for path in (entry.path / "config.pbtxt", entry.path / PLAN_CONFIG) if path.is_file()
+    ]
+    faults = {f"{path.relative_to(repository)} {i + 1}": told for path in paths for i, told in enumerate(lint(path))}
+    if faults:
+        raise UsageError("Triton would load this and serve other than meant", facts=faults, hint="correct the files")
+
+
+def _compatible(entry: Entry) -> bool:
+    """Of the newest plan, which is the one that is served."""
+    plans = [int(version) for version, record in entry.info.builds.items() if record["backend"] == "tensorrt"]
+    return bool(plans and entry.info.builds[str(max(plans))].get("version_compatible"))
