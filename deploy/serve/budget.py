@@ -105,7 +105,9 @@ class Budget:
         if self.table is None:
             return None
         known, costs = self._expected_for(size)
-        return sum(costs[np.searchsorted(known, threshold, "right") - 1] for threshold in thresholds) / len(thresholds)
+        return float(sum(costs[np.searchsorted(known, threshold, "right") - 1] for threshold in thresholds)) / len(
+            thresholds
+        )
 
     def route_gflops(self, outputs: Mapping[str, NDArray[Any]], size: tuple[int, int]) -> NDArray[np.float64] | None:
         """Operations / 1e9 of each sample's route, [N], for inputs of `size`; None for a network without gates."""
