@@ -33,13 +33,18 @@ COMPARISONS: Mapping[str, Sequence[str]] = {
     "adder": ("cifar10-ordinary-resnet20", "cifar10-adder-resnet20"),
     "anti-aliased": ("cifar10-plain-resnet20", "cifar10-aa-resnet20"),
     "routed": ("camvid-dynamic-raw", "camvid-dynamic-c", "camvid-dynamic-a"),
+    "self-regulation": ("camvid-dynamic-raw", "camvid-dynamic-self-regulation"),
+    "perceptual": ("camvid-dynamic-raw", "camvid-dynamic-perceptual"),
 }
+# Whose checkpoint, of seed 0, a recipe learns from: trained first.
+TEACHERS: Mapping[str, str] = {"camvid-dynamic-perceptual": "camvid-dynamic-teacher"}
 
 
 def measure(name: str, seed: int, data: Mapping[str, str], work: Path) -> dict[str, Any]:
     """One training: percentages, and the seconds of this part of it."""
     recipe, text = read_recipe(name)
-    recipe = recipe.with_overrides(**data, seed=seed)  # type: ignore[arg-type]
+    teacher = str(work / f"{TEACHERS[name]}-0") if name in TEACHERS else ""
+    recipe = recipe.with_overrides(**data, seed=seed, teacher=teacher)  # type: ignore[arg-type]
     start, busy = time.perf_counter(), time.process_time()
     trained = train(
         recipe, text, work / f"{name}-{seed}", _report, RunOptions(Accelerator.CPU, resume=True, keep_every=50)
@@ -100,13 +105,14 @@ def main() -> None:
         "cifar10": {"training": f"{options.cifar}:train", "validation": f"{options.cifar}:test"},
         "camvid": {"folder": options.camvid},
     }
-    for seed in options.seeds:
-        for name in (name for comparison in options.comparisons for name in COMPARISONS[comparison]):
-            if any((row["recipe"], row["seed"]) == (name, seed) for row in known_rows()):
-                continue
-            print(f"{name}, seed {seed}", file=sys.stderr, flush=True)
-            row = measure(name, seed, sets[name.split("-")[0]], options.work)
-            keep_results(NAME, command, [*known_rows(), {**row, "threads": 1}])
+    names = [name for comparison in options.comparisons for name in COMPARISONS[comparison]]
+    runs = [(TEACHERS[name], 0) for name in names if name in TEACHERS]
+    for name, seed in [*runs, *((name, seed) for seed in options.seeds for name in names)]:
+        if any((row["recipe"], row["seed"]) == (name, seed) for row in known_rows()):
+            continue
+        print(f"{name}, seed {seed}", file=sys.stderr, flush=True)
+        row = measure(name, seed, sets[name.split("-")[0]], options.work)
+        keep_results(NAME, command, [*known_rows(), {**row, "threads": 1}])
 
 
 if __name__ == "__main__":

@@ -14,22 +14,26 @@ T = TypeVar("T")
 
 # The types that a field may have, and what the error calls them.
 _SIZE = tuple[int, int] | None
-_NUMBERS = tuple[float, ...]
+# Lists: what their items may be, and what the error calls them.
+_LISTS: Mapping[Any, tuple[tuple[type, ...], str]] = {
+    tuple[float, ...]: ((int, float), "numbers"),
+    tuple[int, ...]: ((int,), "whole numbers"),
+    tuple[str, ...]: ((str,), "strings"),
+}
 _WORDS: Mapping[Any, str] = {
     int: "int",
     float: "float",
     str: "str",
     bool: "bool",
     _SIZE: "[height, width]",
-    _NUMBERS: "[numbers]",
 }
 
 
 def built(kind: type[T], values: Mapping[str, Any], file: str, table: str = "", others: tuple[str, ...] = ()) -> T:
-    """An instance of the dataclass `kind`, of numbers, lists of them, strings, sizes, tables and dataclasses.
+    """An instance of the dataclass `kind`, of numbers, strings, lists of them, sizes, tables and dataclasses.
 
     A field's metadata may hold `least` and `most` (the smallest and largest number allowed; 0 and no limit if
-    absent), `choices`, `count` (how many numbers a list has where it is not empty), and `hidden`: not of the file.
+    absent), `choices`, `count` (how many items a list has where it is not empty), and `hidden`: not of the file.
 
     Args:
         values: a TOML table. file: for the errors. table: its name with a dot, "" at the top. others: names
@@ -67,8 +71,8 @@ def _value(wanted: Any, limits: Mapping[str, Any], value: Any, file: str, where:
         return built(wanted, value, file, f"{where}.")
     if wanted == _SIZE:
         return _size(value, file, where)
-    if wanted == _NUMBERS:
-        return _numbers(limits, value, file, where)
+    if wanted in _LISTS:
+        return _list(wanted, limits, value, file, where)
     plain = wanted if wanted in _WORDS else dict
     if plain is float and type(value) is int:
         value = float(value)
@@ -86,15 +90,16 @@ def _size(value: Any, file: str, where: str) -> tuple[int, int]:
     return value[0], value[1]
 
 
-def _numbers(limits: Mapping[str, Any], value: Any, file: str, where: str) -> tuple[float, ...]:
+def _list(wanted: Any, limits: Mapping[str, Any], value: Any, file: str, where: str) -> tuple[Any, ...]:
+    kinds, words = _LISTS[wanted]
     count = limits.get("count")
-    if not isinstance(value, list) or any(type(item) not in (int, float) for item in value):
-        raise UsageError(f"{file}: {where} must be a list of numbers, and is {value!r}")
+    if not isinstance(value, list) or any(type(item) not in kinds for item in value):
+        raise UsageError(f"{file}: {where} must be a list of {words}, and is {value!r}")
     if count and len(value) not in (0, count):
-        raise UsageError(f"{file}: {where} must have {count} numbers, and has {len(value)}")
+        raise UsageError(f"{file}: {where} must have {count} {words}, and has {len(value)}")
     for place, item in enumerate(value):
         _check_limits(limits, item, file, f"{where}[{place}]")
-    return tuple(map(float, value))
+    return tuple(float(item) if float in kinds else item for item in value)
 
 
 def _check_limits(limits: Mapping[str, Any], value: Any, file: str, where: str) -> None:
