@@ -15,7 +15,7 @@ How a method joins
 2. `<name>` is added to `METHODS` in models/methods/__init__.py. A recipe then may have the table `[<name>]`:
    it is built into `Settings`, and a wrong field is refused with its place (`<name>.<field>`). The table's
    presence switches the method on; several may stand in one recipe.
-3. The loop (loop.py, step.py) does, for the methods in the order of METHODS:
+3. The loop (assembly.py, loop.py, stepper.py, step.py) does, for the methods in the order of METHODS:
    `task` (wraps data and targets), network built and given `[initial]` weights, `METHOD(settings, setup)`
    (hooks, heads), parameters of heads join the optimiser; each step: `inputs`, the network's forward and
    the learner's loss (unless `replaces_loss`), plus every `loss`, backward, the optimiser, `after_step`;

@@ -79,8 +79,13 @@ def agreed(fabric: Fabric, make: Callable[[], T]) -> T:
 
 
 @contextmanager
-def peers_lost(fabric: Fabric) -> Iterator[None]:
-    """Raises EnvironmentFault where another process is gone; it has told why."""
+def processes(fabric: Fabric) -> Iterator[None]:
+    """While it lasts the processes talk to each other; then their connections are closed, before threads of theirs
+    meet the interpreter's end.
+
+    Raises:
+        EnvironmentFault: another process is gone; it has told why.
+    """
     try:
         yield
     except RuntimeError as error:
@@ -89,6 +94,9 @@ def peers_lost(fabric: Fabric) -> Iterator[None]:
         ):
             raise
         raise EnvironmentFault("another process of this training has ended", facts={"reason": error}) from error
+    finally:
+        if fabric.world_size > 1 and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
 def is_first_process() -> bool:

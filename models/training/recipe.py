@@ -136,6 +136,10 @@ def _check_fit(recipe: Recipe, file: str) -> None:
         "optimizer.accumulate": (optimizer.batch % optimizer.accumulate != 0, "must divide optimizer.batch"),
         "optimizer.nesterov": (optimizer.nesterov and not optimizer.momentum, "needs a momentum"),
         "optimizer.warm_up": (optimizer.warm_up > optimizer.epochs, "is longer than the training"),
+        "optimizer.settle_batches": (
+            recipe.initial.trained == "head" and optimizer.settle_batches > 0,
+            'changes the norms that initial.trained = "head" keeps',
+        ),
         "augmentation.scale": (scaled and bool(augmentation.short_sides), "excludes short_sides"),
     }
     for name, (is_wrong, reason) in wrong.items():

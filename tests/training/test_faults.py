@@ -98,6 +98,11 @@ def _occupied(folder: Path) -> list[str]:
         (_replace("batch = 4", "batch = 4\naccumulate = 3"), 2, "recipe.toml: optimizer.accumulate must divide"),
         (_replace("batch = 4", 'batch = 4\nschedule = "step"'), 2, "recipe.toml: optimizer.milestones are for"),
         (_replace("batch = 4", "batch = 4\nmilestones = [1, true]"), 2, "optimizer.milestones must be a list of num"),
+        (
+            _replace("batch = 4", 'batch = 4\nsettle_batches = 1\n[initial]\ntrained = "head"'),
+            2,
+            "optimizer.settle_batches changes the norms",
+        ),
         (_replace("batch = 4", "batch = 4\nlearning_rate = inf"), 2, "optimizer.learning_rate must be finite"),
         (_replace("batch = 4", "batch = 4\nbatchs = 4"), 2, "hint: did you mean optimizer.batch?"),
         (_replace("batch = 4", "batch = 4\n[perceptual_los]\nweight = 1"), 2, "perceptual_los is not a field"),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import UnsupportedModel
-from models.training import loop
+from models.training import assembly
 from models.training.loop import train
 from models.training.watch import all_finite, first_fault
 from tests.training.conftest import image_recipe, quiet
@@ -55,14 +55,14 @@ def test_all_finite_sees_one_element_of_many() -> None:
 
 
 def test_a_training_stops_at_the_layer(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = loop.build_network
+    real = assembly.build_network
 
     def spoilt(*arguments: object) -> nn.Module:
         network = real(*arguments)  # type: ignore[arg-type]
         network.layer2[0].bn1 = Overflow()  # type: ignore[index, union-attr]
         return network
 
-    monkeypatch.setattr(loop, "build_network", spoilt)
+    monkeypatch.setattr(assembly, "build_network", spoilt)
     with pytest.raises(UnsupportedModel, match=r"the loss is nan in epoch 1, step 1") as caught:
         train(image_recipe(images), "", tmp_path / "a", quiet)
     assert caught.value.facts["first in"] == "the output of layer2.0.bn1"
