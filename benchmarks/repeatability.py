@@ -23,9 +23,9 @@ from deploy.profile.reference import ONE_SPEED
 
 def profiled(entries: list[Path], seconds: float) -> dict[str, Any]:
     """What one run prints as JSON."""
-    command = [sys.executable, "-m", "deploy.cli.main", "profile", *map(str, entries)]
-    options = ["--threads", "1", "--seconds", str(seconds), "--json"]
-    done = subprocess.run([*command, *options], check=True, capture_output=True, text=True)
+    arguments = ["profile", *map(str, entries), "--threads", "1", "--seconds", str(seconds), "--json"]
+    command = [sys.executable, "-c", "from deploy.cli.main import main; main()", *arguments]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 

@@ -154,7 +154,7 @@ def main() -> None:
         calls |= {name: session_call(models[name], size) for name in baked}
         times = interleaved_medians(calls, arguments.seconds)
         rows += [row_of(name, route, size, times[name], times[WHOLE]) for name, route in (forced | baked).items()]
-    keep_results("skip_efficiency", "python -m benchmarks.skip_efficiency", rows)
+    keep_results("skip_efficiency", f"python -m benchmarks.skip_efficiency --seconds {arguments.seconds:g}", rows)
 
 
 if __name__ == "__main__":

@@ -117,6 +117,12 @@ def _anti_aliased_deeplab(depth: int) -> Callable[..., nn.Module]:
     return build
 
 
+def _wide_resnet(depth: int, widen: int, classes: int, slope: float, shortcut: Any, stem_stride: int) -> nn.Module:
+    from models.networks.wide_resnet import WideResNet
+
+    return WideResNet(depth, widen, classes, slope, shortcut, stem_stride)
+
+
 def _filter(groups: int, classes: int, **others: Any) -> Mapping[str, Any]:
     """Defaults of an anti-aliased network; filter is adaptive, binomial or none."""
     return {
@@ -174,6 +180,14 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         ),
         Architecture(
             "aa-cifar-resnet20", _anti_aliased_cifar_resnet(3), (32, 32), True, CIFAR10, _filter(2, 10, width=16)
+        ),
+        Architecture(
+            "wide-resnet",
+            _wide_resnet,
+            (32, 32),
+            True,
+            CIFAR10,
+            {"depth": 28, "widen": 10, "classes": 10, "slope": 0.0, "shortcut": "projection", "stem_stride": 1},
         ),
     )
 }

@@ -65,6 +65,11 @@ def describe_statistics(statistics: RouteStatistics) -> str:
         f"{len(s.routes)} different routes, entropy {s.entropy:.2f} bits; images in the most frequent ones: {tops}",
         f"operations an image in a batch of {batches}",
     ]
+    if len(s.sizes) > 1:
+        sizes = (f"{c.size[0]} x {c.size[1]}: {readable(c.operations)} ({c.images})" for c in s.sizes)
+        lines.append(f"operations an image by size (images): {', '.join(sizes)}")
+    if s.loss_correlation is not None:
+        lines.append(f"correlation of an image's loss with its operations: {s.loss_correlation:+.2f}")
     for which, m in (("open gates are above", s.margins), ("closed gates are below", s.closed_margins)):
         if m is not None and m.least is not None:
             lines.append(

@@ -128,7 +128,10 @@ RULES: Mapping[Any, Rule] = {
     _ATEN._softmax: _softmax,
     **{
         getattr(_ATEN, name): _one_operation
-        for name in ("mul", "mul_", "div", "div_", "tanh", "exp", "sqrt", "rsqrt", "sigmoid", "reciprocal", "pow")
+        for name in (
+            *("mul", "mul_", "div", "div_", "tanh", "exp", "sqrt", "rsqrt", "sigmoid", "reciprocal", "pow"),
+            "leaky_relu",
+        )
     },
 }
 # Operations that choose or move values and round nothing.

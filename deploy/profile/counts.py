@@ -199,7 +199,18 @@ _FORMULAS: Mapping[tuple[str, str], Formula] = {
     **{("", name): _per_input for name in ("ReduceMean", "ReduceSum", "GlobalAveragePool")},
     **{
         ("", name): _per_output
-        for name in ("Relu", "Add", "Sub", "Mul", "Div", "BatchNormalization", "Clip", "Max", "QuantizeLinear")
+        for name in (
+            "Relu",
+            "LeakyRelu",
+            "Add",
+            "Sub",
+            "Mul",
+            "Div",
+            "BatchNormalization",
+            "Clip",
+            "Max",
+            "QuantizeLinear",
+        )
     },
     ("", "DequantizeLinear"): _per_output,
     **{

@@ -183,7 +183,10 @@ def route_reports(
         timed = next(filter(_can_be_timed, same), None)
         first = timed or same[0]
         gate_threshold = first.gate_threshold
-        samples = collect_routes(first.entry, first.options, images, gate_threshold, progress=progress)
+        labelled = images.maps is not None
+        samples = collect_routes(
+            first.entry, first.options, images, gate_threshold, progress=progress, with_losses=labelled
+        )
         # A deployment gives out 0 for closed gates: how far from opening they are, only PyTorch tells.
         told = (first.entry.path / REFERENCE).is_dir()
         values = gate_values(first.entry, images, gate_threshold, first.options.threads) if told else None

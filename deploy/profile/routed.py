@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deploy.entry import Entry
-from deploy.profile.counts import LayerCounts
 from models.operators.counts import OperationCounts
 from models.routing.cost import Gate, cost_table
 from models.routing.route import Route
 from models.routing.space import RoutingSpace
+
+if TYPE_CHECKING:  # serving uses this module, and has no use for ONNX's tools
+    from deploy.profile.counts import LayerCounts
 
 
 def routing_space(entry: Entry) -> RoutingSpace:
@@ -52,6 +55,8 @@ def route_counts(
 
     baked: see CostTable.parts.
     """
+    from deploy.profile.counts import LayerCounts
+
     parts = cost_table(route.space, size, classes, gate).parts(route, baked)
     shape = (batch, 3, *size)
     return [

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deploy.entry import GATES, Entry
+from deploy.parity.labels import label_map
 from deploy.profile.routed import routing_space
 from deploy.runtimes.open import RuntimeOptions, open_runtime
 from models.data.images import ImageSet
 from models.errors import UsageError
+from models.metrics.segmentation import mean_cross_entropy
 from models.operators.counts import OperationCounts
 from models.routing.cost import CostTable, Counting, Gate, cost_table
 from models.routing.route import Route
@@ -39,6 +41,7 @@ class RouteSample:
         operations: of this image alone along `route`, as the `if` form executes it, in the tool's own
             columns. (`masked` and `static` compute their own paths, whatever the gates say.)
         paper: the same by the counting of the dynamic-routing paper (models/routing/cost.py).
+        loss: mean cross entropy of its pixels; None where it has no labels, or they were not looked at.
     """
 
     image: str
@@ -47,6 +50,7 @@ class RouteSample:
     route: Route
     operations: OperationCounts
     paper: OperationCounts
+    loss: float | None = None
 
 
 def collect_routes(
@@ -56,6 +60,7 @@ def collect_routes(
     gate_threshold: float = 0.0,
     batch: int = BATCH,
     progress: Progress | None = None,
+    with_losses: bool = False,
 ) -> list[RouteSample]:
     """Runs `images` and returns one sample for each, in their order.
 
@@ -64,20 +69,34 @@ def collect_routes(
         gate_threshold: paths whose gate is not above it are closed; 0 is the network as trained.
         batch: images a run. Results do not depend on it.
         progress: called with the number of images done, and of all.
+        with_losses: also tell each image's loss, by the label maps that `images` must have then.
 
     Raises:
-        UsageError: a network without gates, or images that it does not take.
+        UsageError: a network without gates, or images or label maps that it does not take.
         EnvironmentFault, UnsupportedModel: as open_runtime.
     """
     check_gated(entry)
     samples: list[RouteSample] = []
     with open_runtime(entry, options) as runtime:
         for where, x in images.batches(entry.info.preprocessing, batch):
-            gates = runtime.run(entry.feeds(x, gate_threshold))[GATES]
-            samples += route_samples(entry, images.names[where], gates, (x.shape[2], x.shape[3]))
+            outputs = runtime.run(entry.feeds(x, gate_threshold))
+            found = route_samples(entry, images.names[where], outputs[GATES], (x.shape[2], x.shape[3]))
+            if with_losses:
+                logits = outputs[entry.info.outputs[0].name]
+                losses = (_loss(entry, images, where.start + i, values) for i, values in enumerate(logits))
+                found = [replace(sample, loss=loss) for sample, loss in zip(found, losses, strict=True)]
+            samples += found
             if progress:
                 progress(where.stop, len(images))
     return samples
+
+
+def _loss(entry: Entry, images: ImageSet, index: int, logits: NDArray[np.float32]) -> float | None:
+    """logits: [classes,H,W], of the padded image."""
+    steps = entry.info.preprocessing
+    height, width, _ = steps.geometry(images.load(index)).shape
+    labels = label_map(images, index, (height, width), len(logits))
+    return mean_cross_entropy(steps.unpadded(logits, (height, width)), labels)
 
 
 def route_samples(

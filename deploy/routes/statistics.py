@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from deploy.entry import Entry
 from deploy.routes.batches import BatchCost, batch_costs
 from deploy.routes.collect import RouteSample, entry_costs
+from deploy.routes.splits import SizeCost, by_size, loss_correlation
 from models.errors import UsageError
 from models.routing.route import Route
 from models.routing.space import Path, RoutingSpace
@@ -81,6 +82,8 @@ class RouteStatistics:
         routes: from the most frequent on.
         entropy: of the routes' shares, in bits; 0 where all images take one route.
         batches: what larger batches cost.
+        sizes: what images of each size cost.
+        loss_correlation: of images' losses and operations; None where they have no labels (deploy/routes/splits.py).
     """
 
     title: str
@@ -100,6 +103,8 @@ class RouteStatistics:
     routes: Sequence[RouteShare]
     entropy: float
     batches: Sequence[BatchCost]
+    sizes: Sequence[SizeCost]
+    loss_correlation: float | None
 
     def top_share(self, count: int) -> float:
         """Share of the images that take one of the `count` most frequent routes."""
@@ -121,6 +126,8 @@ class RouteStatistics:
             "entropy_bits": self.entropy,
             "top_routes": {str(count): self.top_share(count) for count in (1, 2, 4, 8, 16)},
             "batches": [dataclasses.asdict(batch) for batch in self.batches],
+            "sizes": [dataclasses.asdict(size) for size in self.sizes],
+            "loss_correlation": self.loss_correlation,
             "margins": dataclasses.asdict(self.margins),
             "closed_margins": dataclasses.asdict(self.closed_margins) if self.closed_margins else None,
             "nodes": {node.name: {"open": opened, "live": live} for node, opened, live in nodes},
@@ -144,6 +151,7 @@ class RouteStatistics:
                     "route": places[sample.route],
                     "operations": dataclasses.asdict(sample.operations),
                     "paper": sample.paper.total,
+                    "loss": sample.loss,
                 }
                 for sample in self.samples
             ],
@@ -195,6 +203,8 @@ def route_statistics(
         routes=shares,
         entropy=-sum(share.share * float(np.log2(share.share)) for share in shares) + 0.0,
         batches=batch_costs(entry, samples),
+        sizes=by_size(samples),
+        loss_correlation=loss_correlation(samples),
     )
 
 

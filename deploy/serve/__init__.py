@@ -3,6 +3,7 @@
 A thin layer over maintained transports (uvicorn, grpc.aio); in it, from the wire inwards:
 
     connection, http_app, http_body, http_inference, http_predict    HTTP: limits, addresses, bodies
+    image_files, http_page, page/                                     encoded images; the page for people
     grpc_service, grpc_inference, protocol                            gRPC: methods, messages
     messages, datatypes, tensors, shared_memory                       what is said on the wire, as arrays
     refusal, pending, options                                         what is not answered, and the limits

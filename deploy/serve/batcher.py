@@ -116,6 +116,8 @@ class Batcher:
             await asyncio.sleep(0)
 
     async def _wait_for_company(self, first: Job) -> None:
+        if self._limits.delay_seconds == 0.0:
+            return
         loop = asyncio.get_running_loop()
         until = loop.time() + self._limits.delay_seconds - (time.perf_counter_ns() - first.arrived) / 1e9
         while first in self._waiting and sum(j.samples for j in self._mates()) < self._limits.batch:
@@ -129,16 +131,25 @@ class Batcher:
             except TimeoutError:
                 return
 
-    def _mates(self) -> Sequence[Job]:
+    def _mates(self) -> list[Job]:
         """The first that waits and those that can run with it, in their order."""
-        return next(iter(self._executions()), ())
+        batch: list[Job] = []
+        samples = 0
+        for job in self._waiting:
+            # Settled in this turn of the event loop; the callback that takes it out comes in the next.
+            if job.answer.done() or (batch and job.kind != batch[0].kind):
+                continue
+            if samples + job.samples > self._limits.batch:
+                break
+            batch.append(job)
+            samples += job.samples
+        return batch
 
     def _executions(self, *more: Job) -> Sequence[Sequence[Job]]:
-        """What waits, and `more` behind it, by the executions that they will run in together."""
+        """What waits, and `more` behind it, as `_mates` will take them."""
         found: list[list[Job]] = []
         last: dict[Any, list[Job]] = {}
         for job in (*self._waiting, *more):
-            # Settled in this turn of the event loop; the callback that takes it out comes in the next.
             if job.answer.done():
                 continue
             together = last.get(job.kind)

@@ -41,6 +41,7 @@ class Budget:
         # Few routes come again and again; adding up one of a large space takes long enough to keep it.
         self._gflops = functools.lru_cache(maxsize=4096)(self._gflops_of)
         self._table_for = functools.lru_cache(maxsize=64)(self._table_of)
+        self._expected_for = functools.lru_cache(maxsize=64)(self._expected_of)
 
     def thresholds(
         self,
@@ -103,10 +104,10 @@ class Budget:
         """Mean over the samples of what the table says of their thresholds; None without a table."""
         if self.table is None:
             return None
-        settings = self._table_for(size).settings
-        known = np.array([setting.threshold for setting in settings], np.float32)
-        used = np.searchsorted(known, thresholds, "right") - 1
-        return float(np.mean([settings[i].gigaflops.mean for i in used]))
+        known, costs = self._expected_for(size)
+        return float(sum(costs[np.searchsorted(known, threshold, "right") - 1] for threshold in thresholds)) / len(
+            thresholds
+        )
 
     def route_gflops(self, outputs: Mapping[str, NDArray[Any]], size: tuple[int, int]) -> NDArray[np.float64] | None:
         """Operations / 1e9 of each sample's route, [N], for inputs of `size`; None for a network without gates."""
@@ -117,6 +118,11 @@ class Budget:
     def _gflops_of(self, opened: bytes, size: tuple[int, int]) -> float:
         costs = entry_costs(self._entry, size)
         return costs.of_route(Route.from_gates(costs.space, np.frombuffer(opened, np.bool_))).total / 1e9
+
+    def _expected_of(self, size: tuple[int, int]) -> tuple[NDArray[np.float32], list[float]]:
+        """Thresholds of the table, and the mean operations at each."""
+        settings = self._table_for(size).settings
+        return np.array([s.threshold for s in settings], np.float32), [s.gigaflops.mean for s in settings]
 
     def _table_of(self, size: tuple[int, int]) -> BudgetTable:
         assert self.table is not None

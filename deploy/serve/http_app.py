@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
@@ -194,11 +193,11 @@ class HttpApp:
         service = self._service
         body = await self._body(request)
         header_length = _header_length(request.headers)
-        asked, inference = read_request(body, header_length, service.shared_memory, service.options.limits)
-        inference = dataclasses.replace(inference, authorization=request.authorization)
+        memory, limits = service.shared_memory, service.options.limits
+        asked, inference = read_request(body, header_length, request.authorization, memory, limits)
         model = service.repository.find_loaded(name, version)
         answer = await _unless_gone(request.receive, service.infer(model, inference))
-        content, json_length = write_response(model.name, model.version, asked, answer, service.shared_memory)
+        content, json_length = write_response(model.name, model.version, asked, answer, memory)
         response = Response(content)
         if json_length is not None:
             response.kind = "application/octet-stream"

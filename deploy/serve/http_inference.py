@@ -30,7 +30,7 @@ _KINDS: dict[str, Any] = {"BOOL": bool, "FP16": float, "FP32": float, "FP64": fl
 
 
 def read_request(
-    body: RawBytes, header_length: int | None, memory: SharedMemory, limits: Limits
+    body: RawBytes, header_length: int | None, authorization: str, memory: SharedMemory, limits: Limits
 ) -> tuple[InferenceRequest, Inference]:
     """What the body asks for.
 
@@ -55,7 +55,8 @@ def read_request(
     if len(rest):
         raise invalid(f"{len(rest)} bytes follow the last tensor")
     _check_parameters(request.parameters)
-    return request, Inference(tensors, [output.name for output in request.outputs], request.parameters)
+    outputs = [output.name for output in request.outputs]
+    return request, Inference(tensors, outputs, request.parameters, None, authorization)
 
 
 def _decoded(decoder: msgspec.json.Decoder[Any], content: RawBytes | msgspec.Raw) -> Any:

@@ -86,6 +86,7 @@ class ModelMetrics:
         self._metrics, self._name = metrics, name
         self._queued, self._computed = metrics.queued.labels(name), metrics.computed.labels(name)
         self._samples = metrics.samples.labels(name)
+        self._gflops, self._thresholds = metrics.gflops.labels(name), metrics.thresholds.labels(name)
 
     def watch(
         self,
@@ -113,5 +114,5 @@ class ModelMetrics:
     def routed(self, gflops: NDArray[np.float64], thresholds: NDArray[np.float32]) -> None:
         """[samples] of one request."""
         for cost, threshold in zip(gflops, thresholds, strict=True):
-            self._metrics.gflops.labels(self._name).observe(float(cost))
-            self._metrics.thresholds.labels(self._name).observe(float(threshold))
+            self._gflops.observe(float(cost))
+            self._thresholds.observe(float(threshold))

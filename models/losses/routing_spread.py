@@ -46,8 +46,7 @@ class SpreadLoss(nn.Module):
         nodes = torch.stack([gates[:, self.space.gates(node)].amax(1) for node in self.space.nodes], dim=1)
         costs = self.costs.to(gates.dtype)
         away = (torch.cat([nodes, gates], dim=1) - self._wanted(nodes, gates)).square() @ costs
-        early = (nodes - self._reach(nodes, gates)).relu().square() @ costs[: nodes.shape[1]]
-        return self.weight * self.budget.warm(progress) * (away + early).mean()
+        return self.weight * self.budget.warm(progress) * (away + self._early(nodes, gates)).mean()
 
     def _wanted(self, nodes: Tensor, gates: Tensor) -> Tensor:
         """[nodes + paths]: what each part's gate is pulled to."""
@@ -56,6 +55,11 @@ class SpreadLoss(nn.Module):
         before = torch.empty_like(costs)
         before[order] = costs[order].cumsum(0) - costs[order] / 2
         return (1.0 - before / (2.0 * self.budget.target)).clamp(min=0.0)
+
+    def _early(self, nodes: Tensor, gates: Tensor) -> Tensor:
+        """[N]: squares of how much longer nodes are open than something reaches them."""
+        costs = self.costs.to(gates.dtype)[: nodes.shape[1]]
+        return (nodes - self._reach(nodes, gates)).relu().square() @ costs
 
     def _reach(self, nodes: Tensor, gates: Tensor) -> Tensor:
         """[N,nodes]: the largest threshold at which something other than zeros arrives at each node."""

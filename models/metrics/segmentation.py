@@ -58,3 +58,18 @@ class ConfusionMatrix:
         """Share of the counted pixels that are called their class; NaN if nothing was counted."""
         total = int(self.counts.sum())
         return float(self.counts.diagonal().sum() / total) if total else float("nan")
+
+
+def mean_cross_entropy(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> float | None:
+    """Mean cross entropy of an image's pixels; None where none has a label.
+
+    Args:
+        logits: [classes,H,W]. labels: [H,W]; `classes` and above is void.
+    """
+    labelled = labels < len(logits)
+    if not labelled.any():
+        return None
+    values = logits[:, labelled].astype(np.float64)
+    values -= values.max(0)
+    right = np.take_along_axis(values, labels[labelled][None].astype(np.int64), 0)[0]
+    return float((np.log(np.exp(values).sum(0)) - right).mean())

@@ -1,4 +1,4 @@
-"""Street scenes of a few pixels, and recipes of a few steps."""
+"""Street scenes of a few pixels, recipes of a few steps, and pretrained networks that methods learn from."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from models.training.recipe import Recipe, read_recipe
+from tests.methods.recipes import tiny, trained
 
 RECIPE = """
 architecture = "dynamic-small"
@@ -63,3 +64,19 @@ def recipes(streets: Path, tmp_path: Path) -> Recipes:
         return read_recipe(str(path))
 
     return read
+
+
+@pytest.fixture(scope="session")
+def rotnet(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a tiny RotNet; do not change it."""
+    folder = tmp_path_factory.mktemp("rotnet") / "checkpoint"
+    trained(tiny(images, {"rotnet": {}}, classes=4), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def robust(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a tiny adversarial training; do not change it."""
+    folder = tmp_path_factory.mktemp("robust") / "checkpoint"
+    trained(tiny(images, {"adversarial_training": {"steps": 1}}), folder)
+    return folder

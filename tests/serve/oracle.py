@@ -73,10 +73,24 @@ class Oracle:
 @contextlib.contextmanager
 def running_oracle(folder: Path, repository: Path, operators: OperatorForm) -> Iterator[Oracle]:
     """A Triton on the models of `repository`, by the configurations that adroit writes."""
+    wheel = unpacked_wheel()
+    for path in sorted(repository.glob(f"*/{INFO}")):
+        entry = Entry.read(path.parent)
+        write_model(folder / "models" / entry.path.name, entry, operators, triton_config(entry.info))
+    with running_triton(folder, wheel) as oracle:
+        yield oracle
+
+
+def unpacked_wheel() -> Path:
     if VARIABLE not in os.environ:
         pytest.skip(f"no Triton to compare with: {VARIABLE} names no folder (tests/serve/oracle.py)")
-    wheel = Path(os.environ[VARIABLE])
-    models = _models(folder, repository, operators)
+    return Path(os.environ[VARIABLE])
+
+
+@contextlib.contextmanager
+def running_triton(folder: Path, wheel: Path) -> Iterator[Oracle]:
+    """A Triton on the models under folder/models; its words are in folder/triton.log."""
+    models = folder / "models"
     ports = [_free_port() for _ in range(3)]
     names = ("--http-port", "--grpc-port", "--metrics-port")
     command = [
@@ -103,23 +117,24 @@ def running_oracle(folder: Path, repository: Path, operators: OperatorForm) -> I
         process.wait(30)
 
 
-def _models(folder: Path, repository: Path, operators: OperatorForm) -> Path:
-    for path in sorted(repository.glob(f"*/{INFO}")):
-        entry = Entry.read(path.parent)
-        config = text_format.Parse(triton_config(entry.info), pb.ModelConfig())
-        config.backend, config.name = "python", entry.path.name
-        config.ClearField("model_operations")
-        made = folder / "models" / entry.path.name
-        (made / "1").mkdir(parents=True)
-        (made / "config.pbtxt").write_text(text_format.MessageToString(config))
-        told = {
-            "packages": [sysconfig.get_path("purelib")],
-            "path": [path for path in sys.path if path],
-            "entry": str(entry.path),
-            "operators": operators.value,
-        }
-        (made / "1" / "model.py").write_text(MODEL.format(told=json.dumps(told)))
-    return folder / "models"
+def write_model(folder: Path, entry: Entry, operators: OperatorForm, text: str) -> None:
+    """A model of the name of `folder`, with the configuration `text`, run by the Python backend."""
+    config = text_format.Parse(text, pb.ModelConfig())
+    config.backend, config.name = "python", folder.name
+    config.ClearField("model_operations")
+    (folder / "1").mkdir(parents=True)
+    (folder / "config.pbtxt").write_text(text_format.MessageToString(config))
+    (folder / "1" / "model.py").write_text(model_code(entry, operators))
+
+
+def model_code(entry: Entry, operators: OperatorForm) -> str:
+    told = {
+        "packages": [sysconfig.get_path("purelib")],
+        "path": [path for path in sys.path if path],
+        "entry": str(entry.path),
+        "operators": operators.value,
+    }
+    return MODEL.format(told=json.dumps(told))
 
 
 def _backends(folder: Path, wheel: Path) -> Path:

@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 
 from deploy.entry import Entry
+from deploy.runtimes.choices import OperatorForm
 from deploy.serve.protocol import open_inference_pb2 as pb
 from deploy.triton.config import ONNXRUNTIME_LIBRARY, PLAN_CONFIG, TENSORRT_LIBRARY, plan_config, triton_config
 from deploy.triton.lint import lint
 from tests.conftest import Adroit
+from tests.serve.oracle import model_code, running_triton, unpacked_wheel, write_model
 from tests.serve.test_conformance import FAMILIES
 
 pytest.importorskip("tritonclient.grpc", reason="tritonclient is not installed: pip install '.[dev]'")
 
+import tritonclient.http
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
@@ -100,6 +103,40 @@ def test_a_fault_that_triton_loads_silently_is_told(
     assert told in found
     result = adroit("serve", tmp_path, "--print-triton-command")
     assert (result.code, told in result.err) == (2, True), result.err
+
+
+def test_triton_loads_those_faults_without_a_word(repository: Path, operators: OperatorForm, tmp_path: Path) -> None:
+    """Else the lint would be needless. (The library's is one of ONNX Runtime's backend, which is not here.)"""
+    wheel, entry = unpacked_wheel(), Entry.read(repository / "adder-lenet5-bn")
+    faults = sorted(set(FAULTS) - {"library"})
+    for fault in faults:
+        text = triton_config(entry.info)
+        if fault == "batching":
+            text = text.replace("max_batch_size: 16", "max_batch_size: 0").partition("model_warmup")[0]
+        write_model(tmp_path / "models" / fault, entry, operators, f"{text}\n{FAULTS[fault][0]}\n")
+    with running_triton(tmp_path, wheel) as triton, tritonclient.http.InferenceServerClient(triton.http) as client:
+        assert {m["name"]: m["state"] for m in client.get_model_repository_index()} == dict.fromkeys(faults, "READY")
+    words = [line for line in (tmp_path / "triton.log").read_text().splitlines() if line.startswith(("E", "W"))]
+    assert [line for line in words if "instance_group" in line or "cache" in line or "batching" in line] == []
+
+
+def test_triton_loads_the_configuration_of_a_plan(repository: Path, operators: OperatorForm, tmp_path: Path) -> None:
+    """All that its core checks: the backend is a stand-in, and the instances are on the CPU."""
+    wheel, entry = unpacked_wheel(), Entry.read(repository / "adder-resnet20")
+    folder = tmp_path / "models" / entry.path.name
+    (folder / "2").mkdir(parents=True)
+    (folder / "2" / "model.plan").write_bytes(b"stand-in")
+    text = plan_config(entry.info, 2, {"profiles": PROFILES})
+    assert "kind: KIND_GPU" in text
+    (folder / "config.pbtxt").write_text(text.replace("kind: KIND_GPU", "kind: KIND_CPU"))
+    backend = tmp_path / "backends" / "tensorrt"
+    backend.mkdir(parents=True)
+    (backend / "model.py").write_text(model_code(entry, operators))
+    with running_triton(tmp_path, wheel) as triton, tritonclient.http.InferenceServerClient(triton.http) as client:
+        assert client.is_model_ready(entry.path.name, "2")
+        config = client.get_model_config(entry.path.name)
+    assert config["optimization"]["cuda"]["graphs"] is True
+    assert (config["platform"], config["max_batch_size"]) == ("tensorrt_plan", 8)
 
 
 @pytest.mark.parametrize("text", ["max_batch_size: many", "input {", "\x00"])

@@ -81,6 +81,11 @@ class Classification:
     def held_out(self) -> Iterator[Tensor]:
         return self._inputs(self._validation)
 
+    def labelled_held_out(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """`held_out`, with labels [n] int64."""
+        for place, x in self._validation.batches(self.preprocessing, _EVALUATION_BATCH):
+            yield torch.from_numpy(x), torch.from_numpy(self._y_held[place])
+
     def _inputs(self, images: ImageSet) -> Iterator[Tensor]:
         return (torch.from_numpy(x) for _, x in images.batches(self.preprocessing, _EVALUATION_BATCH))
 

@@ -11,7 +11,7 @@ BilinearUpsampleVariant variant() { return ADROIT_VARIANT(bilinear_upsample_vari
 
 // Outputs in a microsecond of one thread: rather fewer than the fastest CPUs do.
 constexpr double kOutputsPerMicrosecond = 3e3;
-// A tile computes two rows of X more than its own: of few rows it would compute them mostly twice.
+// A tile widens two rows of X more than its own, which tiles of few rows would feel.
 constexpr int64_t kTileRows = 64;
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }

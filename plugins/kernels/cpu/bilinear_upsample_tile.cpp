@@ -61,7 +61,8 @@ void widen(const float* row, int64_t width, const BilinearUpsampleTile& tile, fl
         rests[i] = 1.0f - parts[i];
     }
     const Vector part = Vector::load(parts), rest = Vector::load(rests);
-    for (int64_t i = 0; i <= count; i += kLanes / Factor)
+    // A vector more than there are outputs: blend reads whole ones.
+    for (int64_t i = 0; i <= count + kLanes / Factor; i += kLanes / Factor)
         between(repeated<Factor>(columns + i), repeated<Factor>(columns + i + 1), rest, part)
             .store(values + Factor * i);
 }

@@ -1,0 +1,189 @@
+"""More than a server can do, and clients that mean it ill.
+
+    python -m benchmarks.serving_overload ENTRY [--side 224]
+
+Three things, the server on one core and its clients on another:
+- 200 requests at once on a queue of 64: every one is answered; those that are refused within 100 ms.
+- Requests at 3 times what the server can do, in an open loop: at least 0.9 of its peak is still answered well.
+- An attack beside good traffic at about half of the load: malformed requests, bodies of 200 MB, and clients that
+  send a byte now and then. The good traffic's 99th percentile, with and without it in turns: at most 1.5 times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import keep_results
+from benchmarks.served import CLIENT_CORE, HttpConnection, Served, http_message, served
+from deploy.entry import Entry
+
+AT_ONCE, QUEUE, TIMES = 200, 64, 3.0
+SLOW_CLIENTS, MALFORMED_A_SECOND = 64, 20.0
+
+
+async def answered(connection: HttpConnection, message: bytes) -> tuple[int, float]:
+    """Status (0: none) and seconds."""
+    started = time.perf_counter()
+    try:
+        status, _ = await connection.ask(message)
+    except (OSError, asyncio.IncompleteReadError):
+        status = 0
+        connection.close()
+    return status, time.perf_counter() - started
+
+
+async def at_once(server: Served, message: bytes) -> dict[str, Any]:
+    connections = [HttpConnection(server.http) for _ in range(AT_ONCE)]
+    await asyncio.gather(*(connection.open() for connection in connections))
+    ends = await asyncio.gather(*(answered(connection, message) for connection in connections))
+    for connection in connections:
+        connection.close()
+    refused = [seconds * 1000 for status, seconds in ends if status == 503]
+    counts = {status: sum(s == status for s, _ in ends) for status in sorted({s for s, _ in ends})}
+    return {"ends by status": counts, "slowest refusal, ms": max(refused, default=0.0)}
+
+
+async def peak(server: Served, message: bytes, seconds: float, clients: int = 32) -> float:
+    """Answers a second, each client asking again at once."""
+    end = time.perf_counter() + seconds
+
+    async def client() -> int:
+        connection, count = HttpConnection(server.http), 0
+        while time.perf_counter() < end:
+            status, _ = await answered(connection, message)
+            count += status == 200 and time.perf_counter() < end
+        connection.close()
+        return count
+
+    return sum(await asyncio.gather(*(client() for _ in range(clients)))) / seconds
+
+
+async def goodput(server: Served, message: bytes, rate: float, seconds: float) -> tuple[float, set[int]]:
+    """Answers a second of an open loop at `rate` requests a second, and the statuses seen."""
+    idle: list[HttpConnection] = []
+    tasks: list[asyncio.Task[int]] = []
+    good, seen = 0, set[int]()
+
+    async def one() -> int:
+        connection = idle.pop() if idle else HttpConnection(server.http)
+        status, _ = await answered(connection, message)
+        idle.append(connection)
+        return status
+
+    source, started = np.random.default_rng(0), time.perf_counter()
+    due = started
+    while due < started + seconds:
+        await asyncio.sleep(due - time.perf_counter())
+        tasks.append(asyncio.create_task(one()))
+        due += source.exponential(1 / rate)
+    good = sum(task.done() and task.result() == 200 for task in tasks)
+    seen = set(await asyncio.gather(*tasks))
+    return good / seconds, seen
+
+
+async def good_traffic(server: Served, message: bytes, seconds: float, kept: list[float]) -> None:
+    """One client that pauses as long as it waited; its times in milliseconds."""
+    connection, end = HttpConnection(server.http), time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        status, spent = await answered(connection, message)
+        if status != 200:
+            raise RuntimeError(f"good traffic got {status}")
+        kept.append(spent * 1000)
+        await asyncio.sleep(spent)
+    connection.close()
+
+
+async def attack(server: Served, model: str) -> None:
+    """Until it is cancelled."""
+    where = f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: x\r\n".encode()
+    bad = [b"Content-Length: 2\r\n\r\n{}", b"Content-Length: 9\r\n\r\n[[[[[[[[[", b"Content-Length: -1\r\n\r\n"]
+    bad += [b"Content-Length: 4\r\nInference-Header-Content-Length: 99\r\n\r\nnull"]
+
+    async def malformed() -> None:
+        while True:
+            for text in bad:
+                with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                    await HttpConnection(server.http).ask(where + text)
+                await asyncio.sleep(1 / MALFORMED_A_SECOND)
+
+    async def slow() -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                host, _, port = server.http.rpartition(":")
+                _, writer = await asyncio.open_connection(host, int(port))
+                for byte in where + b"Content-Length: 100000\r\n\r\n":
+                    writer.write(bytes([byte]))
+                    await writer.drain()
+                    await asyncio.sleep(0.5)
+
+    async def huge() -> None:
+        while True:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await HttpConnection(server.http).ask(where + b"Content-Length: 200000000\r\n\r\n" + bytes(1 << 20))
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                chunks = b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 20_000
+                await asyncio.wait_for(HttpConnection(server.http).ask(where + chunks), 0.5)
+            await asyncio.sleep(0.1)
+
+    await asyncio.gather(malformed(), huge(), *(slow() for _ in range(SLOW_CLIENTS)))
+
+
+async def under_attack(server: Served, model: str, message: bytes, seconds: float, rounds: int) -> dict[str, Any]:
+    calm: list[float] = []
+    attacked: list[float] = []
+    for _ in range(rounds):
+        await good_traffic(server, message, seconds, calm)
+        attacking = asyncio.create_task(attack(server, model))
+        await asyncio.sleep(0.3)
+        await good_traffic(server, message, seconds, attacked)
+        attacking.cancel()
+        await asyncio.gather(attacking, return_exceptions=True)
+        await asyncio.sleep(0.3)
+    before, during = (float(np.quantile(times, 0.99)) for times in (calm, attacked))
+    return {
+        "p99 ms": before, "p99 ms under attack": during, "times": during / before,
+        "p50 ms": median(calm), "p50 ms under attack": median(attacked),
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("entry", type=Path)
+    parser.add_argument("--side", type=int, default=224, help="of the square images, in pixels")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each part")
+    parser.add_argument("--keep", action="store_true", help="keep the figures under benchmarks/results")
+    chosen = parser.parse_args()
+    os.sched_setaffinity(0, {CLIENT_CORE})
+    image = np.random.default_rng(0).integers(0, 256, (1, chosen.side, chosen.side, 3), dtype=np.uint8)
+    model, seconds = chosen.entry.name, chosen.seconds
+    row: dict[str, Any] = {"model": Entry.read(chosen.entry).info.architecture, "request_bytes": image.nbytes}
+    with served(chosen.entry, "--queue", QUEUE) as server:
+        message = http_message(server.http, model, image)
+        asyncio.run(peak(server, message, 1.0))
+        row |= asyncio.run(at_once(server, message))
+        best = asyncio.run(peak(server, message, seconds))
+        got, seen = asyncio.run(goodput(server, message, TIMES * best, seconds))
+        row |= {
+            "peak, requests/s": best,
+            "goodput at 3 times": got,
+            "of the peak": got / best,
+            "statuses": sorted(seen),
+        }
+        row |= asyncio.run(under_attack(server, model, message, seconds, 3))
+    for name, value in row.items():
+        print(f"{name}: {value:.3g}" if isinstance(value, float) else f"{name}: {value}")
+    if chosen.keep:
+        keep_results("serving_overload", f"python -m benchmarks.serving_overload ENTRY --side {chosen.side}", [row])
+
+
+if __name__ == "__main__":
+    main()

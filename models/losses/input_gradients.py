@@ -1,0 +1,60 @@
+"""Input gradients, and what IGAM compares of them.
+
+Source: IGAM, arXiv 1912.05699, section 3. Where its official code differs, an argument gives the code's form.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+# What is differentiated: the cross entropy (paper) or the true class's probability (code).
+Differentiated = Literal["loss", "probability"]
+
+
+def input_gradient(
+    logits: Tensor, x: Tensor, y: Tensor, of: Differentiated = "loss", create_graph: bool = False
+) -> Tensor:
+    """[N,C,H,W]: the derivative, by every image, of its own loss or probability.
+
+    Args:
+        logits: [N,classes] of `x`, which requires a gradient. y: labels [N] int64.
+        create_graph: whether the result can itself be differentiated, as a student's must.
+    """
+    if of == "loss":
+        value = functional.cross_entropy(logits, y, reduction="sum")
+    else:
+        value = logits.softmax(1).gather(1, y[:, None]).sum()
+    (gradient,) = torch.autograd.grad(value, x, create_graph=create_graph)
+    return gradient
+
+
+def normalised_gradient(gradient: Tensor, epsilon: float = 1e-12) -> Tensor:
+    """[N,C,H,W], each sample centred over its pixels and channels, then of L2 norm 1 (a constant one: 0)."""
+    flat = gradient.flatten(1)
+    centred = flat - flat.mean(1, keepdim=True)
+    return functional.normalize(centred, dim=1, eps=epsilon).view_as(gradient)
+
+
+def gradient_difference(student: Tensor, teacher: Tensor, reduction: Literal["mean", "sum"] = "mean") -> Tensor:
+    """Squared L2 distance of two input gradients [N,C,H,W]: a scalar.
+
+    Args:
+        reduction: over the images. "mean" is the expectation that the paper writes; the official code sums, so that
+            the term's weight grows with the batch (of 32 images there).
+    """
+    squares = (student - teacher).square().flatten(1).sum(1)
+    return squares.mean() if reduction == "mean" else squares.sum()
+
+
+def discriminator_loss(discriminator: nn.Module, student: Tensor, teacher: Tensor) -> Tensor:
+    """Cross entropy of telling the student's input gradients (class 0) from the teacher's (class 1): a scalar.
+
+    Both, [N,C,H,W], go through `discriminator` (to logits [2N,2]) in one batch, each normalised.
+    """
+    both = normalised_gradient(torch.cat([student, teacher]))
+    truth = torch.arange(2, device=both.device).repeat_interleave(len(student))
+    return functional.cross_entropy(discriminator(both), truth)

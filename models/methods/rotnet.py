@@ -1,0 +1,71 @@
+"""RotNet: which of four rotations an image has, as pretraining without labels. Source: arXiv 1803.07728.
+
+Every epoch shows every image in all four rotations. The paper puts all four of an image into one batch; ours are
+shuffled like any others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from models.errors import UsageError
+from models.methods.base import Method, Teacher
+from models.methods.wrapped_task import WrappedTask
+from models.training.tasks import Task, device_of
+
+if TYPE_CHECKING:
+    from models.training.recipe import Recipe
+
+ANGLES = ("0", "90", "180", "270")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The table [rotnet] has no fields; the network has 4 classes."""
+
+
+class Rotations(WrappedTask):
+    """Four training images of each one, whose class is its quarter turns counterclockwise."""
+
+    measure = "of the rotations of the images held out are right"
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task, [f"{angle} degrees" for angle in ANGLES])
+        if task.input_size[0] != task.input_size[1]:
+            raise UsageError(f"rotnet turns square inputs, and these are {task.input_size[0]} x {task.input_size[1]}")
+
+    def __len__(self) -> int:
+        return len(ANGLES) * len(self.inner)
+
+    def sample(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        image, quarters = divmod(index, len(ANGLES))
+        x, _ = self.inner.sample(image, generator)
+        return torch.rot90(x, quarters, (1, 2)), torch.tensor(quarters)
+
+    def evaluate(self, network: nn.Module) -> float:
+        """Share of all rotations of the held-out images whose largest logit is theirs."""
+        network.eval()
+        device = device_of(network)
+        right = total = 0
+        with torch.inference_mode():
+            for x in self.held_out():
+                for quarters in range(len(ANGLES)):
+                    answers = network(torch.rot90(x, quarters, (2, 3)).to(device)).argmax(1)
+                    right += int((answers == quarters).sum())
+                total += len(ANGLES) * len(x)
+        return right / total
+
+
+class RotNet(Method):
+    """See Rotations."""
+
+    @classmethod
+    def task(cls, settings: Any, task: Task, recipe: Recipe, teacher: Teacher | None) -> Task:
+        return Rotations(task)
+
+
+METHOD = RotNet
