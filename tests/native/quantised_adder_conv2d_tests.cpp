@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "kernel_tests.h"
+#include "kernels/cpu/instruction_set.h"
 #include "kernels/cpu/quantised_adder_conv2d.h"
 
 namespace adroit::tests {
@@ -95,9 +96,14 @@ bool is_right() {
     constexpr bool is_signed = std::numeric_limits<Integer>::is_signed;
     // Also those steps that this CPU is better without.
     const auto step = static_cast<cpu::QuantisedStep>(pick(0, 2));
-    cpu::quantised_adder_conv2d(s, {x.get(), is_signed, zero_points[0]},
-                                cpu::pack_quantised_weights(s, w.get(), is_signed, step), epilogue, y,
-                                cpu::run_serially);
+    const auto packed = cpu::pack_quantised_weights(s, w.get(), is_signed, step);
+    const bool fits = s.stride_width == 1 && (s.kernel_width == 3 || s.kernel_width == 4);
+    if (step == cpu::QuantisedStep::windows && fits && cpu::instruction_set() != cpu::InstructionSet::generic &&
+        !packed.windows) {
+        std::printf("quantised_adder_conv2d did not take the windows that it was asked for\n");
+        return false;
+    }
+    cpu::quantised_adder_conv2d(s, {x.get(), is_signed, zero_points[0]}, packed, epilogue, y, cpu::run_serially);
     int64_t i = 0;
     for (int64_t n = 0; n < s.batch; ++n)
         for (int64_t m = 0; m < s.out_channels; ++m)

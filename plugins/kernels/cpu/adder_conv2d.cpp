@@ -5,14 +5,13 @@
 #include <cmath>
 
 #include "kernels/cpu/adder_conv2d_tile.h"
+#include "kernels/cpu/adder_tiling.h"
 #include "kernels/cpu/workspace.h"
 
 namespace adroit::cpu {
 namespace {
 
 AdderConv2dVariant variant() { return ADROIT_VARIANT(adder_conv2d_variant); }
-
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // The panel should stay in the second-level cache beside a block of weights.
 constexpr int64_t kMaxPanelFloats = 64 << 10;
@@ -66,16 +65,6 @@ AdderConv2dPlan plan_for(const AdderConv2dShape& s) {
     return plan;
 }
 
-// A kernel of one pixel sees no rows: X becomes one long row, which wastes no part of a vector.
-AdderConv2dShape without_rows(AdderConv2dShape s) {
-    const bool moves = s.stride_height != 1 || s.stride_width != 1;
-    const bool padded = s.pad_top != 0 || s.pad_left != 0 || s.pad_bottom != 0 || s.pad_right != 0;
-    if (s.kernel_height != 1 || s.kernel_width != 1 || moves || padded) return s;
-    s.width *= s.height;
-    s.height = 1;
-    return s;
-}
-
 // Each thread has its own.
 struct Workspace {
     Buffer<float> values, channel_sums, sums;
@@ -114,31 +103,18 @@ void adder_conv2d(const AdderConv2dShape& given, const float* x, const PackedAdd
     const AdderConv2dVariant kernel = variant();
     const AdderConv2dPlan plan = plan_for(shape);
     const AdderConv2dCall call{shape, plan, x, weights, epilogue, y};
-    const int64_t down = divide_up(shape.out_height(), plan.tile_rows);
-    const int64_t across = divide_up(shape.out_width(), plan.tile_columns);
-    const int64_t groups = divide_up(shape.out_channels, kFiltersPerTask);
+    const AdderTiling tiling(shape, plan.tile_rows, plan.tile_columns, kFiltersPerTask);
     static std::atomic<uint64_t> calls{0};
     const uint64_t this_call = ++calls;
 
-    const double microseconds =
-        shape.batch * shape.out_channels * shape.out_pixels() * shape.taps() / kTapsPerMicrosecond;
-
-    parallel_for(shape.batch * down * across * groups, microseconds, [&](int64_t index) {
-        AdderConv2dTile tile;
-        tile.first_filter = index % groups * kFiltersPerTask;
-        tile.filters = std::min(kFiltersPerTask, shape.out_channels - tile.first_filter);
-        tile.first_column = index / groups % across * plan.tile_columns;
-        tile.columns = std::min(plan.tile_columns, shape.out_width() - tile.first_column);
-        tile.first_row = index / groups / across % down * plan.tile_rows;
-        tile.rows = std::min(plan.tile_rows, shape.out_height() - tile.first_row);
-        tile.image = index / groups / across / down;
-
+    parallel_for(tiling.tasks(), tiling.microseconds(kTapsPerMicrosecond), [&](int64_t task) {
+        const AdderTile tile = tiling.at(task);
         thread_local Workspace workspace;
         make_room(shape, plan, workspace);
-        if (workspace.call != this_call || workspace.tile != index / groups) {
+        if (workspace.call != this_call || workspace.tile != tiling.tile_of(task)) {
             kernel.pack_tile(call, tile, workspace.panel);
             workspace.call = this_call;
-            workspace.tile = index / groups;
+            workspace.tile = tiling.tile_of(task);
         }
         kernel.run_tile(call, tile, workspace.panel);
     });

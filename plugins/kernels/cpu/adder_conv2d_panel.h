@@ -39,7 +39,7 @@ inline void pack_row(const float* row, int64_t width, int64_t first, int64_t str
     std::fill_n(out + end, count - end, 0.0f);
 }
 
-inline void pack_channel(const AdderConv2dCall& call, const AdderConv2dTile& tile, const float* plane, float* out) {
+inline void pack_channel(const AdderConv2dCall& call, const AdderTile& tile, const float* plane, float* out) {
     const AdderConv2dShape& s = call.shape;
     const AdderConv2dPlan& plan = call.plan;
     for (int64_t down = 0; down < plan.phases_down; ++down)
@@ -83,7 +83,7 @@ inline void sum_taps(const AdderConv2dCall& call, AdderConv2dPanel& panel) {
     panel.may_take_maxima = std::none_of(any, any + lanes, [](float value) { return __builtin_signbit(value); });
 }
 
-inline void pack_tile(const AdderConv2dCall& call, const AdderConv2dTile& tile, AdderConv2dPanel& panel) {
+inline void pack_tile(const AdderConv2dCall& call, const AdderTile& tile, AdderConv2dPanel& panel) {
     const AdderConv2dShape& s = call.shape;
     const int64_t plane = s.height * s.width;
     for (int64_t c = 0; c < s.in_channels; ++c)

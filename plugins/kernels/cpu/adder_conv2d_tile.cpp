@@ -124,7 +124,7 @@ bool sum_block(const AdderConv2dCall& call, int64_t run, const AdderConv2dPanel&
 }
 
 // One filter's outputs of a tile.
-void finish_filter(const AdderConv2dCall& call, const AdderConv2dTile& tile, int64_t filter, const float* sums) {
+void finish_filter(const AdderConv2dCall& call, const AdderTile& tile, int64_t filter, const float* sums) {
     const AdderConv2dEpilogue& e = call.epilogue;
     const int64_t width = call.shape.out_width();
     const float scale = e.scale[filter], shift = e.shift[filter];
@@ -142,7 +142,7 @@ void finish_filter(const AdderConv2dCall& call, const AdderConv2dTile& tile, int
     }
 }
 
-void run_tile(const AdderConv2dCall& call, const AdderConv2dTile& tile, const AdderConv2dPanel& panel) {
+void run_tile(const AdderConv2dCall& call, const AdderTile& tile, const AdderConv2dPanel& panel) {
     alignas(64) float sums[kFilters * kRun];
     const int64_t run = (tile.rows - 1) * call.plan.pitch + tile.columns;
     bool by_maxima = panel.may_take_maxima;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "kernels/cpu/adder_conv2d.h"
+#include "kernels/cpu/adder_tile.h"
 #include "kernels/cpu/variant.h"
 
 namespace adroit::cpu {
@@ -28,12 +29,6 @@ struct AdderConv2dPlan {
     int64_t run() const { return (tile_rows - 1) * pitch + tile_columns; }
 };
 
-// Output rows [first_row, first_row + rows) and columns alike, of filters [first_filter, first_filter + filters);
-// first_filter is a multiple of filter_block.
-struct AdderConv2dTile {
-    int64_t image, first_row, rows, first_column, columns, first_filter, filters;
-};
-
 struct AdderConv2dCall {
     const AdderConv2dShape& shape;
     const AdderConv2dPlan& plan;
@@ -53,8 +48,8 @@ struct AdderConv2dPanel {
 
 struct AdderConv2dVariant {
     int64_t filter_block;  // filters that one packed block of weights holds
-    void (*pack_tile)(const AdderConv2dCall&, const AdderConv2dTile&, AdderConv2dPanel&);
-    void (*run_tile)(const AdderConv2dCall&, const AdderConv2dTile&, const AdderConv2dPanel&);
+    void (*pack_tile)(const AdderConv2dCall&, const AdderTile&, AdderConv2dPanel&);
+    void (*run_tile)(const AdderConv2dCall&, const AdderTile&, const AdderConv2dPanel&);
 };
 
 ADROIT_DECLARE_VARIANTS(AdderConv2dVariant, adder_conv2d_variant)

@@ -42,23 +42,37 @@ class WindowRows {
 public:
     WindowRows(const SourceRow& any, int64_t first, int64_t cells) : first_(first), cells_(cells) {
         for (int64_t i = 0; i < cells; i += 4) inside_[i / 4] = inside_mask(any, first + i * 8, 40);
-        padding_ = _mm512_set1_epi8(static_cast<char>(any.padding));
-        flip_ = _mm512_set1_epi8(static_cast<char>(any.flip));
+        padding_ = _mm_set1_epi8(static_cast<char>(any.padding));
+        flip_ = _mm_set1_epi8(static_cast<char>(any.flip));
     }
 
+    // A store that lies across two cache lines takes two turns: the last one or two cells are stored alone.
     void write(const SourceRow& row, uint8_t* out) const {
-        const __m512i overlapping = _mm512_setr_epi64(0, 1, 1, 2, 2, 3, 3, 4);
         const uint8_t* values = row.values + first_;
-        for (int64_t i = 0; i < cells_; i += 4) {
-            const __m512i bytes = _mm512_mask_loadu_epi8(padding_, row.width ? inside_[i / 4] : 0, values + i * 8);
-            const __m512i cells = _mm512_maskz_permutexvar_epi64(0xff, overlapping, bytes);
-            _mm512_storeu_si512(out + i * 16, _mm512_xor_si512(cells, flip_));
+        for (int64_t i = 0; i < cells_; i += 4, values += 32, out += 64) {
+            const __mmask64 inside = row.width ? inside_[i / 4] : 0;
+            if (cells_ - i == 1) {
+                const __m128i cell = _mm_mask_loadu_epi8(padding_, static_cast<__mmask16>(inside), values);
+                _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm_xor_si128(cell, flip_));
+            } else if (cells_ - i == 2) {
+                const __m256i bytes = _mm256_mask_loadu_epi8(_mm256_broadcastsi128_si256(padding_),
+                                                             static_cast<__mmask32>(inside), values);
+                const __m256i cells = _mm256_permute4x64_epi64(bytes, _MM_SHUFFLE(2, 1, 1, 0));
+                _mm256_storeu_si256(reinterpret_cast<__m256i*>(out),
+                                    _mm256_xor_si256(cells, _mm256_broadcastsi128_si256(flip_)));
+            } else {
+                const __m512i overlapping = _mm512_setr_epi64(0, 1, 1, 2, 2, 3, 3, 4);
+                const __m512i bytes =
+                    _mm512_mask_loadu_epi8(_mm512_maskz_broadcast_i32x4(0xffff, padding_), inside, values);
+                const __m512i cells = _mm512_maskz_permutexvar_epi64(0xff, overlapping, bytes);
+                _mm512_storeu_si512(out, _mm512_xor_si512(cells, _mm512_maskz_broadcast_i32x4(0xffff, flip_)));
+            }
         }
     }
 
 private:
     int64_t first_, cells_;
-    __m512i padding_, flip_;
+    __m128i padding_, flip_;
     uint64_t inside_[kMaxQuantisedTilePixels / 32];
 };
 

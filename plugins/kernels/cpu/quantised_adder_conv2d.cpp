@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "kernels/cpu/adder_tiling.h"
 #include "kernels/cpu/quantised_adder_conv2d_tile.h"
 #include "kernels/cpu/workspace.h"
 
@@ -10,8 +11,6 @@ namespace adroit::cpu {
 namespace {
 
 QuantisedAdderVariant variant() { return ADROIT_VARIANT(quantised_adder_conv2d_variant); }
-
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Windows take 4 taps of a row at once, of which a narrower kernel wastes some.
 bool takes_windows(const AdderConv2dShape& s, QuantisedStep step) {
@@ -26,7 +25,7 @@ constexpr int64_t kMaxPanelBytes = 192 << 10;
 // Taps in a microsecond of one thread: rather fewer than the fastest CPUs do.
 constexpr double kTapsPerMicrosecond = 200e3;
 // Filters of a task at most. A tile's tasks follow each other, and a thread packs X once for those it gets.
-constexpr int64_t kFiltersPerTask = 64;
+constexpr int64_t kFiltersPerTask = 32;
 
 int64_t packed_size(int64_t outputs, int64_t kernel, int64_t stride) { return outputs + (kernel - 1) / stride; }
 
@@ -51,16 +50,6 @@ void set_offsets(const AdderConv2dShape& s, QuantisedAdderPlan& plan) {
     const int64_t block_bytes = plan.phases_down * plan.phases_along * plan.plane_bytes();
     for (int64_t step = window; step < plan.steps(); ++step)
         plan.offsets[step] = plan.offsets[step - window] + block_bytes;
-}
-
-// A kernel of one pixel sees no rows: X becomes one long row, which wastes no part of a vector.
-AdderConv2dShape without_rows(AdderConv2dShape s) {
-    const bool moves = s.stride_height != 1 || s.stride_width != 1;
-    const bool padded = s.pad_top != 0 || s.pad_left != 0 || s.pad_bottom != 0 || s.pad_right != 0;
-    if (s.kernel_height != 1 || s.kernel_width != 1 || moves || padded) return s;
-    s.width *= s.height;
-    s.height = 1;
-    return s;
 }
 
 QuantisedAdderPlan plan_for(const AdderConv2dShape& s, bool windows) {
@@ -141,31 +130,18 @@ void quantised_adder_conv2d(const AdderConv2dShape& given, const QuantisedTensor
     const QuantisedAdderVariant kernel = variant();
     const QuantisedAdderPlan plan = plan_for(shape, weights.windows);
     const QuantisedAdderCall call{shape, plan, x, weights.values.data(), epilogue, y};
-    const int64_t down = divide_up(shape.out_height(), plan.tile_rows);
-    const int64_t across = divide_up(shape.out_width(), plan.tile_columns);
-    const int64_t groups = divide_up(shape.out_channels, kFiltersPerTask);
+    const AdderTiling tiling(shape, plan.tile_rows, plan.tile_columns, kFiltersPerTask);
     static std::atomic<uint64_t> calls{0};
     const uint64_t this_call = ++calls;
 
-    const double microseconds =
-        shape.batch * shape.out_channels * shape.out_pixels() * shape.taps() / kTapsPerMicrosecond;
-
-    parallel_for(shape.batch * down * across * groups, microseconds, [&](int64_t index) {
-        QuantisedAdderTile tile;
-        tile.first_filter = index % groups * kFiltersPerTask;
-        tile.filters = std::min(kFiltersPerTask, shape.out_channels - tile.first_filter);
-        tile.first_column = index / groups % across * plan.tile_columns;
-        tile.columns = std::min(plan.tile_columns, shape.out_width() - tile.first_column);
-        tile.first_row = index / groups / across % down * plan.tile_rows;
-        tile.rows = std::min(plan.tile_rows, shape.out_height() - tile.first_row);
-        tile.image = index / groups / across / down;
-
+    parallel_for(tiling.tasks(), tiling.microseconds(kTapsPerMicrosecond), [&](int64_t task) {
+        const AdderTile tile = tiling.at(task);
         thread_local Workspace workspace;
         const QuantisedAdderPanel panel = make_room(plan, workspace);
-        if (workspace.call != this_call || workspace.tile != index / groups) {
+        if (workspace.call != this_call || workspace.tile != tiling.tile_of(task)) {
             kernel.pack_tile(call, tile, panel);
             workspace.call = this_call;
-            workspace.tile = index / groups;
+            workspace.tile = tiling.tile_of(task);
         }
         kernel.run_tile(call, tile, panel);
     });

@@ -5,6 +5,7 @@
 #include "kernels/cpu/quantised_adder_conv2d_tile.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "kernels/cpu/byte_vector.h"
 #include "kernels/cpu/quantised_adder_epilogue.h"
@@ -20,58 +21,107 @@ constexpr int kFilters = 4, kVectors = 2;
 #endif
 
 // Weights of large layers come from the third-level cache: asked for this far ahead of their use.
-constexpr int64_t kPrefetchBytes = 2048;
+constexpr int64_t kPrefetchBytes = 4096;
 
-// The two kinds of step. kSteps: how many the 16-bit counts hold.
+// The two kinds of step. kSteps: how many the counts hold; put: what becomes of the counts of so many.
 // Windows is a template so that it is not compiled where `Bytes` has none.
 template <typename ByteVector, bool Saturating>
 struct Windows {
     static constexpr int64_t kGroup = 4, kPixels = ByteVector::kBytes / 2, kSteps = 65535 / (4 * 255);
+    using Put = uint16_t;
+    static constexpr int64_t put_step(int vectors) { return vectors * kPixels; }
     static ByteVector broadcast(const uint8_t* w) { return ByteVector::broadcast4(w); }
     static ByteVector difference(ByteVector x, ByteVector w) { return difference_windows(x, w); }
     static ByteVector count(ByteVector counts, ByteVector more) {
         return Saturating ? add16_saturating(counts, more) : add16(counts, more);
     }
-    static void add(ByteVector counts, const uint32_t* before, uint32_t* sums) { add_words(counts, before, sums); }
+    static void put(ByteVector counts, const uint32_t* /*initial*/, Put* out) { counts.store(out); }
 };
 
+// A count has 64 bits. The saturating addition uses 16 of them; the other one is not faster for using less than 32.
 template <bool Saturating>
 struct Channels {
-    static constexpr int64_t kGroup = 8, kPixels = Bytes::kBytes / 8, kSteps = 65535 / (8 * 255);
+    static constexpr int64_t kGroup = 8, kPixels = Bytes::kBytes / 8;
+    static constexpr int64_t kSteps = Saturating ? 65535 / (8 * 255) : kMaxQuantisedTaps;
+    using Put = uint32_t;
+    static constexpr int64_t put_step(int /*vectors*/) { return kTileRun; }
     static Bytes broadcast(const uint8_t* w) { return Bytes::broadcast8(w); }
     static Bytes difference(Bytes x, Bytes w) { return difference8(x, w); }
     static Bytes count(Bytes counts, Bytes more) {
-        return Saturating ? add16_saturating(counts, more) : add16(counts, more);
+        return Saturating ? add16_saturating(counts, more) : add32(counts, more);
     }
-    static void add(Bytes counts, const uint32_t* before, uint32_t* sums) { add_longs(counts, before, sums); }
+    static void put(Bytes counts, const uint32_t* initial, Put* sums) {
+        add_longs(counts, initial ? initial : sums, sums);
+    }
 };
+
+// The counts of a register block over `steps` steps, put into `out`, Step::put_step from filter to filter. initial:
+// what Channels adds them to, null for what is there. Not inlined: what is around it would make GCC 12 keep the block
+// in memory. Unrolled: the end of so short a loop is mispredicted.
+template <typename Step, int Vectors>
+__attribute__((noinline)) void count_steps(const int64_t* offsets, int64_t steps, const uint8_t* panel,
+                                           const uint8_t* weights, const uint32_t* initial, typename Step::Put* out) {
+    Bytes counts[kFilters][Vectors];
+    for (auto& row : counts)
+        for (auto& value : row) value = Bytes::zero();
+#pragma GCC unroll 4
+    for (int64_t step = 0; step < steps; ++step, weights += kFilters * Step::kGroup) {
+        const uint8_t* cells = panel + offsets[step];
+        __builtin_prefetch(weights + kPrefetchBytes);
+        Bytes x[Vectors];
+        for (int v = 0; v < Vectors; ++v) x[v] = Bytes::load(cells + v * Bytes::kBytes);
+        for (int m = 0; m < kFilters; ++m) {
+            const Bytes w = Step::broadcast(weights + m * Step::kGroup);
+            for (int v = 0; v < Vectors; ++v) counts[m][v] = Step::count(counts[m][v], Step::difference(x[v], w));
+        }
+    }
+#pragma GCC unroll 8
+    for (int m = 0; m < kFilters; ++m)
+#pragma GCC unroll 8
+        for (int v = 0; v < Vectors; ++v) {
+            const int64_t at = v * Step::kPixels;
+            Step::put(counts[m][v], initial ? initial + at : nullptr, out + m * Step::put_step(Vectors) + at);
+        }
+}
+
+// Chunks of steps whose 16-bit counts are kept, before all of them are added to the sums at once.
+constexpr int kChunks = 4;
+
+// sums[filter * kTileRun + pixel] = before[filter * before_step + pixel] + the counts of `chunks` chunks.
+template <int64_t Pixels>
+void add_chunks(const uint16_t (&counts)[kChunks][kFilters * Pixels], int chunks, const uint32_t* before,
+                int64_t before_step, uint32_t* sums) {
+    constexpr int64_t lanes = Bytes::kBytes / 4;
+    for (int m = 0; m < kFilters; ++m, before += before_step, sums += kTileRun)
+        for (int64_t i = 0; i < Pixels; i += lanes) {
+            Bytes sum = Bytes::load(before + i);
+            for (int k = 0; k < chunks; ++k) sum = add32(sum, Bytes::load_words(counts[k] + m * Pixels + i));
+            sum.store(sums + i);
+        }
+}
 
 // sums[filter * kTileRun + pixel] = initial[pixel] + the sums of absolute differences of a register block.
 template <typename Step, int Vectors>
 void accumulate(const QuantisedAdderPlan& plan, const uint8_t* panel, const uint8_t* weights, const uint32_t* initial,
                 uint32_t* sums) {
-    const int64_t steps = plan.steps();
-    const int64_t* offsets = plan.offsets.data();
-    for (int64_t first = 0; first < steps; first += Step::kSteps) {
-        Bytes counts[kFilters][Vectors];
-        for (auto& row : counts)
-            for (auto& value : row) value = Bytes::zero();
-        const int64_t end = std::min(steps, first + Step::kSteps);
-        for (int64_t step = first; step < end; ++step, weights += kFilters * Step::kGroup) {
-            const uint8_t* cells = panel + offsets[step];
-            __builtin_prefetch(weights + kPrefetchBytes);
-            Bytes x[Vectors];
-            for (int v = 0; v < Vectors; ++v) x[v] = Bytes::load(cells + v * Bytes::kBytes);
-            for (int m = 0; m < kFilters; ++m) {
-                const Bytes w = Step::broadcast(weights + m * Step::kGroup);
-                for (int v = 0; v < Vectors; ++v) counts[m][v] = Step::count(counts[m][v], Step::difference(x[v], w));
-            }
+    int64_t step = 0;
+    const auto count_chunk = [&](typename Step::Put* out) {
+        const int64_t steps = std::min(plan.steps() - step, Step::kSteps);
+        count_steps<Step, Vectors>(plan.offsets.data() + step, steps, panel, weights + step * kFilters * Step::kGroup,
+                                   step == 0 ? initial : nullptr, out);
+        step += steps;
+    };
+    while (step < plan.steps()) {
+        if constexpr (std::is_same_v<typename Step::Put, uint32_t>) {
+            count_chunk(sums);
+        } else {
+            constexpr int64_t pixels = Step::put_step(Vectors);
+            alignas(64) uint16_t counts[kChunks][kFilters * pixels];
+            const bool first = step == 0;
+            int chunks = 0;
+            while (chunks < kChunks && step < plan.steps()) count_chunk(counts[chunks++]);
+            add_chunks<pixels>(counts, chunks, first ? initial : sums, first ? 0 : kTileRun, sums);
         }
-        for (int m = 0; m < kFilters; ++m)
-            for (int v = 0; v < Vectors; ++v) {
-                uint32_t* at = sums + m * kTileRun + v * Step::kPixels;
-                Step::add(counts[m][v], first == 0 ? initial + v * Step::kPixels : at, at);
-            }
     }
 }
 
@@ -109,19 +159,21 @@ void subtract_fourth_taps(const QuantisedAdderPlan& plan, int64_t kernel_height,
             for (int64_t c = first; c < end; ++c)
                 counts = add16(counts, fourth_of_windows(ByteVector::load(panel.cells + c * channel_bytes + at)));
             uint32_t* by_cell = panel.fourth_by_cell + at / 2;
-            add_words(counts, by_cell, by_cell);
+            uint16_t words[ByteVector::kBytes / 2];
+            counts.store(words);
+            for (int64_t i = 0; i < ByteVector::kBytes / 2; ++i) by_cell[i] += words[i];
         }
     for (int64_t kh = 0; kh < kernel_height; ++kh)
         for (int64_t i = 0; i < pixels; ++i) panel.initial[i] -= panel.fourth_by_cell[plan.offsets[kh] / 2 + i];
 }
 
-TileRows rows_of(const QuantisedAdderCall& call, const QuantisedAdderTile& tile) {
+TileRows rows_of(const QuantisedAdderCall& call, const AdderTile& tile) {
     const int64_t width = call.shape.out_width();
     return {tile.rows, tile.columns, call.plan.pitch(), tile.first_row * width + tile.first_column, width};
 }
 
 template <typename ByteVector>
-void pack_tile(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, const QuantisedAdderPanel& panel) {
+void pack_tile(const QuantisedAdderCall& call, const AdderTile& tile, const QuantisedAdderPanel& panel) {
     pack_panel(call, tile, panel.cells);
     std::fill_n(panel.initial, kTileRun, 0);
     if constexpr (ByteVector::kHasWindows)
@@ -130,7 +182,7 @@ void pack_tile(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, c
 }
 
 template <typename ByteVector, bool Saturating>
-void run_tile(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, const QuantisedAdderPanel& panel) {
+void run_tile(const QuantisedAdderCall& call, const AdderTile& tile, const QuantisedAdderPanel& panel) {
     alignas(64) uint32_t sums[kFilters * kTileRun];
     using ChannelStep = Channels<Saturating>;
     const QuantisedAdderPlan& plan = call.plan;

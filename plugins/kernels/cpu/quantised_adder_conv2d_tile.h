@@ -8,6 +8,7 @@
 // Rows and columns of each stride phase lie apart, so that strides are steps of one cell.
 #pragma once
 
+#include "kernels/cpu/adder_tile.h"
 #include "kernels/cpu/quantised_adder_conv2d.h"
 #include "kernels/cpu/variant.h"
 
@@ -29,12 +30,6 @@ struct QuantisedAdderPlan {
     int64_t steps() const { return static_cast<int64_t>(offsets.size()); }
 };
 
-// Output rows [first_row, first_row + rows) and columns alike, of filters [first_filter, first_filter
-// + filters); first_filter is a multiple of filter_block.
-struct QuantisedAdderTile {
-    int64_t image, first_row, rows, first_column, columns, first_filter, filters;
-};
-
 struct QuantisedAdderCall {
     const AdderConv2dShape& shape;
     const QuantisedAdderPlan& plan;
@@ -54,8 +49,8 @@ struct QuantisedAdderPanel {
 struct QuantisedAdderVariant {
     int64_t filter_block;  // filters that one packed block of weights holds
     bool has_windows, windows_are_fast;
-    void (*pack_tile)(const QuantisedAdderCall&, const QuantisedAdderTile&, const QuantisedAdderPanel&);
-    void (*run_tile)(const QuantisedAdderCall&, const QuantisedAdderTile&, const QuantisedAdderPanel&);
+    void (*pack_tile)(const QuantisedAdderCall&, const AdderTile&, const QuantisedAdderPanel&);
+    void (*run_tile)(const QuantisedAdderCall&, const AdderTile&, const QuantisedAdderPanel&);
 };
 
 // Outputs of a tile and one filter at most: a filter block's sums then stay in the first-level cache.

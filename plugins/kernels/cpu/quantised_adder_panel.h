@@ -16,8 +16,7 @@ inline SourceRow source_row(const QuantisedAdderCall& call, const uint8_t* plane
             static_cast<uint8_t>(call.x.zero_point), static_cast<uint8_t>(call.x.is_signed ? 0x80 : 0)};
 }
 
-inline void pack_windows(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, const uint8_t* plane,
-                         uint8_t* out) {
+inline void pack_windows(const QuantisedAdderCall& call, const AdderTile& tile, const uint8_t* plane, uint8_t* out) {
     const AdderConv2dShape& s = call.shape;
     const QuantisedAdderPlan& plan = call.plan;
     const WindowRows rows(source_row(call, plane, 0), tile.first_column - s.pad_left, plan.packed_cells);
@@ -27,8 +26,7 @@ inline void pack_windows(const QuantisedAdderCall& call, const QuantisedAdderTil
                 rows.write(source_row(call, plane, (tile.first_row + i) * s.stride_height + down - s.pad_top), out);
 }
 
-inline void pack_channels(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, const uint8_t* plane,
-                          uint8_t* out) {
+inline void pack_channels(const QuantisedAdderCall& call, const AdderTile& tile, const uint8_t* plane, uint8_t* out) {
     const AdderConv2dShape& s = call.shape;
     const QuantisedAdderPlan& plan = call.plan;
     const int64_t plane_bytes = s.height * s.width, first_column = tile.first_column * s.stride_width - s.pad_left;
@@ -46,7 +44,7 @@ inline void pack_channels(const QuantisedAdderCall& call, const QuantisedAdderTi
 
 // The whole panel of a tile. Rows of X past those that the tile's own outputs need are packed too
 // where the tile has fewer rows than the plan's: their sums are not used.
-inline void pack_panel(const QuantisedAdderCall& call, const QuantisedAdderTile& tile, uint8_t* out) {
+inline void pack_panel(const QuantisedAdderCall& call, const AdderTile& tile, uint8_t* out) {
     const AdderConv2dShape& s = call.shape;
     const uint8_t* image = static_cast<const uint8_t*>(call.x.values) + tile.image * s.in_channels * s.height * s.width;
     call.plan.windows ? pack_windows(call, tile, image, out) : pack_channels(call, tile, image, out);
