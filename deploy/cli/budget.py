@@ -87,8 +87,6 @@ def describe(found: BudgetTable, chosen: Setting | None) -> str:
     parts += ["\n".join(told)] if told else []
     if chosen is not None:
         if chosen.unsteadiness is not None:
-            parts.append(
-                f"mean operations of other images: {chosen.unsteadiness:.1%} more or less, by these ones' parts"
-            )
+            parts.append(f"mean operations differ by up to {chosen.unsteadiness:.1%} between parts of the images")
         parts.append(f"threshold {chosen.threshold:g}")
     return "\n\n".join(parts)
