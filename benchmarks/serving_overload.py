@@ -1,6 +1,6 @@
 """More than a server can do, and clients that mean it ill.
 
-    python -m benchmarks.serving_overload ENTRY [--side 224]
+    python -m benchmarks.serving_overload ENTRY [--side 224] [--outputs gates]
 
 Three things, the server on one core and its clients on another:
 - 200 requests at once on a queue of 64: every one is answered; those that are refused within 100 ms.
@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import sys
 import time
 from pathlib import Path
 from statistics import median
@@ -159,6 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("entry", type=Path)
     parser.add_argument("--side", type=int, default=224, help="of the square images, in pixels")
+    parser.add_argument("--outputs", nargs="*", default=[], help="names of the outputs to ask for; all if none")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each part")
     parser.add_argument("--keep", action="store_true", help="keep the figures under benchmarks/results")
     chosen = parser.parse_args()
@@ -167,7 +169,7 @@ def main() -> None:
     model, seconds = chosen.entry.name, chosen.seconds
     row: dict[str, Any] = {"model": Entry.read(chosen.entry).info.architecture, "request_bytes": image.nbytes}
     with served(chosen.entry, "--queue", QUEUE) as server:
-        message = http_message(server.http, model, image)
+        message = http_message(server.http, model, image, tuple(chosen.outputs))
         asyncio.run(peak(server, message, 1.0))
         row |= asyncio.run(at_once(server, message))
         best = asyncio.run(peak(server, message, seconds))
@@ -182,7 +184,7 @@ def main() -> None:
     for name, value in row.items():
         print(f"{name}: {value:.3g}" if isinstance(value, float) else f"{name}: {value}")
     if chosen.keep:
-        keep_results("serving_overload", f"python -m benchmarks.serving_overload ENTRY --side {chosen.side}", [row])
+        keep_results("serving_overload", f"python -m benchmarks.serving_overload {' '.join(sys.argv[1:])}", [row])
 
 
 if __name__ == "__main__":
