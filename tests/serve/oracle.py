@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -143,8 +144,7 @@ def _backends(folder: Path, wheel: Path) -> Path:
     made.mkdir(parents=True)
     stub = triton / f"python_backend_stubs/{sys.version_info.major}.{sys.version_info.minor}/triton_python_backend_stub"
     for file in (*(triton / "backends/python").glob("*tri*"), stub):
-        if not (made / file.name).exists():
-            (made / file.name).symlink_to(file)
+        shutil.copy(file, made)  # a link would lead out of the folder, which Triton refuses
     return made.parent
 
 

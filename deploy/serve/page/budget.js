@@ -16,7 +16,7 @@ function ofSetting(setting) {
   const { gflops, milliseconds, agreement, gate_threshold } = setting;
   const kept = gate_threshold === 0 ? "as trained" : `${percent(agreement)} of the pixels kept their class`;
   return {
-    query: { gate_threshold }, // the table's operations are of the images that it was calibrated on
+    query: { gate_threshold }, // as GFLOPs it would be of the image's own size, the table's are of another
     amount: `${figure(gflops)} GFLOPs`,
     meaning: `On average when calibrated: ${figure(milliseconds)} ms, ${kept}. Gate threshold ${figure(gate_threshold)}.`,
   };
