@@ -5,7 +5,7 @@
 
 The table is calibrated on the training images (`adroit budget`); then the validation images run at each of
 its thresholds. First figure: how far their mean operations are from the table's; the bar is 5 %. Second: the
-thresholds for 75 %, 50 % and 35 % of the trained network's operations, beside the masked form, the static one
+settings nearest to 75 %, 50 % and 35 % of the trained network's operations, beside the masked form, the static one
 with every path open, and the common route of the training images, all in one run on one thread. Deployments
 and their table are kept in DIR, and used again where they are there.
 """
@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks.measure import keep_results
 from deploy.budget.answers import Answers
 from deploy.budget.calibrate import calibrate
-from deploy.budget.table import BudgetTable, choose, read_table
+from deploy.budget.table import BudgetTable, read_table
 from deploy.entry import Entry
 from deploy.export.entry import Routing, export_entry
 from deploy.parity.labels import label_map
@@ -79,10 +79,17 @@ def held_out(entry: Entry, table: BudgetTable, validation: ImageSet) -> list[dic
         mean = sum(s.operations.total for s in samples) / len(samples) / 1e9
         off = mean / setting.gigaflops.mean - 1
         routes = len({s.route for s in samples})
-        rows.append({"threshold": setting.threshold, "table": setting.gigaflops.mean, "held out": mean, "off": off})
-        print(f"threshold {setting.threshold:.6f}  {setting.gigaflops.mean:.4f} GFLOPs in the table,", end="  ")
+        told = {"threshold": setting.threshold, "table": setting.gigaflops.mean, "unsteadiness": setting.unsteadiness}
+        rows.append({**told, "held out": mean, "off": off})
+        print(f"threshold {setting.threshold:.6f}  {setting.gigaflops.mean:.4f} GFLOPs in the table", end="")
+        print(f" (unsteady {setting.unsteadiness or 0.0:.1%})", end="  ")
         print(f"{mean:.4f} on unseen images ({off:+.1%}), {routes} routes", flush=True)
     return rows
+
+
+def nearest(table: BudgetTable, gigaflops: float) -> float:
+    """The threshold of the setting whose mean operations are nearest."""
+    return min(table.settings, key=lambda setting: abs(setting.gigaflops.mean - gigaflops)).threshold
 
 
 def quality(candidate: Candidate, validation: ImageSet) -> tuple[float, float]:
@@ -131,7 +138,7 @@ def main() -> None:
             Candidate("static, all open", entries["open"]),
             Candidate("threshold 0", entries["if"]),
             *(
-                Candidate(f"{share:.0%} of the operations", entries["if"], choose(table, gflops=share * full).threshold)
+                Candidate(f"near {share:.0%} of the operations", entries["if"], nearest(table, share * full))
                 for share in SHARES
             ),
             Candidate("common route", entries["common"]),

@@ -34,8 +34,15 @@ class Served:
     ready_seconds: float
 
     def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
+        return sum(self.thread_seconds().values())
+
+    def thread_seconds(self) -> dict[str, float]:
+        """CPU of each of its threads."""
+        found = {}
+        for thread in Path(f"/proc/{self.process}/task").iterdir():
+            fields = (thread / "stat").read_text().rpartition(")")[2].split()
+            found[thread.name] = (int(fields[11]) + int(fields[12])) / TICK
+        return found
 
     def resident_mib(self) -> float:
         status = Path(f"/proc/{self.process}/status").read_text()
@@ -91,19 +98,35 @@ def http_message(
 
 
 class HttpConnection:
-    """One kept connection; opened by the first request, and again where the server ended it."""
+    """One kept connection; opened by the first request, and again where the server ended it (so often)."""
 
     def __init__(self, address: str) -> None:
         self._host, _, self._port = address.rpartition(":")
+        self.reopened = 0
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def open(self) -> None:
         self._streams = await asyncio.open_connection(self._host, int(self._port), limit=1 << 24)
 
     async def ask(self, message: bytes) -> tuple[int, bytes]:
-        """Status and body."""
-        if self._streams is None:
+        """Status and body; asks again where the server had ended the connection while it was idle."""
+        try:
+            if self._streams is not None:
+                try:
+                    return await self._asked(message)
+                except asyncio.IncompleteReadError as error:
+                    if error.partial:
+                        raise
+                except ConnectionError:
+                    pass
+                self.reopened += 1
             await self.open()
+            return await self._asked(message)
+        except BaseException:
+            self.close()
+            raise
+
+    async def _asked(self, message: bytes) -> tuple[int, bytes]:
         assert self._streams is not None
         reader, writer = self._streams
         writer.write(message)

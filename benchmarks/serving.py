@@ -42,12 +42,16 @@ Asker = Callable[[], Any]
 
 @dataclass
 class Measured:
-    """One way of asking, for some seconds: times in milliseconds."""
+    """One way of asking, for some seconds: times in milliseconds.
+
+    `cpu_beside` is of a request in all threads but the busiest, which is the one that runs the network.
+    """
 
     requests_a_second: float
     p50: float
     p99: float
     cpu: float
+    cpu_beside: float
     requests_an_execution: float
 
 
@@ -98,12 +102,19 @@ async def load(asker: Asker, clients: int, seconds: float) -> list[float]:
 
 
 def measure(server: Served, model: str, asker: Asker, clients: int, seconds: float) -> Measured:
-    before, ran = server.cpu_seconds(), server.executions(model)
+    before, ran = server.thread_seconds(), server.executions(model)
     speed, times = asked(asker, clients, seconds)
     count = len(times) + clients
-    cpu = (server.cpu_seconds() - before) * 1000 / count
+    threads = [(now - before.get(name, 0.0)) * 1000 / count for name, now in server.thread_seconds().items()]
     percentiles = quantiles(times, n=100)
-    return Measured(speed, percentiles[49], percentiles[98], cpu, count / (server.executions(model) - ran))
+    return Measured(
+        speed,
+        percentiles[49],
+        percentiles[98],
+        sum(threads),
+        sum(threads) - max(threads),
+        count / (server.executions(model) - ran),
+    )
 
 
 def asked(asker: Asker, clients: int, seconds: float) -> tuple[float, list[float]]:
@@ -113,18 +124,15 @@ def asked(asker: Asker, clients: int, seconds: float) -> tuple[float, list[float
     return (len(times) + clients) / (time.perf_counter() - started), times
 
 
-def loop(entry: Entry, images: np.ndarray, seconds: float) -> tuple[float, float]:
-    """Images a second of the in-process loop with one image a run, on the server's core, preprocessing included.
-
-    And the milliseconds of that core that an image takes.
-    """
+def loop(entry: Entry, images: np.ndarray, seconds: float) -> float:
+    """Images a second of the in-process loop with one image a run, on the server's core, preprocessing included."""
     with open_runtime(entry, RuntimeOptions(threads=1)) as runtime, on_core(SERVER_CORE):
-        count, end, cpu = 0, time.perf_counter() + seconds, time.process_time()
+        count, end = 0, time.perf_counter() + seconds
         while time.perf_counter() < end:
             values = entry.info.preprocessing.values(images) if images.dtype == np.uint8 else images
             runtime.run(entry.feeds(values))
             count += 1
-    return count / seconds, (time.process_time() - cpu) * 1000 / count
+    return count / seconds
 
 
 @contextlib.contextmanager
@@ -164,11 +172,11 @@ def rounds_of(chosen: argparse.Namespace, entry: Entry, images: np.ndarray) -> t
         askers = askers_of(server.http, server.grpc, model, images, tuple(chosen.outputs))
         others = stack.enter_context(oracle(entry, images)) if chosen.oracle else {}
         for _ in range(chosen.rounds):
-            speed, own = loop(entry, images, chosen.seconds)
+            speed = loop(entry, images, chosen.seconds)
             for protocol, asker in askers.items():
                 for clients in chosen.concurrency:
                     got = measure(server, model, asker, clients, chosen.seconds)
-                    beside = {"of the loop": got.requests_a_second / speed, "cpu beside": got.cpu - own}
+                    beside = {"of the loop": got.requests_a_second / speed}
                     if others:
                         theirs, _ = asked(others[protocol], clients, chosen.seconds)
                         beside["of the oracle"] = got.requests_a_second / theirs

@@ -34,7 +34,7 @@ class Tally:
     """What was sent, what was answered otherwise than it should be, and memory over time."""
 
     def __init__(self) -> None:
-        self.requests = self.refusals = 0
+        self.requests = self.refusals = self.reopened = 0
         self.lost: list[str] = []
         self.busy = 0.0
         self.memory: list[tuple[float, float]] = []  # minutes, MiB
@@ -67,6 +67,7 @@ async def soak(server: Served, model: str, sides: tuple[int, int], minutes: floa
                 told_minute = minute
                 told.memory.append((minute, server.resident_mib()))
                 await refused(server, model, images[0], told)
+    told.reopened = connection.reopened
     connection.close()
 
 
@@ -112,6 +113,7 @@ def main() -> None:
             "minutes": wall / 60,
             "requests": told.requests,
             "lost": len(told.lost),
+            "connections ended while idle": told.reopened,
             "refused as they should be": told.refusals,
             "share of the time with a request": told.busy / wall,
             "server's share of a core": (server.cpu_seconds() - cpu) / wall,

@@ -147,11 +147,11 @@ def _run_all(
     found: list[tuple[list[RouteSample], Answers]] = [([], Answers(bench.classes)) for _ in thresholds]
     for index in range(len(bench.images)):
         labels = None if bench.images.maps is None else label_map(bench.images, index, bench.size, bench.classes)
-        full, _ = bench.run(index, 0.0)
+        full = bench.run(index, thresholds[0])
         for threshold, (samples, answers) in zip(thresholds, found, strict=True):
-            classes, sample = bench.run(index, threshold)
+            classes, sample = bench.run(index, threshold) if threshold else full
             samples.append(sample)
-            answers.add(classes, full, labels)
+            answers.add(classes, full[0], labels)
         if progress:
             progress(index + 1, len(bench.images))
     return found

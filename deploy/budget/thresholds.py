@@ -12,7 +12,7 @@ from deploy.budget.steadiness import unsteadiness
 # tanh stays below 1, so that nothing is above this threshold: stem, gates and head alone.
 ALL_CLOSED = 1.0
 # What is tried out to choose from: so many thresholds, on so many images.
-CANDIDATES, PROBED_IMAGES = 80, 30
+CANDIDATES, PROBED_IMAGES = 64, 25
 # Gates nearer than this are taken for one: rounding may exchange them.
 ROUNDING = 1e-5
 

@@ -53,6 +53,9 @@ def serve(
     ] = 20.0,
     body_mib: Annotated[int, typer.Option(min=1, max=1024, help="The largest request, in MiB.")] = 64,
     pending_mib: Annotated[int, typer.Option(min=1, help="All requests being received or waiting, in MiB.")] = 512,
+    grpc_calls: Annotated[
+        int, typer.Option(min=1, help="gRPC calls at a time; each may hold a message before --pending-mib counts it.")
+    ] = 256,
     floor_gflops: Annotated[
         float | None,
         typer.Option(min=0.0, help="Under load, lower budgets to so many operations / 1e9 an image before refusing."),
@@ -118,7 +121,7 @@ def serve(
         limits=Limits(
             body_bytes=body_mib * MIB, pending_bytes=pending_mib * MIB, queue_requests=queue,
             queue_seconds=queue_seconds, batch=batch, delay_seconds=delay / 1000,
-            receive_seconds=receive_seconds,
+            receive_seconds=receive_seconds, calls=grpc_calls,
         ),
         floor_gflops=floor_gflops,
         classes=CostClasses.read(classes) if classes else CostClasses(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -105,9 +106,7 @@ class Budget:
         if self.table is None:
             return None
         known, costs = self._expected_for(size)
-        return float(sum(costs[np.searchsorted(known, threshold, "right") - 1] for threshold in thresholds)) / len(
-            thresholds
-        )
+        return fmean(costs[int(i) - 1] for i in np.searchsorted(known, thresholds, "right"))
 
     def route_gflops(self, outputs: Mapping[str, NDArray[Any]], size: tuple[int, int]) -> NDArray[np.float64] | None:
         """Operations / 1e9 of each sample's route, [N], for inputs of `size`; None for a network without gates."""

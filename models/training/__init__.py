@@ -10,7 +10,7 @@ given the checkpoint before it: `teacher` (learnt from, unchanged) or `[initial]
 How a method joins
 ------------------
 1. `models/methods/<name>.py` holds `Settings`, a frozen dataclass of numbers, strings, bools and lists of
-   numbers (limits in a field's metadata, see fields.py), and `METHOD`, a subclass of
+   numbers or strings (limits in a field's metadata, see fields.py), and `METHOD`, a subclass of
    `models.methods.base.Method`. Losses that stand alone are functions in `models/losses/`.
 2. `<name>` is added to `METHODS` in models/methods/__init__.py. A recipe then may have the table `[<name>]`:
    it is built into `Settings`, and a wrong field is refused with its place (`<name>.<field>`). The table's

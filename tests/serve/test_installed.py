@@ -27,3 +27,15 @@ def test_without_its_packages_serve_names_the_first_that_is_missing(tmp_path: Pa
     assert done.returncode == 5
     assert "adroit-deploy[serve]" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_server_loads_neither_torch_nor_the_tools_for_onnx() -> None:
+    """They would be most of its memory and of its start."""
+    if MISSING:
+        pytest.skip("serving is not installed")
+    code = (
+        "import sys, deploy.serve.server, deploy.runtimes.open\n"
+        "print(sorted({'torch', 'onnx', 'onnx_ir', 'onnxscript', 'sympy', 'PIL'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"

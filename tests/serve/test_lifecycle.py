@@ -218,6 +218,54 @@ def test_a_bound_on_bytes_refuses_what_would_pass_it(repository: Path, operators
         assert server.post(INFER, body, **headers)[0] == 200
 
 
+def test_a_full_queue_refuses_before_the_body_is_sent(
+    repository: Path, operators: OperatorForm, tmp_path: Path
+) -> None:
+    """So that what a crowd wants to send is not all read before most of it is refused."""
+    options = ("--model", MODEL, "--operators", operators.value, "--queue", 1, "--delay", 1000, "--batch", 2)
+    body, headers = http_request()
+    with running(tmp_path, repository, *options) as server:
+        waiting = threading.Thread(target=lambda: server.post(INFER, body, **headers), daemon=True)
+        waiting.start()
+        until(lambda: server.counted("adroit_queue_requests") == 1)
+        host, port = server.http.split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as made:
+            made.sendall(f"POST {INFER} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+            assert made.recv(1 << 16).startswith(b"HTTP/1.1 503")
+        waiting.join(30)
+
+
+def test_calls_of_grpc_are_bounded_since_each_may_hold_a_message(
+    repository: Path, operators: OperatorForm, tmp_path: Path
+) -> None:
+    """gRPC reads messages before anybody can count them: at most calls x (body + 1 MiB) are held so."""
+    options = ("--model", MODEL, "--operators", operators.value, "--grpc-calls", 2)
+    with running(tmp_path, repository, *options) as server, grpc.insecure_channel(server.grpc) as channel:
+        infer = channel.unary_unary(GRPC_INFER)
+        done = threading.Event()
+
+        def silent() -> Iterator[bytes]:
+            done.wait(60)
+            yield from ()
+
+        streams = [channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")(silent()) for _ in "ab"]
+
+        def refused() -> bool:
+            try:
+                infer(grpc_request(32), timeout=30)
+            except grpc.RpcError as error:
+                assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+                return True
+            return False
+
+        until(refused)
+        assert refused()
+        done.set()
+        for stream in streams:
+            list(stream)
+        until(lambda: not refused())
+
+
 # ---- a repository that is not all well ----
 
 
