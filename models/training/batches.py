@@ -139,6 +139,7 @@ class Batches:
             batch_sampler=order,
             num_workers=self._workers,
             collate_fn=_collated,
+            multiprocessing_context="fork" if self._workers else None,  # images are read by functions, which stay here
             generator=torch.Generator(),  # or it draws from the global one, in which a resumed training is further on
         )
         try:

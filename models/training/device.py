@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from models.errors import AdroitError, EnvironmentFault, UsageError
+from models.errors import AdroitError, EnvironmentFault, OutOfResource, UsageError
 from models.training.batches import Division
 from models.training.options import RunOptions
 from models.training.tables import OptimizerRecipe
@@ -84,11 +84,17 @@ def processes(fabric: Fabric) -> Iterator[None]:
     meet the interpreter's end.
 
     Raises:
-        EnvironmentFault: another process is gone; it has told why.
+        EnvironmentFault: another process is gone; it has told why. OutOfResource: memory is full.
     """
     try:
         yield
     except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            raise OutOfResource(
+                "memory is full",
+                facts={"reason": str(error).splitlines()[0]},
+                hint="set a smaller optimizer.batch, or more parts of it (optimizer.accumulate)",
+            ) from error
         if fabric.world_size == 1 or not any(
             sign in str(error) for sign in ("closed by peer", "NCCL", "reset by peer")
         ):

@@ -90,6 +90,10 @@ class _Training:
         self._fabric, self._recipe, self._folder, self._report, self._options = fabric, recipe, folder, report, options
         self._made = assemble(fabric, recipe, options.workers)
         self._speaks = fabric.global_rank == 0
+        self._origins = _origins(recipe)
+        images, processes = len(self._made.task), fabric.world_size
+        counts = {"training images": images, "processes": processes}
+        self._about = {**asdict(recipe), "checkpoints": self._origins, **counts}
 
     def run(self) -> None:
         """All steps that are not done yet."""
@@ -123,10 +127,6 @@ class _Training:
         self._fabric.barrier()
         set_training_mode(self._made.network, self._recipe.initial.trained == "head")
 
-    def _about(self) -> dict[str, Any]:
-        images, processes = len(self._made.task), self._fabric.world_size
-        return {**asdict(self._recipe), "training images": images, "processes": processes}
-
     def _begin(self) -> Position:
         path = state_path(self._folder)
         if not path.exists():
@@ -135,12 +135,12 @@ class _Training:
             raise UsageError(
                 f"{path} holds an interrupted training", hint="give --resume to go on with it, or delete it"
             )
-        return read_state(path, self._about(), self._made.parts, self._fabric.global_rank)
+        return read_state(path, self._about, self._made.parts, self._fabric.global_rank)
 
     def _keep(self, position: Position) -> None:
         randoms = gathered(self._fabric, random_state())
         if self._speaks:
-            save_state(state_path(self._folder), self._about(), position, self._made.parts, randoms)
+            save_state(state_path(self._folder), self._about, position, self._made.parts, randoms)
 
     def settle(self) -> None:
         """Batch norms get the statistics of the finished weights."""
@@ -161,7 +161,7 @@ class _Training:
             "recipe_sha256": hashlib.sha256(recipe_text.encode()).hexdigest(),
             "data": {name: value for name, value in asdict(recipe.data).items() if value},
             "seed": recipe.seed,
-            **_origins(recipe),
+            **self._origins,
             "accuracy": trained.accuracy,
             **figures,
         }

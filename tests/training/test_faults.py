@@ -7,9 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from deploy.cli.main import main
+from models.errors import OutOfResource
+from models.training.loop import train
+from models.training.options import Accelerator, RunOptions
+from models.training.step import TrainingStep
+from tests.training.conftest import image_recipe, quiet
 
 RECIPE = """
 architecture = "aa-cifar-resnet20"
@@ -91,6 +97,17 @@ def _occupied(folder: Path) -> list[str]:
     return []
 
 
+def test_full_memory_is_told(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nSee the documentation")
+
+    monkeypatch.setattr(TrainingStep, "forward", full)
+    with pytest.raises(OutOfResource, match="memory is full") as caught:
+        train(image_recipe(images), "", tmp_path / "a", quiet, RunOptions(Accelerator.CPU))
+    assert "optimizer.accumulate" in str(caught.value) and "documentation" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("spoil", "code", "message"),
     [
@@ -135,8 +152,6 @@ def test_a_fault_is_one_clear_error(
     folder: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    import torch
-
     if message.startswith("1 devices of cuda") and torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     options = spoil(folder)
