@@ -10,8 +10,6 @@ Every network is trained anew for every seed. CIFAR10.npz holds train_images, tr
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 import tempfile
 from pathlib import Path
 
@@ -19,7 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks.measure import keep_results
-from benchmarks.recipe_runs import Runs, print_summary
+from benchmarks.recipe_runs import Runs, command_of, kept_rows, print_summary
 
 ANIMALS, VEHICLES = (2, 3, 4, 5, 6, 7), (0, 1, 8, 9)
 FIGURES = ("accuracy", "fgsm_accuracy", "pgd10_accuracy", "cpu_seconds")
@@ -42,11 +40,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="CIFAR10.npz")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--keep", action="store_true", help="write benchmarks/results/igam.json")
+    parser.add_argument("--keep", action="store_true", help="add to benchmarks/results/igam.json")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    command = f"python -m benchmarks.igam {shlex.join(sys.argv[1:])}"
-    rows = []
+    rows = kept_rows("igam", options.seeds) if options.keep else []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part, classes in (("animals", ANIMALS), ("vehicles", VEHICLES)):
@@ -63,7 +60,7 @@ def main() -> None:
             rows.append(target.run("cifar10-igam-small", "igam", teacher=checkpoints / "teacher", classes=count))
             print_summary(rows, ("robust", "teacher", "plain", "igam"), FIGURES)
             if options.keep:
-                keep_results("igam", command, rows)
+                keep_results("igam", command_of("igam", ["--data", str(options.data)], rows), rows)
 
 
 if __name__ == "__main__":

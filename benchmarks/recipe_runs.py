@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from benchmarks.measure import RESULTS
+from models.files import read_json
 from models.training.loop import Epoch, train
 from models.training.recipe import read_recipe
 
@@ -68,6 +71,19 @@ class Runs:
 def _report(epoch: Epoch) -> None:
     if epoch.number % 5 == 0 or epoch.number == epoch.epochs:
         print(f"  epoch {epoch.number}/{epoch.epochs}  loss {epoch.loss:.4f}", file=sys.stderr, flush=True)
+
+
+def kept_rows(name: str, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """The rows of benchmarks/results/<name>.json of other seeds than `seeds`; none where there is no file."""
+    path = RESULTS / f"{name}.json"
+    rows = read_json(path, "kept results")["rows"] if path.exists() else []
+    return [row for row in rows if row["seed"] not in seeds]
+
+
+def command_of(name: str, data: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
+    """What makes all the rows: the module `name`, its options about data, and the rows' seeds."""
+    seeds = sorted({row["seed"] for row in rows})
+    return shlex.join(["python", "-m", f"benchmarks.{name}", *data, "--seeds", *map(str, seeds), "--keep"])
 
 
 def print_summary(rows: Sequence[dict[str, Any]], networks: Sequence[str], figures: Sequence[str]) -> None:

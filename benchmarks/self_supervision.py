@@ -11,15 +11,13 @@ ClusterFit and BoWNet learn from its RotNet.
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 import tempfile
 from pathlib import Path
 
 import torch
 
 from benchmarks.measure import keep_results
-from benchmarks.recipe_runs import Runs, print_summary
+from benchmarks.recipe_runs import Runs, command_of, kept_rows, print_summary
 from models.architectures import build_network
 from models.checkpoint import CheckpointConfig, save_checkpoint
 from models.statistics import settle_batch_norm
@@ -47,11 +45,11 @@ def main() -> None:
     parser.add_argument("--validation", required=True, metavar="DATA")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--keep", action="store_true", help="write benchmarks/results/self_supervision.json")
+    parser.add_argument("--keep", action="store_true", help="add to benchmarks/results/self_supervision.json")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    command = f"python -m benchmarks.self_supervision {shlex.join(sys.argv[1:])}"
-    rows = []
+    rows = kept_rows("self_supervision", options.seeds) if options.keep else []
+    data = ["--training", options.training, "--validation", options.validation]
     with tempfile.TemporaryDirectory() as name:
         for seed in options.seeds:
             folder = Path(name) / str(seed)
@@ -64,7 +62,7 @@ def main() -> None:
                 rows.append(runs.run("cifar10-logits-small", f"probe of {method}", initial=folder / method))
             print_summary(rows, (*PRETRAINED, *PROBES), ("accuracy", "cpu_seconds"))
             if options.keep:
-                keep_results("self_supervision", command, rows)
+                keep_results("self_supervision", command_of("self_supervision", data, rows), rows)
 
 
 if __name__ == "__main__":

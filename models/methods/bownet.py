@@ -35,7 +35,7 @@ class Settings:
         layer: of the teacher, whose maps are quantised. (Paper: the last or last but one stage of a ResNet-50.)
         binary: a word is there or not, rather than counted.
         head: "cosine" (weights of length 1 times a learnt scale, no bias) or "linear".
-        scale: where that scale starts.
+        scale: where that scale starts. (With features of length 8 or so, 10 is too much to learn from.)
         locations: share of all locations, drawn at random, from which the vocabulary is made.
         algorithm, iterations: of k-means.
     """
@@ -44,7 +44,7 @@ class Settings:
     layer: str = "layer3"
     binary: bool = False
     head: str = field(default="cosine", metadata={"choices": ("cosine", "linear")})
-    scale: float = 10.0
+    scale: float = 1.0
     locations: float = field(default=1.0, metadata={"most": 1.0})
     algorithm: str = field(default="minibatch", metadata={"choices": ALGORITHMS})
     iterations: int = field(default=50, metadata={"least": 1})
