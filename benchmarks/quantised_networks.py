@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +32,14 @@ from deploy.entry import Entry
 from deploy.export.entry import export_entry
 from deploy.quantize.quantize import QuantiseOptions, quantise_entry
 from deploy.runtimes.native import native_library
+from deploy.runtimes.onnxruntime_runtime import SPIN_MICROSECONDS
 from models.architectures import architecture_named, build_network
 from models.checkpoint import CheckpointConfig, save_checkpoint
 from models.data.images import ImageSet
 
 NETWORKS = {"ResNet-20": "adder-resnet20", "ResNet-18": "adder-resnet18", "ResNet-50": "adder-resnet50"}
 SECONDS = {"ResNet-20": 1.0, "ResNet-18": 3.0, "ResNet-50": 3.0}
+CALLS_IN_TURN = 10
 FORMATS = ("QDQ", "QOperator")
 ADDER, ADDER_8, CONVOLUTION, CONVOLUTION_8 = "adder float32", "adder uint8", "convolution float32", "convolution int8"
 
@@ -106,8 +110,10 @@ def _models(folder: Path, architecture: str) -> dict[str, Path]:
 
 
 def _call(path: Path, image: np.ndarray, threads: int) -> Callable[[], object]:
+    """A call of a session with the settings that `adroit run` and `adroit serve` give it."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_MICROSECONDS)
     options.log_severity_level = 3
     options.register_custom_ops_library(str(native_library()))
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -135,13 +141,33 @@ def _measure(network: str, models: dict[str, Path], image: np.ndarray) -> dict[s
     return row
 
 
-def _measure_threads(network: str, models: dict[str, Path], image: np.ndarray) -> dict[str, Any]:
+@contextmanager
+def _another_process() -> Iterator[None]:
+    """Work of somebody else, enough for one core."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _measure_threads(network: str, models: dict[str, Path], image: np.ndarray, busy: bool) -> dict[str, Any]:
+    """Sessions of one and of two threads, in turns of several calls: the threads of one then sleep in the others'."""
+
+    def turn(call: Callable[[], object]) -> Callable[[], object]:
+        return lambda: [call() for _ in range(CALLS_IN_TURN)]
+
     calls = {
-        f"{name}, threads {threads}": _call(models[name], image, threads)
+        f"{name}, threads {threads}": turn(_call(models[name], image, threads))
         for name in (ADDER_8, CONVOLUTION)
         for threads in (1, 2)
     }
-    row = _row(network, interleaved_samples(calls, SECONDS[network]), "wall time")
+    with _another_process() if busy else nullcontext():
+        samples = interleaved_samples(calls, SECONDS[network])
+    each = {name: [duration / CALLS_IN_TURN for duration in s] for name, s in samples.items()}
+    clock = f"wall time, mean of {CALLS_IN_TURN} calls" + (", another process busy" if busy else "")
+    row = _row(network, each, clock)
     medians = {name: found["median"] for name, found in row["milliseconds"].items()}
     row["speed_of_two_threads"] = {
         name: medians[f"{name}, threads 1"] / medians[f"{name}, threads 2"] for name in (ADDER_8, CONVOLUTION)
@@ -168,8 +194,9 @@ def main(folder: Path) -> None:
         rows.append(_measure(network, models, image))
         _print_row(rows[-1])
         if network == "ResNet-18" and (os.cpu_count() or 1) > 1:
-            rows.append(_measure_threads(network, models, image))
-            _print_row(rows[-1])
+            for busy in (False, True):
+                rows.append(_measure_threads(network, models, image, busy))
+                _print_row(rows[-1])
     keep_results("quantised_networks", "python -m benchmarks.quantised_networks", rows)
 
 
