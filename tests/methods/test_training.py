@@ -19,7 +19,7 @@ from models.training.options import RunOptions, StepDone
 from models.training.recipe import read_recipe
 from tests.conftest import Adroit
 from tests.methods.conftest import RECIPE, Recipes
-from tests.training.test_processes import trained as trained_by_command
+from tests.training.test_processes import run
 
 PERCEPTUAL = "[perceptual_loss]\nwidth = 4\nlayout = [1, 2, 1, 1, 1]\n"
 REGULATION = "[self_regulation]\nchannels = 6\nstart = 0.4\n"
@@ -85,7 +85,9 @@ def test_two_processes_train_the_exits_as_one(streets: Path, tmp_path: Path) -> 
     """Their norms take statistics of both; no layer is left without a gradient. The same but for rounding."""
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(RECIPE.format(folder=streets).replace("crop = [64, 96]", "") + REGULATION)
-    two = trained_by_command(recipe, tmp_path / "two", 2)
+    done = run(recipe, tmp_path / "two", 2)
+    assert done.returncode == 0, done.stderr
+    two = load_file(tmp_path / "two" / "model.safetensors")
     train(*read_recipe(str(recipe)), tmp_path / "one", quiet)
     one = load_file(tmp_path / "one" / "model.safetensors")
     assert one.keys() == two.keys()
