@@ -104,8 +104,8 @@ def image_files(paths: Sequence[Path]) -> ImageSet:
 def read_image(path: Path) -> Image:
     """One image file as [H,W,3] uint8 RGB; raises UsageError where it cannot be read.
 
-    As its pixels are stored: like the readers that networks are trained with (torchvision's ImageFolder), it
-    does not turn an image by its EXIF orientation.
+    Upright by its EXIF orientation, as a person sees it and label maps are drawn; torchvision's ImageFolder
+    takes the pixels as they are stored.
     """
     from PIL import Image as Pillow
 
