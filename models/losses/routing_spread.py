@@ -21,8 +21,8 @@ class SpreadLoss(nn.Module):
     Evenly spread: with the parts of the network (cells, which close with their node's largest gate, and paths)
     in the order of their gates' means over the batch, a part's gate is 1 - s / (2 target), s being the share of
     the full cost before it, and 0 where that is negative. The mean gate, by cost, is then `target`, and a
-    threshold t leaves (1 - t) of what is open at threshold 0. Each sample is held to it, not their mean, so that
-    images of one kind and of another cost alike.
+    threshold t leaves (1 - t) of what is open at threshold 0. The mean over the batch is held to it, so that each
+    image may still go its own way: held to it one by one, images came to take one route all together.
 
     A threshold takes away what it closes alone if nothing is open longer than what leads to it: a node's largest
     gate is therefore pulled below the least gate on the way to it, on the best of those ways, and that one up.
@@ -45,7 +45,7 @@ class SpreadLoss(nn.Module):
         """A scalar, of gates [N,paths]; progress is the share of the training that is done, 0 to 1."""
         nodes = torch.stack([gates[:, self.space.gates(node)].amax(1) for node in self.space.nodes], dim=1)
         costs = self.costs.to(gates.dtype)
-        away = (torch.cat([nodes, gates], dim=1) - self._wanted(nodes, gates)).square() @ costs
+        away = (torch.cat([nodes, gates], dim=1).mean(0) - self._wanted(nodes, gates)).square() @ costs
         return self.weight * self.budget.warm(progress) * (away + self._early(nodes, gates)).mean()
 
     def _wanted(self, nodes: Tensor, gates: Tensor) -> Tensor:
