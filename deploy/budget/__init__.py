@@ -3,8 +3,8 @@
 The knob is a threshold on the gates' values. The other one, a bias before their tanh, also lowers the gates
 that stay open, and loses far more: of the network of the recipe camvid-dynamic-budget, on 21 validation images,
 
-    GFLOPs with threshold   0.303   0.269   0.203   0.152    mIoU   32.5 %   33.0 %   28.8 %   24.4 %
-    GFLOPs with bias        0.317   0.278   0.210   0.158    mIoU   19.5 %   18.6 %   17.9 %    5.2 %
+    GFLOPs with threshold   0.296   0.268   0.238   0.177   0.143    mIoU   37.9 %   37.9 %   37.8 %   34.7 %   29.0 %
+    GFLOPs with bias        0.310   0.263   0.241   0.200   0.149    mIoU   33.7 %   26.7 %   24.9 %   10.8 %    9.5 %
 
-(as trained 0.344 GFLOPs, 33.7 %; `python -m benchmarks.budget_knobs CHECKPOINT CAMVID --steps 7`).
+(as trained 0.324 GFLOPs, 38.0 %; `python -m benchmarks.budget_knobs CHECKPOINT CAMVID --steps 7`).
 """
