@@ -44,7 +44,7 @@ class AdderConv2d(nn.Module):
         weight: Tensor = self.weight
         if self.normalises and weight.requires_grad and torch.is_grad_enabled():
             weight = normalise_gradient(weight, self.eta)
-        convolve = trained_adder_conv2d if self.training and torch.is_grad_enabled() else adder_conv2d
+        convolve = trained_adder_conv2d if self.training else adder_conv2d
         result: Tensor = convolve(x, weight, self.stride, self.padding)
         return result
 
