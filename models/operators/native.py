@@ -1,7 +1,7 @@
 """The adder convolution as CPUs train it: by the kernels of plugins/training, where those were built.
 
-Forward and the gradient by X take a tenth of the time of torch's own operations (`python -m benchmarks.adder_training`).
-A network in evaluation, and so the reference of every parity check, keeps to models/operators/adder_conv2d.py.
+A training step takes a tenth of the time that torch's own operations need (`python -m benchmarks.adder_training`). A
+network in evaluation, and so the reference of every parity check, keeps to models/operators/adder_conv2d.py.
 """
 
 from __future__ import annotations

@@ -75,9 +75,8 @@ ADROIT_EXPORT const char* adroit_adder_conv2d(const AdderConv2dShape* shape, con
 ADROIT_EXPORT const char* adroit_adder_conv2d_input_gradient(const AdderConv2dShape* shape, const float* x,
                                                              const float* weights, const float* y_gradient,
                                                              float* x_gradient, int64_t threads) {
-    return guarded([&] {
-        cpu::adder_conv2d_input_gradient(*shape, x, weights, y_gradient, x_gradient, over_threads(threads));
-    });
+    return guarded(
+        [&] { cpu::adder_conv2d_input_gradient(*shape, x, weights, y_gradient, x_gradient, over_threads(threads)); });
 }
 
 }  // extern "C"

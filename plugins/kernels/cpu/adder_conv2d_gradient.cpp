@@ -94,7 +94,8 @@ void adder_conv2d_input_gradient(const AdderConv2dShape& shape, const float* x, 
     const AdderGradientPlan plan = plan_for(shape, kernel.pixels);
     const std::vector<float> packed = pack_weights(shape, weights, kernel.lanes);
     const AdderGradientCall call{shape, plan, x, packed.data(), x_gradient};
-    const int64_t blocks = divide_up(shape.in_channels, kernel.lanes), outputs = shape.out_channels * shape.out_pixels();
+    const int64_t blocks = divide_up(shape.in_channels, kernel.lanes),
+                  outputs = shape.out_channels * shape.out_pixels();
     static std::atomic<uint64_t> calls{0};
     const uint64_t this_call = ++calls;
 
