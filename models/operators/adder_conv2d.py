@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.grad import conv2d_weight
 
 from models.errors import UsageError
 from models.operators.shapes import convolved_size
@@ -23,7 +24,8 @@ CHUNK_ELEMENTS = 1 << 18
 def _images(x: Tensor) -> tuple[Tensor, ...]:
     """Parts of the batch that are worked through one after the other: on a CPU an image, whose temporaries then fit a
     cache; elsewhere all at once, since each step of the work is a kernel to be launched."""
-    return x.split(1 if x.device.type == "cpu" else x.shape[0])
+    parts: tuple[Tensor, ...] = x.split(1 if x.device.type == "cpu" else x.shape[0])
+    return parts
 
 
 def check_inputs(x: Tensor, weight: Tensor, stride: int, padding: int) -> None:
@@ -129,7 +131,7 @@ def _backward(
 
 def weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
     """dL/dW, before normalisation: of an ordinary convolution by X, less W times the sum of g; `weight`'s shape."""
-    by_x: Tensor = torch.nn.grad.conv2d_weight(x, weight.shape, gradient, stride, padding)
+    by_x: Tensor = conv2d_weight(x, weight.shape, gradient, stride, padding)
     return by_x.sub_(weight * gradient.sum((0, 2, 3))[:, None, None, None])
 
 
