@@ -26,7 +26,7 @@ class Settings:
 
     Attributes:
         epsilon, step: of the attacks, in pixel values of 0 to 255. steps: one PGD, with a random start, for each.
-        restarts: PGD's starts; an image counts where it is right after all of them.
+        restarts: PGD's starts (within epsilon); an image counts where it is right after all of them.
         queries: of the Square attack, which uses no gradients; 0 leaves it out.
         large_epsilon: a distance at which nothing should be right, for one more PGD; 0 leaves it out.
     """
@@ -89,7 +89,7 @@ def rights(
     found["worst"] = torch.stack(list(found.values())).all(0)
     if settings.large_epsilon:
         most, large = int(max(settings.steps, default=1)), settings.large_epsilon
-        found["large_pgd"] = by_gradients(Attack(large, large / 10, most, restarts=settings.restarts))
+        found["large_pgd"] = by_gradients(Attack(large, large / 10, most))
     return found
 
 
