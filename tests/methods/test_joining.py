@@ -38,6 +38,8 @@ epochs = 1
         ("[clusterfit]\nclusters = 1", "clusterfit.clusters must be at least 2"),
         ('[clusterfit]\nalgorithm = "ward"', "clusterfit.algorithm must be one of lloyd, minibatch"),
         ("[bownet]\nlocations = 1.5", "bownet.locations must be at most 1.0"),
+        ("[bownet]\ncutmix = 2.0", "bownet.cutmix must be at most 1.0"),
+        ("[robustness]\nrestarts = 0", "robustness.restarts must be at least 1"),
         ('[bownet]\nhead = "mlp"', "bownet.head must be one of cosine, linear"),
         ("[rotnet]\nangles = 8", "rotnet.angles is not a field"),
     ],
