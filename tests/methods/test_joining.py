@@ -60,14 +60,15 @@ def recipe_of(method: str, images: Path, rotnet: Path, robust: Path) -> Recipe:
     tables: dict[str, tuple[dict[str, Any], int, Path | str]] = {
         "igam": ({"igam": igam}, 10, robust),
         "adversarial_training": ({"adversarial_training": {"steps": 1}}, 10, ""),
-        "bownet": ({"bownet": {"words": 6}}, 6, rotnet),
+        "rotnet": ({"rotnet": {}}, 4, ""),
+        "bownet": ({"bownet": {"words": 6, "cutmix": 0.5}}, 6, rotnet),
         "clusterfit": ({"clusterfit": {"clusters": 3}}, 3, rotnet),
     }
     methods, classes, teacher = tables[method]
     return tiny(images, methods, classes=classes, teacher=str(teacher))
 
 
-@pytest.mark.parametrize("method", ["igam", "adversarial_training", "bownet", "clusterfit"])
+@pytest.mark.parametrize("method", ["igam", "adversarial_training", "rotnet", "bownet", "clusterfit"])
 def test_an_interrupted_training_goes_on_to_the_same_weights(
     method: str, images: Path, rotnet: Path, robust: Path, tmp_path: Path
 ) -> None:
