@@ -43,7 +43,7 @@ class Settings:
         noise: pixel values up to which uniform noise is added to the student's images. (CIFAR-10 to CIFAR-100: 8.)
         matching: how the student's images get the teacher's size: "resize", "crop" or "pad".
         discriminator_layers, discriminator_base: see GradientDiscriminator.
-        discriminator_every: the discriminator learns in one of so many steps.
+        discriminator_every: the discriminator learns in one of so many steps (of accumulated parts, from the last).
         discriminator_rate, discriminator_decay: its learning rate (0: the student's), falling alike, and weight decay.
     """
 
