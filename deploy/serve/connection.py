@@ -46,8 +46,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     gone = False
     on_gone: Callable[[], object] | None = None
-    _header_bytes = _fields = 0
-    _in_headers = True
+    _header_bytes = 0
+    # Of a request that is not answered yet (its body's time is kept by who reads it), or was answered early.
+    _receiving = _in_headers = True
     _too_large = False
     _timer: asyncio.TimerHandle | None = None
     _writing: asyncio.TimerHandle | None = None
@@ -77,27 +78,13 @@ class LimitedProtocol(HttpToolsProtocol):
             if self._header_bytes > self.limits.header_bytes + (256 << 10):
                 return self._refuse(b"431 Request Header Fields Too Large")
         super().data_received(data)
-        if self._in_headers and self._timer is None:  # headers of a further request, that did not come at once
+        if self._receiving and self._timer is None:  # of a further request, that did not come at once
             self._timer = self.loop.call_later(self.limits.receive_seconds, self._time_out)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["extensions"] = {EXTENSION: self}  # type: ignore[dict-item]
-        self._in_headers, self._fields = True, 0
-
-    def on_url(self, url: bytes) -> None:
-        super().on_url(url)
-        self._count(len(url))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
-        self._count(len(name) + len(value) + 4)
-
-    def _count(self, size: int) -> None:
-        self._fields += size
-        if self._fields > self.limits.header_bytes:
-            self._too_large = True
-            raise ValueError("headers are too large")  # ends the parsing, by `send_400_response`
+        self._receiving = self._in_headers = True
 
     def send_400_response(self, msg: str) -> None:
         if self._too_large:
@@ -106,10 +93,14 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_headers, self._header_bytes = False, 0
-        if self.transport.is_closing():
-            return self._stop_timer()
-        if not self._answered_early():
-            self._stop_timer()
+        size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
+        if size > self.limits.header_bytes:
+            self._too_large = True
+            raise ValueError("headers are too large")  # ends the parsing, by `send_400_response`
+        if not self.transport.is_closing() and self._answered_early():
+            return
+        self._received()
+        if not self.transport.is_closing():
             super().on_headers_complete()
 
     def _answered_early(self) -> bool:
@@ -123,8 +114,6 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.write(answer)
         self.cycle = _Answered()  # type: ignore[assignment]
         self.server_state.total_requests += 1
-        if self._timer is None:
-            self._timer = self.loop.call_later(self.limits.receive_seconds, self._time_out)
         return True
 
     def on_body(self, body: bytes) -> None:
@@ -140,7 +129,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         if self.cycle.response_complete:  # before the body had come: the connection is idle only now
-            self._stop_timer()
+            self._received()
             self._unset_keepalive_if_required()
             if not self.transport.is_closing():
                 self.timeout_keep_alive_task = self.loop.call_later(
@@ -165,13 +154,15 @@ class LimitedProtocol(HttpToolsProtocol):
             super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
+        self._received()
         super().connection_lost(exc)  # resumes writing, too
         self.gone = True
         if self.on_gone is not None:
             self.on_gone()
 
-    def _stop_timer(self) -> None:
+    def _received(self) -> None:
+        """The client has sent what it has so many seconds for."""
+        self._receiving = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

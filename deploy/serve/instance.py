@@ -105,7 +105,9 @@ class Instance:
         ready = time.perf_counter_ns()
         assert self._runtime is not None
         outputs = self._runtime.run(feeds)
-        done, cpu = time.perf_counter_ns(), time.thread_time_ns() - cpu
+        done = time.perf_counter_ns()
+        del feeds  # to free them is a part of what the network costs
+        cpu = time.thread_time_ns() - cpu
         parts, first = [], 0
         for job in jobs:
             parts.append({name: value[first : first + job.samples] for name, value in outputs.items()})
