@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs a command and exits: 0 fine, 1 our bug, 2 usage, 3 parity, 4 routes, 5 environment, 6 model, 7 resource."""
     code: int
     try:
-        app(arguments)  # exits by itself where nothing goes wrong, and for wrong usage
+        app(arguments, prog_name="adroit")  # exits by itself where nothing goes wrong, and for wrong usage
         code = 0
     except AdroitError as error:
         code = _tell(error)
