@@ -160,7 +160,7 @@ def test_doctor_reports_and_never_fails(adroit: Adroit) -> None:
     result = adroit("doctor", "--json")
     assert result.code == 0
     findings = {f["name"]: f for f in json.loads(result.out)}
-    assert findings["torch"]["usable"]
+    assert findings["export"]["usable"] and "torch" in findings["export"]["detail"]
     assert findings["portable bodies"]["usable"]
     broken = adroit("doctor", environment={"ADROIT_ONNXRUNTIME_LIBRARY": "/nowhere/lib.so", "PATH": ""})
     assert broken.code == 0
