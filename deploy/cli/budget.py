@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.options import AsJson, DataPath, EntryPath, Operators, Provider, Threads
+from deploy.cli.options import AsJson, DataPath, EntryPath, FirstImages, Operators, Provider, Threads
 from deploy.cli.text import progress, table
 from deploy.runtimes.choices import OperatorForm
 from models import files
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def budget(
     entry: EntryPath,
     data: DataPath = "",
-    images: Annotated[int | None, typer.Option(min=1, help="Use the first so many images only.")] = None,
+    images: FirstImages = None,
     gflops: Annotated[float | None, typer.Option(help="Hold the mean image to so many operations / 1e9.")] = None,
     milliseconds: Annotated[float | None, typer.Option(help="Hold the mean image to so much time.")] = None,
     accuracy_drop: Annotated[

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,7 @@ class Job:
         arrived: nanoseconds of time.perf_counter_ns.
         answer: the outputs by name, and what the response says beside them.
         waited, ran: seconds in the queue, and of the execution that it was part of; known with the answer.
+        leave: takes it out of the queue; called when it is answered there.
     """
 
     images: NDArray[Any]
@@ -50,6 +51,7 @@ class Job:
     answer: asyncio.Future[Result] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     waited: float = 0.0
     ran: float = 0.0
+    leave: Callable[[asyncio.Future[Result]], None] | None = None
 
     @property
     def samples(self) -> int:
@@ -78,10 +80,16 @@ class Batcher:
         """Requests that wait."""
         return len(self._waiting)
 
+    def full(self) -> Refusal | None:
+        """What to say where no other can wait."""
+        if len(self._waiting) < self._limits.queue_requests:
+            return None
+        return Refusal(Reason.OVERLOADED, f"{len(self._waiting)} requests wait already; try again later")
+
     def check_room(self) -> None:
         """Raises Refusal where the queue is full."""
-        if len(self._waiting) >= self._limits.queue_requests:
-            raise Refusal(Reason.OVERLOADED, f"{len(self._waiting)} requests wait already; try again later")
+        if refusal := self.full():
+            raise refusal
 
     def submit(self, job: Job) -> None:
         """Puts `job` at the end; its `answer` is settled later. Raises Refusal at once where it cannot be."""
@@ -91,13 +99,21 @@ class Batcher:
             raise Refusal(Reason.SHED, text)
         loop = asyncio.get_running_loop()
         self._waiting[job] = loop.call_at(job.deadline, _expire, job)
-        job.answer.add_done_callback(lambda _: self._forget(job))
+        job.leave = lambda _: self._forget(job)
+        job.answer.add_done_callback(job.leave)
         self._arrival.set()
 
     def _forget(self, job: Job) -> None:
         timer = self._waiting.pop(job, None)
+        job.leave = None  # else it would keep itself alive
         if timer is not None:
             timer.cancel()
+
+    def _take(self, job: Job) -> None:
+        """It runs; what settles its answer from now on is no matter of the queue's."""
+        if job.leave is not None:
+            job.answer.remove_done_callback(job.leave)
+        self._forget(job)
 
     async def next_batch(self) -> Sequence[Job]:
         """Waits for requests; takes those that run together next, at most `limits.batch` samples."""
@@ -110,7 +126,7 @@ class Batcher:
                 if self.governor:
                     self.governor.begin(self._executions())
                 for job in batch:
-                    self._forget(job)
+                    self._take(job)
                 return batch
             # All that waited were settled in this turn of the event loop; they leave the queue in the next.
             await asyncio.sleep(0)

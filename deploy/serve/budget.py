@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.budget.table import BudgetTable, choose, read_table
-from deploy.entry import GATES, THRESHOLD, Entry
+from deploy.entry import THRESHOLD, Entry
 from deploy.routes.collect import entry_costs
 from deploy.serve.classes import CostClass
 from deploy.serve.messages import Parameter
@@ -61,7 +62,7 @@ class Budget:
         Raises:
             Refusal: a budget for a network that has no gates, more than one, or one that cannot be kept.
         """
-        named = sorted(PARAMETERS & set(parameters))
+        named = sorted(PARAMETERS & parameters.keys())
         if len(named) + (given is not None) > 1:
             raise invalid(
                 f"the request gives more than one budget: {', '.join(named)}{', a tensor' * (given is not None)}"
@@ -73,8 +74,11 @@ class Budget:
         if given is not None:
             asked = _checked(given, samples)
         else:
-            asked = np.full(samples, self._threshold(named[0], parameters[named[0]], size) if named else 0, np.float32)
-        return np.maximum(asked, np.float32(self._least(cost_class, size)))
+            asked = np.zeros(samples, np.float32)
+            if named:
+                asked += np.float32(self._threshold(named[0], parameters[named[0]], size))
+        least = self._least(cost_class, size)
+        return np.maximum(asked, np.float32(least)) if least else asked
 
     def _threshold(self, name: str, value: Parameter, size: tuple[int, int]) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
@@ -101,27 +105,25 @@ class Budget:
         except UsageError as error:
             raise Refusal(Reason.FORBIDDEN, f"the request's class may not use {name}: {error.message}") from error
 
-    def expected_gflops(self, thresholds: NDArray[np.float32], size: tuple[int, int]) -> float | None:
+    def expected_gflops(self, thresholds: Sequence[float], size: tuple[int, int]) -> float | None:
         """Mean over the samples of what the table says of their thresholds; None without a table."""
         if self.table is None:
             return None
         known, costs = self._expected_for(size)
-        return fmean(costs[int(i) - 1] for i in np.searchsorted(known, thresholds, "right"))
+        return fmean([costs[bisect_right(known, threshold) - 1] for threshold in thresholds])
 
-    def route_gflops(self, outputs: Mapping[str, NDArray[Any]], size: tuple[int, int]) -> NDArray[np.float64] | None:
-        """Operations / 1e9 of each sample's route, [N], for inputs of `size`; None for a network without gates."""
-        if not self.gated:
-            return None
-        return np.array([self._gflops((sample > 0).tobytes(), size) for sample in outputs[GATES]])
+    def route_gflops(self, gates: NDArray[Any], size: tuple[int, int]) -> list[float]:
+        """Operations / 1e9 of each sample's route, for gates [N,paths] of inputs of `size`."""
+        return [self._gflops(opened.tobytes(), size) for opened in gates > 0]
 
     def _gflops_of(self, opened: bytes, size: tuple[int, int]) -> float:
         costs = entry_costs(self._entry, size)
         return costs.of_route(Route.from_gates(costs.space, np.frombuffer(opened, np.bool_))).total / 1e9
 
-    def _expected_of(self, size: tuple[int, int]) -> tuple[NDArray[np.float32], list[float]]:
-        """Thresholds of the table, and the mean operations at each."""
+    def _expected_of(self, size: tuple[int, int]) -> tuple[list[float], list[float]]:
+        """Thresholds of the table, as float32 has them, and the mean operations at each."""
         settings = self._table_for(size).settings
-        return np.array([s.threshold for s in settings], np.float32), [s.gigaflops.mean for s in settings]
+        return [float(np.float32(s.threshold)) for s in settings], [s.gigaflops.mean for s in settings]
 
     def _table_of(self, size: tuple[int, int]) -> BudgetTable:
         assert self.table is not None

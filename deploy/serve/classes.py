@@ -75,7 +75,8 @@ class CostClasses:
             Refusal: an unknown class, or one whose token the request does not carry.
         """
         if name is None:
-            name = next((key for key, each in self.named.items() if each.carries(authorization)), self.default)
+            carried = (key for key, each in self.named.items() if each.carries(authorization))
+            name = next(carried, self.default) if authorization else self.default
         found = self.named.get(name) if isinstance(name, str) else None
         if found is None or not isinstance(name, str):
             raise invalid(f"there is no cost class {str(name)[:80]!r}")

@@ -23,9 +23,12 @@ class ClientGone(Exception):
 
 
 async def read_body(
-    receive: Receive, headers: Headers, limits: Limits, lease: Lease, preparer: Preparer
+    receive: Receive, complete: bool, headers: Headers, limits: Limits, lease: Lease, preparer: Preparer
 ) -> bytes | bytearray:
     """The whole body, decompressed.
+
+    Args:
+        complete: it has come already, so that nothing is waited for.
 
     Raises:
         Refusal: too large (known before it is read where its length is told), too slow, or not what its
@@ -38,11 +41,14 @@ async def read_body(
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length) > limits.body_bytes:
         raise _too_large(limits)
-    try:
-        async with asyncio.timeout(limits.receive_seconds):
-            body = await _all_chunks(receive, limits, lease)
-    except TimeoutError:
-        raise Refusal(Reason.SLOW, f"the body did not come within {limits.receive_seconds:g} s") from None
+    if complete:
+        body = await _all_chunks(receive, limits, lease)
+    else:
+        try:
+            async with asyncio.timeout(limits.receive_seconds):
+                body = await _all_chunks(receive, limits, lease)
+        except TimeoutError:
+            raise Refusal(Reason.SLOW, f"the body did not come within {limits.receive_seconds:g} s") from None
     if encoding == b"identity":
         return body
     content: bytes = await preparer.run(_inflate, body, _ENCODINGS[encoding], limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ async def infer(
 
 
 def _outputs(model: ServedModel, names: Sequence[str]) -> Sequence[str]:
-    known = [spec.name for spec in model.entry.info.outputs]
+    known = model.output_names
     for name in names:
         if name not in known:
             raise invalid(f"{model.name} has no output {name[:80]!r}; it has {', '.join(known)}")
@@ -105,16 +106,14 @@ def _outputs(model: ServedModel, names: Sequence[str]) -> Sequence[str]:
 
 def _seconds(inference: Inference, limits: Limits) -> float:
     """That the request has."""
-    unknown = set(inference.parameters) - KNOWN_PARAMETERS
+    unknown = inference.parameters.keys() - KNOWN_PARAMETERS
     if unknown:
         raise invalid(f"unknown parameter {min(unknown)[:80]!r}; known: {', '.join(sorted(KNOWN_PARAMETERS))}")
     timeout = inference.parameters.get("timeout", 0)
     if isinstance(timeout, bool) or not isinstance(timeout, int) or timeout < 0:
         raise invalid("parameter timeout must be a whole number of microseconds")
-    waits = [limits.queue_seconds]
-    waits += [timeout / 1e6] if timeout else []
-    waits += [inference.seconds] if inference.seconds is not None else []
-    return min(waits)
+    wait = min(limits.queue_seconds, timeout / 1e6) if timeout else limits.queue_seconds
+    return wait if inference.seconds is None else min(wait, inference.seconds)
 
 
 def checked_inputs(
@@ -125,8 +124,7 @@ def checked_inputs(
     Raises:
         Refusal: unknown, missing or double inputs; a datatype, shape or size that the model does not take.
     """
-    specs = {spec.name: spec for spec in model.entry.info.inputs}
-    image_name = model.entry.info.inputs[0].name
+    specs, image_name = model.input_names, model.input_names[0]
     given: dict[str, GivenTensor] = {}
     for tensor in inference.inputs:
         if tensor.name not in specs:
@@ -137,46 +135,48 @@ def checked_inputs(
     if image_name not in given:
         raise invalid(f"input {image_name} is missing")
     image = given[image_name]
-    size = _checked_size(model, image, limits)
+    size = _checked_size(model, image.datatype, image.shape, limits)
     threshold = array_of(given[THRESHOLD]) if THRESHOLD in given else None
     thresholds = model.budget.thresholds(inference.parameters, threshold, image.shape[0], size, cost_class)
     return array_of(image), thresholds, size
 
 
-def _checked_size(model: ServedModel, image: GivenTensor, limits: Limits) -> tuple[int, int]:
-    """(height, width) of the network's input.
+# Clients send the same again and again. What is refused is not kept; a model that was unloaded is, for a while.
+@functools.lru_cache(maxsize=64)
+def _checked_size(model: ServedModel, datatype: str, shape: tuple[int, ...], limits: Limits) -> tuple[int, int]:
+    """(height, width) of the network's input, for an image of that datatype and shape.
 
     Checked before a byte is converted: datatype, rank, samples, channels and sides.
     """
     spec, preprocessing = model.entry.info.inputs[0], model.entry.info.preprocessing
-    pixels = image.datatype == "UINT8" and spec.dtype != "uint8"
-    if not pixels and image.datatype != model.image_datatype:
+    pixels = datatype == "UINT8" and spec.dtype != "uint8"
+    if not pixels and datatype != model.image_datatype:
         raise invalid(
-            f"input {image.name} has datatype {image.datatype[:20]!r};"
+            f"input {spec.name} has datatype {datatype[:20]!r};"
             f" it takes {model.image_datatype} {list(spec.shape)} or UINT8 [N, H, W, 3]"
         )
-    if len(image.shape) != 4:
-        raise invalid(f"input {image.name} has {len(image.shape)} dimensions, it takes 4")
-    if image.shape[0] > limits.batch:
-        raise invalid(f"a request may have {limits.batch} samples, this one has {image.shape[0]}")
-    height, width = image.shape[1:3] if pixels else image.shape[2:]
+    if len(shape) != 4:
+        raise invalid(f"input {spec.name} has {len(shape)} dimensions, it takes 4")
+    if shape[0] > limits.batch:
+        raise invalid(f"a request may have {limits.batch} samples, this one has {shape[0]}")
+    height, width = shape[1:3] if pixels else shape[2:]
     if pixels:
-        if image.shape[3] != 3:
-            raise invalid(f"input {image.name} has {image.shape[3]} channels, pixels have 3")
+        if shape[3] != 3:
+            raise invalid(f"input {spec.name} has {shape[3]} channels, pixels have 3")
         height, width = input_size(preprocessing, (height, width), limits)
     elif height * width > limits.image_pixels:
         raise invalid(f"images may have {limits.image_pixels} pixels, this one has {height * width}")
     elif height % preprocessing.pad_multiple or width % preprocessing.pad_multiple:
-        raise invalid(f"input {image.name}: sides must be multiples of {preprocessing.pad_multiple}")
+        raise invalid(f"input {spec.name}: sides must be multiples of {preprocessing.pad_multiple}")
     if model.entry.info.routing is not None:
         try:
             check_size((height, width), model.entry.info.routing["gate"])
         except UsageError as error:
-            raise invalid(f"input {image.name}: {error.message}") from error
-    channels = spec.shape[1] if pixels else image.shape[1]
+            raise invalid(f"input {spec.name}: {error.message}") from error
+    channels = spec.shape[1] if pixels else shape[1]
     for wanted, got in zip(spec.shape[1:], (channels, height, width), strict=True):
         if isinstance(wanted, int) and wanted != got:
-            raise invalid(f"input {image.name} is {list(image.shape)}, it takes {list(spec.shape)}")
+            raise invalid(f"input {spec.name} is {list(shape)}, it takes {list(spec.shape)}")
     return height, width
 
 

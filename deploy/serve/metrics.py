@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from deploy.serve.batcher import Job
     from deploy.serve.instance import Times
 
@@ -26,6 +24,9 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         model = ["model"]
+        # Looking up a label's values costs as much as counting.
+        self._requests = functools.cache(lambda *labels: self.requests.labels(*labels))
+        self._seconds = functools.cache(lambda *labels: self.seconds.labels(*labels))
         self.requests = Counter(
             "adroit_requests",
             "Requests for inference by how they ended",
@@ -39,6 +40,12 @@ class Metrics:
         self.queued = Histogram("adroit_queue_seconds", "Time waited", model, buckets=_SECONDS, registry=registry)
         self.computed = Histogram(
             "adroit_execution_seconds", "Time of executions", model, buckets=_SECONDS, registry=registry
+        )
+        self.runtime_cpu = Counter(
+            "adroit_runtime_cpu_seconds",
+            "CPU time of preprocessing and runtime, in the threads that run them; a runtime's own threads not counted",
+            model,
+            registry=registry,
         )
         self.samples = Histogram(
             "adroit_batch_samples", "Samples an execution", model, buckets=_SAMPLES, registry=registry
@@ -74,9 +81,9 @@ class Metrics:
 
     def ended(self, model: str, protocol: str, end: str, seconds: float) -> None:
         """A request for inference: `end` is "ok" or a Reason's name; `model` is one that is there, or ""."""
-        self.requests.labels(model, protocol, end).inc()
+        self._requests(model, protocol, end).inc()
         if end == "ok":
-            self.seconds.labels(model, protocol).observe(seconds)
+            self._seconds(model, protocol).observe(seconds)
 
 
 class ModelMetrics:
@@ -85,7 +92,7 @@ class ModelMetrics:
     def __init__(self, metrics: Metrics, name: str) -> None:
         self._metrics, self._name = metrics, name
         self._queued, self._computed = metrics.queued.labels(name), metrics.computed.labels(name)
-        self._samples = metrics.samples.labels(name)
+        self._samples, self._runtime_cpu = metrics.samples.labels(name), metrics.runtime_cpu.labels(name)
         self._gflops, self._thresholds = metrics.gflops.labels(name), metrics.thresholds.labels(name)
 
     def watch(
@@ -105,14 +112,15 @@ class ModelMetrics:
     def executed(self, jobs: Sequence[Job], times: Times) -> None:
         self._samples.observe(sum(job.samples for job in jobs))
         self._computed.observe(times.total / 1e9)
+        self._runtime_cpu.inc(times.runtime_cpu / 1e9)
         for job in jobs:
             self._queued.observe((times.started - job.arrived) / 1e9)
 
     def missed(self, budget: str, count: int) -> None:
         self._metrics.missed.labels(self._name, budget).inc(count)
 
-    def routed(self, gflops: NDArray[np.float64], thresholds: NDArray[np.float32]) -> None:
-        """[samples] of one request."""
+    def routed(self, gflops: Sequence[float], thresholds: Sequence[float]) -> None:
+        """Of every sample of one request."""
         for cost, threshold in zip(gflops, thresholds, strict=True):
-            self._gflops.observe(float(cost))
-            self._thresholds.observe(float(threshold))
+            self._gflops.observe(cost)
+            self._thresholds.observe(threshold)

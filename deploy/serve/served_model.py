@@ -8,9 +8,9 @@ import time
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from deploy.budget.drift import Drift
@@ -59,6 +59,8 @@ class ServedModel:
     budget: Budget
     statistics: Statistics
     image_datatype: str
+    input_names: Sequence[str]
+    output_names: Sequence[str]
 
     def __init__(self, folder: Path, options: ServeOptions, metrics: ModelMetrics) -> None:
         self.name = folder.name
@@ -92,6 +94,8 @@ class ServedModel:
             self.version = self._version()
             self.statistics = Statistics(self.name, self.version)
             self.image_datatype = datatype_of(self.entry.info.inputs[0].dtype)
+            self.input_names = [spec.name for spec in self.entry.info.inputs]
+            self.output_names = [spec.name for spec in self.entry.info.outputs]
             for _ in range(self._options.instances):
                 instance = Instance(self.entry, self._options.runtime)
                 self._instances.append(instance)
@@ -162,7 +166,7 @@ class ServedModel:
 
     async def _run_batch(self, instance: Instance, jobs: Sequence[Job]) -> None:
         # Shielded: what runs while the model is closed is still answered.
-        execution = asyncio.ensure_future(instance.execute(jobs))
+        execution = instance.execute(jobs)
         try:
             done = await asyncio.shield(execution)
         except asyncio.CancelledError:
@@ -190,18 +194,19 @@ class ServedModel:
 
     def _told(self, job: Job, outputs: Mapping[str, NDArray[Any]]) -> dict[str, Parameter]:
         """Of a network with gates: the (largest) threshold used, and the mean operations of the samples' routes."""
-        height, width = outputs[self.entry.info.outputs[0].name].shape[2:] if self.budget.gated else (0, 0)
-        gflops = self.budget.route_gflops(outputs, (height, width))
-        if gflops is None or job.thresholds is None:
+        if not self.budget.gated or job.thresholds is None:
             return {}
-        self._metrics.routed(gflops, job.thresholds)
+        height, width = outputs[self.output_names[0]].shape[2:]
+        thresholds, gates = job.thresholds.tolist(), outputs[GATES]
+        gflops = self.budget.route_gflops(gates, (height, width))
+        self._metrics.routed(gflops, thresholds)
         if job.budget is not None and job.budget[0] == "gflops":
-            self._metrics.missed("gflops", int((gflops > job.budget[1]).sum()))
+            self._metrics.missed("gflops", sum(cost > job.budget[1] for cost in gflops))
         if self._drift:
-            for threshold, gates in zip(job.thresholds, outputs[GATES], strict=True):
-                self._drift.add(threshold, gates)
-        told: dict[str, Parameter] = {THRESHOLD: float(np.max(job.thresholds)), "route_gflops": float(gflops.mean())}
-        if (expected := self.budget.expected_gflops(job.thresholds, (height, width))) is not None:
+            for threshold, sample in zip(thresholds, gates, strict=True):
+                self._drift.add(threshold, sample)
+        told: dict[str, Parameter] = {THRESHOLD: max(thresholds), "route_gflops": fmean(gflops)}
+        if (expected := self.budget.expected_gflops(thresholds, (height, width))) is not None:
             told["expected_gflops"] = expected
         return told
 

@@ -21,9 +21,10 @@ import grpc
 import uvicorn
 from prometheus_client import make_asgi_app
 
-from deploy.serve.connection import limited_protocol
+from deploy.serve.connection import Early, limited_protocol
 from deploy.serve.grpc_service import handlers
 from deploy.serve.http_app import HttpApp
+from deploy.serve.http_early import EarlyRefusal
 from deploy.serve.options import ServeOptions
 from deploy.serve.service import Service
 from models.errors import UsageError
@@ -90,9 +91,10 @@ async def serve(options: ServeOptions, started: Callable[[Addresses], None]) -> 
 
     http, metrics = _socket(options, options.http_port), _socket(options, options.metrics_port)
     web: list[tuple[_HttpServer, asyncio.Task[None]]] = []
-    for listening, app in ((http, HttpApp(service)), (metrics, make_asgi_app(service.metrics.registry))):
-        if listening is not None:
-            web.append(await _start_http(app, listening, options, encrypted=listening is http))
+    if http is not None:
+        web.append(await _start_http(HttpApp(service), http, options, EarlyRefusal(service), encrypted=True))
+    if metrics is not None:
+        web.append(await _start_http(make_asgi_app(service.metrics.registry), metrics, options))
     calls, grpc_address = await _start_grpc(service)
     started(Addresses(_told(http), grpc_address, _told(metrics)))
 
@@ -152,12 +154,12 @@ def _told(listening: socket.socket | None) -> str | None:
 
 
 async def _start_http(
-    app: Any, listening: socket.socket, options: ServeOptions, encrypted: bool
+    app: Any, listening: socket.socket, options: ServeOptions, early: Early | None = None, encrypted: bool = False
 ) -> tuple[_HttpServer, asyncio.Task[None]]:
     limits, security = options.limits, options.security
     config = uvicorn.Config(
         app,
-        http=limited_protocol(limits),
+        http=limited_protocol(limits, early),
         ws="none",
         lifespan="off",
         interface="asgi3",

@@ -6,8 +6,6 @@ import asyncio
 import hmac
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,11 +27,28 @@ from deploy.serve.shared_memory import SharedMemory
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics", "system_shared_memory")
 
 
-@dataclass
+@dataclass(slots=True)
 class Counted:
-    """A request for inference; `model` is set once it is known."""
+    """Around one request for inference: counts how it ends, and how long it took.
 
+    Attributes:
+        model: set once it is known.
+    """
+
+    metrics: Metrics
+    protocol: str
     model: ServedModel | None = None
+    started: float = field(default_factory=time.perf_counter)
+
+    def __enter__(self) -> Counted:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        seconds = time.perf_counter() - self.started
+        end = "ok" if error is None else error.reason.name if isinstance(error, Refusal) else "CANCELLED"
+        self.metrics.ended("" if self.model is None else self.model.name, self.protocol, end, seconds)
+        if self.model is not None and error is not None:
+            self.model.statistics.failed(round(seconds * 1e9))
 
 
 @dataclass
@@ -66,21 +81,8 @@ class Service:
         """Raises Refusal; cancel it where the client has gone."""
         return await infer(model, inference, self.preparer, self.options.limits, self.options.classes)
 
-    @contextmanager
-    def counted(self, protocol: str) -> Iterator[Counted]:
-        """Around one request for inference: counts how it ends, and how long it took."""
-        started, end, request = time.perf_counter(), "CANCELLED", Counted()
-        try:
-            yield request
-            end = "ok"
-        except Refusal as refusal:
-            end = refusal.reason.name
-            raise
-        finally:
-            seconds = time.perf_counter() - started
-            self.metrics.ended("" if request.model is None else request.model.name, protocol, end, seconds)
-            if request.model is not None and end != "ok":
-                request.model.statistics.failed(round(seconds * 1e9))
+    def counted(self, protocol: str) -> Counted:
+        return Counted(self.metrics, protocol)
 
     async def close(self) -> None:
         await self.repository.close()

@@ -39,9 +39,10 @@ class Statistics:
         for name in ("compute_input", "compute_infer", "compute_output"):
             _add(getattr(stats, name), getattr(times, name), len(jobs))
             _add(getattr(batch, name), getattr(times, name))
-        for job in jobs:
-            _add(stats.queue, times.started - job.arrived)
-            _add(stats.success, time.perf_counter_ns() - job.arrived)
+        arrived, now = sum([job.arrived for job in jobs]), time.perf_counter_ns()
+        for total, until in ((stats.queue, times.started), (stats.success, now)):
+            total.count += len(jobs)
+            total.ns += until * len(jobs) - arrived
 
     def failed(self, nanoseconds: int) -> None:
         """A request for this model that was not answered with tensors, after so long."""

@@ -70,7 +70,7 @@ def _from_numbers(tensor: GivenTensor, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def raw_bytes(array: NDArray[Any]) -> bytes:
     """Row by row, little-endian."""
-    return np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def take(buffer: memoryview, offset: int, size: int, name: str) -> memoryview:

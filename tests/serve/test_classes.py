@@ -92,7 +92,7 @@ def test_nothing_that_a_request_says_gets_it_above_its_class(limit: float, pixel
             continue
         assert found is not None
         for threshold in found:
-            cost = budget.expected_gflops(np.array([threshold], np.float32), size)
+            cost = budget.expected_gflops([threshold], size)
             assert cost is not None
             assert cost <= limit * (1 + 1e-9)
 
