@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +24,15 @@ from tests.networks.routed import SIZE, images, routed_network
 PIXELS = Preprocessing(divisor=20.0, mean=(6.0, 6.0, 6.0), pad_multiple=32)
 
 
-@pytest.fixture(scope="session")
-def network() -> DynamicRouting:
-    """Float64; do not change it."""
+@functools.cache  # a fixture that several conftest.py import is made once for each
+def _network() -> DynamicRouting:
     return routed_network(4, 8, "small", classes=11)
 
 
-@pytest.fixture(scope="session")
-def checkpoint(network: DynamicRouting, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("routes") / "checkpoint"
+@functools.cache
+def _checkpoint(base: Path) -> Path:
+    network = _network()
+    folder = base / "routes" / "checkpoint"
     arguments = {"depth": 4, "width": 8, "gate": "small", "classes": 11}
     known = architecture_named("dynamic-small")
     save_checkpoint(folder, network.float(), CheckpointConfig(known.name, PIXELS, arguments))
@@ -39,13 +40,31 @@ def checkpoint(network: DynamicRouting, tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
-@pytest.fixture(scope="session")
-def entries(checkpoint: Path) -> dict[str, Entry]:
-    """The masked and if forms; do not change them."""
+@functools.cache
+def _entries(base: Path) -> dict[str, Entry]:
+    checkpoint = _checkpoint(base)
     return {
         form: export_entry(checkpoint, checkpoint.parent, form, routing=Routing(form))  # type: ignore[arg-type]
         for form in ("masked", "if")
     }
+
+
+@pytest.fixture(scope="session")
+def network() -> DynamicRouting:
+    """Float64; do not change it."""
+    return _network()
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of that network."""
+    return _checkpoint(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="session")
+def entries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Entry]:
+    """The masked and if forms; do not change them."""
+    return _entries(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="session")
