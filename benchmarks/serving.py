@@ -28,6 +28,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+import uvloop
 
 from benchmarks.measure import keep_results
 from benchmarks.served import CLIENT_CORE, DATATYPES, SERVER_CORE, HttpConnection, Served, http_message, served
@@ -44,7 +45,7 @@ Asker = Callable[[], Any]
 class Measured:
     """One way of asking, for some seconds: times in milliseconds.
 
-    `cpu_beside` is of a request in all threads but the busiest, which is the one that runs the network.
+    `cpu_beside` is of a request in the whole process, without what the network and its preprocessing took.
     """
 
     requests_a_second: float
@@ -102,25 +103,20 @@ async def load(asker: Asker, clients: int, seconds: float) -> list[float]:
 
 
 def measure(server: Served, model: str, asker: Asker, clients: int, seconds: float) -> Measured:
-    before, ran = server.thread_seconds(), server.executions(model)
+    runtime, before, ran = server.runtime_seconds(), server.cpu_seconds(), server.executions(model)
     speed, times = asked(asker, clients, seconds)
     count = len(times) + clients
-    threads = [(now - before.get(name, 0.0)) * 1000 / count for name, now in server.thread_seconds().items()]
+    cpu, runtime = server.cpu_seconds() - before, server.runtime_seconds() - runtime
     percentiles = quantiles(times, n=100)
-    return Measured(
-        speed,
-        percentiles[49],
-        percentiles[98],
-        sum(threads),
-        sum(threads) - max(threads),
-        count / (server.executions(model) - ran),
-    )
+    executions = server.executions(model) - ran
+    each = 1000 / count
+    return Measured(speed, percentiles[49], percentiles[98], cpu * each, (cpu - runtime) * each, count / executions)
 
 
 def asked(asker: Asker, clients: int, seconds: float) -> tuple[float, list[float]]:
     """Requests a second, and the milliseconds of each."""
     started = time.perf_counter()
-    times = asyncio.run(load(asker, clients, seconds))
+    times = uvloop.run(load(asker, clients, seconds))
     return (len(times) + clients) / (time.perf_counter() - started), times
 
 

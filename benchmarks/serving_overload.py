@@ -1,6 +1,6 @@
 """More than a server can do, and clients that mean it ill.
 
-    python -m benchmarks.serving_overload ENTRY [--side 224] [--outputs gates]
+    python -m benchmarks.serving_overload ENTRY... [--side 224]
 
 Three things, the server on one core and its clients on another:
 - 200 requests at once on a queue of 64: every one is answered; those that are refused within 100 ms.
@@ -186,32 +186,40 @@ def overloaded(server: Served, message: bytes, seconds: float, lead: float, roun
     return {"overloaded": found, "of the peak": median(r["of the peak"] for r in found), "statuses": sorted(seen)}
 
 
+def row_of(entry: Path, chosen: argparse.Namespace) -> dict[str, Any]:
+    image = np.random.default_rng(0).integers(0, 256, (1, chosen.side, chosen.side, 3), dtype=np.uint8)
+    info, seconds = Entry.read(entry).info, chosen.seconds
+    row: dict[str, Any] = {"model": info.architecture, "request_bytes": image.nbytes}
+    # Routed networks tell their gates beside the classes of every pixel, which are megabytes.
+    outputs = ("gates",) if info.routing is not None else ()
+    with served(entry, "--queue", QUEUE) as server:
+        message = http_message(server.http, entry.name, image, outputs)
+        warm = uvloop.run(peak(server, message, 0.5, 0.5))
+        rounds = [uvloop.run(at_once(server, message)) for _ in range(chosen.rounds)]
+        row |= {"at once": rounds, "slowest refusal, ms": median(each["slowest refusal, ms"] for each in rounds)}
+        row |= overloaded(server, message, seconds, 1.2 * QUEUE / warm, chosen.rounds)
+        if not chosen.no_attack:
+            row |= uvloop.run(under_attack(server, entry.name, message, seconds, 3))
+    return row
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("entry", type=Path)
+    parser.add_argument("entries", type=Path, nargs="+")
     parser.add_argument("--side", type=int, default=224, help="of the square images, in pixels")
-    parser.add_argument("--outputs", nargs="*", default=[], help="names of the outputs to ask for; all if none")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each part")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-attack", action="store_true", help="leave out the third")
     parser.add_argument("--keep", action="store_true", help="keep the figures under benchmarks/results")
     chosen = parser.parse_args()
     os.sched_setaffinity(0, {CLIENT_CORE})
-    image = np.random.default_rng(0).integers(0, 256, (1, chosen.side, chosen.side, 3), dtype=np.uint8)
-    model, seconds = chosen.entry.name, chosen.seconds
-    row: dict[str, Any] = {"model": Entry.read(chosen.entry).info.architecture, "request_bytes": image.nbytes}
-    with served(chosen.entry, "--queue", QUEUE) as server:
-        message = http_message(server.http, model, image, tuple(chosen.outputs))
-        warm = uvloop.run(peak(server, message, 0.5, 0.5))
-        rounds = [uvloop.run(at_once(server, message)) for _ in range(chosen.rounds)]
-        row |= {"at once": rounds, "slowest refusal, ms": median(each["slowest refusal, ms"] for each in rounds)}
-        row |= overloaded(server, message, seconds, 1.2 * QUEUE / warm, chosen.rounds)
-        if not chosen.no_attack:
-            row |= uvloop.run(under_attack(server, model, message, seconds, 3))
-    for name, value in row.items():
-        print(f"{name}: {value:.3g}" if isinstance(value, float) else f"{name}: {value}")
+    rows = []
+    for entry in chosen.entries:
+        rows.append(row_of(entry, chosen))
+        for name, value in rows[-1].items():
+            print(f"{name}: {value:.3g}" if isinstance(value, float) else f"{name}: {value}", flush=True)
     if chosen.keep:
-        keep_results("serving_overload", f"python -m benchmarks.serving_overload {' '.join(sys.argv[1:])}", [row])
+        keep_results("serving_overload", f"python -m benchmarks.serving_overload {' '.join(sys.argv[1:])}", rows)
 
 
 if __name__ == "__main__":

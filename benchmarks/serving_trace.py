@@ -1,7 +1,7 @@
 """Bursts of requests with a deadline: the budget lowered under load, against budgets that stay.
 
     adroit budget ENTRY --data CAMVID/train
-    python -m benchmarks.serving_trace ENTRY CAMVID/val --floor 0.2 [--seed 0] [--seconds 20]
+    python -m benchmarks.serving_trace ENTRY CAMVID/val --floor 0.2 [--seeds 0 1 2] [--seconds 20]
 
 An open loop: requests come when the trace says, whether or not others were answered. They come at random
 (Poisson) at 0.3 of what the server can answer with the network as trained, and in bursts at 4 times that.
@@ -22,10 +22,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
+import uvloop
 
-from benchmarks.measure import keep_results
+from benchmarks.measure import RESULTS, keep_results
 from benchmarks.served import CLIENT_CORE, HttpConnection, Served, http_message, served
 from deploy.entry import Entry
 from deploy.runtimes.open import RuntimeOptions, open_runtime
@@ -127,42 +129,60 @@ def main() -> None:
     parser.add_argument("entry", type=Path)
     parser.add_argument("images", type=Path)
     parser.add_argument("--floor", type=float, required=True, help="operations / 1e9 to which budgets may be lowered")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--seconds", type=float, default=20.0, help="of each replay, about")
-    parser.add_argument("--keep", action="store_true", help="keep the figures under benchmarks/results")
+    parser.add_argument("--keep", action="store_true", help="keep the figures under benchmarks/results, seed by seed")
     chosen = parser.parse_args()
     entry, images = Entry.read(chosen.entry), read_images(chosen.images)
+    for seed in chosen.seeds:
+        unit, ends = replays(entry, images, chosen.floor, seed, chosen.seconds)
+        used = {(o.arrival.image, o.threshold) for outcomes in ends.values() for o in outcomes if o.status == 200}
+        same = agreements(entry, images, used)
+        told = {"seed": seed, "milliseconds of a request": unit * 1000, "floor": chosen.floor}
+        rows = [{**told, "policy": name, **summary(outcomes, unit, same)} for name, outcomes in ends.items()]
+        for row in rows:
+            print("  ".join(f"{k} {f'{v:.4g}' if isinstance(v, float) else v}" for k, v in row.items()), flush=True)
+        if chosen.keep:
+            keep(seed, chosen.floor, rows)
+
+
+def replays(
+    entry: Entry, images: ImageSet, floor: float, seed: int, seconds: float
+) -> tuple[float, dict[str, list[Outcome]]]:
+    """Seconds of one request, and by the policy how the requests of the seed's trace ended."""
     pictures = [images.load(index)[None] for index in range(len(images))]
-    os.sched_setaffinity(0, {CLIENT_CORE})
     # A batch saves nothing on one core, and makes its first request wait for its last.
     options = ("--batch", 1, "--queue", 256)
     ways = {
         "full budget": (options, {}),
-        "budget of the floor": (options, {"gflops": chosen.floor}),
-        "lowered under load": ((*options, "--floor-gflops", chosen.floor), {}),
+        "budget of the floor": (options, {"gflops": floor}),
+        "lowered under load": ((*options, "--floor-gflops", floor), {}),
     }
     unit, ends = 0.0, {}
+    os.sched_setaffinity(0, {CLIENT_CORE})
     for name, (flags, parameters) in ways.items():
-        with served(chosen.entry, *flags) as server:
-            where = server.http, chosen.entry.name
+        with served(entry.path, *flags) as server:
+            where = server.http, entry.path.name
             warm = [http_message(*where, picture, ("gates",), **parameters) for picture in pictures[:8]]
-            measured = asyncio.run(unit_seconds(server, warm))
+            measured = uvloop.run(unit_seconds(server, warm))
             unit = unit or measured
             asked = {"timeout": round(DEADLINE * unit * 1e6), **parameters}
             messages = [http_message(*where, picture, ("gates",), **asked) for picture in pictures]
-            arrivals = trace(chosen.seed, chosen.seconds / unit, len(images))
-            ends[name] = asyncio.run(replay(server, messages, arrivals, unit))
+            arrivals = trace(seed, seconds / unit, len(images))
+            ends[name] = uvloop.run(replay(server, messages, arrivals, unit))
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
-    used = {(o.arrival.image, o.threshold) for outcomes in ends.values() for o in outcomes if o.status == 200}
-    same = agreements(entry, images, used)
-    print(f"one request takes {unit * 1000:.2f} ms, deadline {DEADLINE * unit * 1000:.0f} ms, seed {chosen.seed}")
-    rows = [{"policy": name, **summary(outcomes, unit, same)} for name, outcomes in ends.items()]
-    for row in rows:
-        print("  ".join(f"{key} {f'{value:.4g}' if isinstance(value, float) else value}" for key, value in row.items()))
-    if chosen.keep:
-        facts = {"milliseconds of a request": unit * 1000, "seed": chosen.seed, "floor": chosen.floor}
-        command = f"python -m benchmarks.serving_trace ENTRY CAMVID/val --floor {chosen.floor} --seed {chosen.seed}"
-        keep_results("serving_trace", command, [facts, *rows])
+    return unit, ends
+
+
+def keep(seed: int, floor: float, rows: list[dict[str, Any]]) -> None:
+    """Beside what is kept of other seeds."""
+    path = RESULTS / "serving_trace.json"
+    kept = json.loads(path.read_text())["rows"] if path.exists() else []
+    others = [row for row in kept if row["seed"] != seed]
+    rows = sorted(others + rows, key=lambda row: row["seed"])
+    seeds = " ".join(map(str, sorted({row["seed"] for row in rows})))
+    command = f"python -m benchmarks.serving_trace ENTRY CAMVID/val --floor {floor} --seeds {seeds}"
+    keep_results("serving_trace", command, rows)
 
 
 def summary(

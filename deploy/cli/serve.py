@@ -53,10 +53,14 @@ def serve(
         float, typer.Option(min=0.1, help="For a client to send a request, and to take its answer.")
     ] = 20.0,
     body_mib: Annotated[int, typer.Option(min=1, max=1024, help="The largest request, in MiB.")] = 64,
-    pending_mib: Annotated[int, typer.Option(min=1, help="All requests being received or waiting, in MiB.")] = 512,
-    grpc_calls: Annotated[
-        int, typer.Option(min=1, help="gRPC calls at a time; each may hold a message before --pending-mib counts it.")
-    ] = 256,
+    pending_mib: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="All requests that are received or wait; messages of gRPC on their way: twice that.",
+        ),
+    ] = 512,
+    grpc_calls: Annotated[int, typer.Option(min=1, help="gRPC calls at a time.")] = 256,
     floor_gflops: Annotated[
         float | None,
         typer.Option(min=0.0, help="Under load, lower budgets to so many operations / 1e9 an image before refusing."),

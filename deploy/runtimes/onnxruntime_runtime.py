@@ -84,6 +84,9 @@ class OnnxRuntime(Runtime):
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
             raise UnsupportedModel("ONNX Runtime cannot load the model", facts={"reason": _reason(error)}) from error
         _check_started(options, self._session.get_providers())
+        # To fall back on other providers it would hold the file's content for as long as it lives.
+        self._session.disable_fallback()
+        self._session._model_bytes = None
         self.inputs = tuple(_spec(v) for v in self._session.get_inputs())
         self.outputs = tuple(_spec(v) for v in self._session.get_outputs())
 

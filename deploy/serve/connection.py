@@ -71,13 +71,15 @@ class LimitedProtocol(HttpToolsProtocol):
                 self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
             self.transport.close()
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         if self._in_headers:
             # Counted before parsing: a body that came with them is in it, so one packet more is allowed.
             self._header_bytes += len(data)
             if self._header_bytes > self.limits.header_bytes + (256 << 10):
                 return self._refuse(b"431 Request Header Fields Too Large")
-        super().data_received(data)
+        super().data_received(data)  # type: ignore[arg-type]
+        if self._in_headers and self._header_bytes > self.limits.header_bytes:  # and no end of them yet
+            return self._refuse(b"431 Request Header Fields Too Large")
         if self._receiving and self._timer is None:  # of a further request, that did not come at once
             self._timer = self.loop.call_later(self.limits.receive_seconds, self._time_out)
 
@@ -168,7 +170,31 @@ class LimitedProtocol(HttpToolsProtocol):
             self._timer = None
 
 
-def limited_protocol(limits: Limits, early: Early | None = None) -> type[LimitedProtocol]:
-    """The class that a server with these limits makes for every connection."""
+class _Reading(asyncio.BufferedProtocol):
+    """Reads for a connection; what comes is handed on at once, so that one buffer does for all.
+
+    Without it the event loop makes an object of every piece that comes, which is a copy of every body.
+    """
+
+    _buffer = memoryview(bytearray(256 << 10))
+
+    def __init__(self, connection: LimitedProtocol) -> None:
+        self._connection = connection
+        self.connection_made = connection.connection_made  # type: ignore[method-assign, assignment]
+        self.connection_lost = connection.connection_lost  # type: ignore[method-assign]
+        self.pause_writing = connection.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = connection.resume_writing  # type: ignore[method-assign]
+        self.eof_received = connection.eof_received  # type: ignore[method-assign]
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._connection.data_received(self._buffer[:nbytes])
+
+
+def limited_protocol(limits: Limits, early: Early | None = None) -> Callable[..., asyncio.BufferedProtocol]:
+    """What a server with these limits makes for every connection."""
     kept = None if early is None else staticmethod(early)
-    return type("Connection", (LimitedProtocol,), {"limits": limits, "early": kept})
+    kind = type("Connection", (LimitedProtocol,), {"limits": limits, "early": kept})
+    return lambda **parts: _Reading(kind(**parts))

@@ -16,6 +16,7 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError, Message
 
 from deploy.serve.grpc_inference import read_request, write_response
+from deploy.serve.grpc_receiving import Receiving
 from deploy.serve.messages import Region
 from deploy.serve.protocol import open_inference_pb2 as pb
 from deploy.serve.refusal import Reason, Refusal, invalid
@@ -47,9 +48,9 @@ def handlers(service: Service) -> list[grpc.GenericRpcHandler]:
         "SystemSharedMemoryStatus": (pb.SystemSharedMemoryStatusRequest, methods.memory_status),
         "SystemSharedMemoryRegister": (pb.SystemSharedMemoryRegisterRequest, methods.memory_register),
         "SystemSharedMemoryUnregister": (pb.SystemSharedMemoryUnregisterRequest, methods.memory_unregister),
-        "ModelInfer": (pb.ModelInferRequest, methods.model_infer),
     }
     protocol = {name: methods.unary(kind, method, name not in _OPEN) for name, (kind, method) in unary.items()}
+    protocol["ModelInfer"] = methods.handler(methods.model_infer, True)
     protocol["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(methods.stream)
     health = {
         "Check": methods.unary(pb.HealthCheckRequest, methods.health, False),
@@ -68,15 +69,22 @@ _OPEN = frozenset({"ServerLive", "ServerReady"})
 class _Methods:
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._receiving = Receiving(service.options.limits)
 
     def unary(
         self, kind: type[M], method: Callable[[M, Context], Awaitable[Message]], closed: bool
     ) -> grpc.RpcMethodHandler:
-        async def handle(content: bytes, context: Context) -> bytes:
+        return self.handler(lambda content, context: method(parsed(kind, content), context), closed)
+
+    def handler(self, method: Callable[[bytes, Context], Awaitable[Message]], closed: bool) -> grpc.RpcMethodHandler:
+        """Of calls with one message; `closed`: that must carry the token."""
+
+        async def handle(_: AsyncIterator[bytes], context: Context) -> bytes:
             try:
                 if closed:
                     self._check_token(context)
-                return bytes((await method(parsed(kind, content), context)).SerializeToString())
+                content = await self._receiving.message(context)
+                return bytes((await method(content, context)).SerializeToString())
             except Refusal as refusal:
                 await context.abort(getattr(grpc.StatusCode, refusal.reason.code), refusal.text)
             except (asyncio.CancelledError, grpc.aio.AbortError):
@@ -86,7 +94,7 @@ class _Methods:
                 await context.abort(grpc.StatusCode.INTERNAL, "the server failed; its log tells more")
             raise AssertionError  # abort always raises
 
-        return grpc.unary_unary_rpc_method_handler(handle)
+        return grpc.stream_unary_rpc_method_handler(handle)
 
     def _check_token(self, context: Context) -> None:
         if not self._service.allows(_authorization(context)):
@@ -146,18 +154,18 @@ class _Methods:
         self._service.shared_memory.unregister(asked.name)
         return pb.SystemSharedMemoryUnregisterResponse()
 
-    async def model_infer(self, asked: pb.ModelInferRequest, context: Context) -> Message:
-        return await self._infer(asked, context)
+    async def model_infer(self, content: bytes, context: Context) -> Message:
+        return await self._infer(parsed(pb.ModelInferRequest, content), len(content), context)
 
-    async def _infer(self, asked: pb.ModelInferRequest, context: Context) -> Message:
-        """Cancelled where the call is."""
+    async def _infer(self, asked: pb.ModelInferRequest, size: int, context: Context) -> Message:
+        """Of a message of so many bytes. Cancelled where the call is."""
         service = self._service
         memory, limits = service.shared_memory, service.options.limits
         with service.counted("grpc") as counted, service.pending.lease() as lease:
             if service.stopping:
                 # Said here, clients know that nothing was done; what gRPC itself drops at the end says less.
                 raise Refusal(Reason.NOT_READY, "the server is stopping")
-            lease.take(sum(map(len, asked.raw_input_contents)))
+            lease.take(size)
             counted.model = model = service.repository.find_loaded(asked.model_name, asked.model_version)
             inference = read_request(asked, context.time_remaining(), _authorization(context), memory, limits)
             answer = await service.infer(model, inference)
@@ -167,8 +175,13 @@ class _Methods:
         """Answers in the order of the requests, which are worked on together."""
         try:
             self._check_token(context)
+            with self._receiving.stream():
+                async for answer in self._answers(contents, context):
+                    yield answer
         except Refusal as refusal:
             await context.abort(getattr(grpc.StatusCode, refusal.reason.code), refusal.text)
+
+    async def _answers(self, contents: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         working: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue(_STREAM_DEPTH)
 
         async def read() -> None:
@@ -191,7 +204,7 @@ class _Methods:
         response, asked = pb.ModelStreamInferResponse(), pb.ModelInferRequest()
         try:
             asked = parsed(pb.ModelInferRequest, content)
-            response.infer_response.CopyFrom(await self._infer(asked, context))
+            response.infer_response.CopyFrom(await self._infer(asked, len(content), context))
         except Refusal as refusal:
             response.error_message, response.infer_response.id = refusal.text, asked.id
         return bytes(response.SerializeToString())

@@ -28,8 +28,7 @@ class Limits:
         receive_seconds: for a client to send a whole request, and to take a whole answer.
         idle_seconds: of a connection between requests.
         connections: HTTP connections at a time.
-        calls: of gRPC at a time. gRPC hands over whole messages, so those being received are not in
-            `pending_bytes`: they are at most `calls` times `message_bytes`.
+        calls: of gRPC at a time.
         drain_seconds: for accepted requests to finish after a signal to stop.
     """
 
@@ -52,6 +51,15 @@ class Limits:
     def message_bytes(self) -> int:
         """Of a gRPC message: room for what stands beside a tensor's bytes."""
         return self.body_bytes + MIB
+
+    @property
+    def messages(self) -> int:
+        """Of gRPC that are received at a time by calls, and as many by streams.
+
+        gRPC hands over whole messages, so each counts as the largest (deploy/serve/grpc_receiving.py), and both
+        kinds take at most `pending_bytes` again before `pending_bytes` counts them.
+        """
+        return max(1, self.pending_bytes // self.message_bytes)
 
 
 @dataclass(frozen=True)

@@ -71,9 +71,9 @@ class _HttpServer(uvicorn.Server):
             await loop.connect_accepted_socket(self._protocol, connection, ssl=self.config.ssl)
         await super().shutdown(sockets)
 
-    def _protocol(self) -> asyncio.Protocol:
+    def _protocol(self) -> asyncio.BufferedProtocol:
         kind: Any = self.config.http_protocol_class
-        made: asyncio.Protocol = kind(config=self.config, server_state=self.server_state, app_state={})
+        made: asyncio.BufferedProtocol = kind(config=self.config, server_state=self.server_state, app_state={})
         return made
 
 
@@ -159,7 +159,7 @@ async def _start_http(
     limits, security = options.limits, options.security
     config = uvicorn.Config(
         app,
-        http=limited_protocol(limits, early),
+        http=limited_protocol(limits, early),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         interface="asgi3",

@@ -6,7 +6,7 @@ and restarts do more harm, an attack without gradients does more, or a large dis
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -64,12 +64,12 @@ class Robustness(Method):
 
 
 def rights(
-    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], settings: Settings, pixels: Pixels, seed: int
+    network: nn.Module, batches: Sequence[tuple[Tensor, Tensor]], settings: Settings, pixels: Pixels, seed: int
 ) -> dict[str, Tensor]:
     """[N] bool by the names of the attacks: which images each of them leaves right. See Robustness.
 
     Args:
-        batches: inputs [n,C,H,W] and labels [n], iterated anew for every attack.
+        batches: inputs [n,C,H,W] and labels [n].
     """
 
     def by_gradients(attack: Attack) -> Tensor:

@@ -235,10 +235,7 @@ def test_a_full_queue_refuses_before_the_body_is_sent(
         waiting.join(30)
 
 
-def test_calls_of_grpc_are_bounded_since_each_may_hold_a_message(
-    repository: Path, operators: OperatorForm, tmp_path: Path
-) -> None:
-    """gRPC reads messages before anybody can count them: at most calls x (body + 1 MiB) are held so."""
+def test_calls_of_grpc_are_bounded(repository: Path, operators: OperatorForm, tmp_path: Path) -> None:
     options = ("--model", MODEL, "--operators", operators.value, "--grpc-calls", 2)
     with running(tmp_path, repository, *options) as server, grpc.insecure_channel(server.grpc) as channel:
         infer = channel.unary_unary(GRPC_INFER)
