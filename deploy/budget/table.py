@@ -4,7 +4,7 @@
 A budget then becomes a threshold by looking it up; nothing is measured, and no threshold between two
 settings is guessed:
 
-    setting = threshold_for(entry, gflops=0.2)
+    setting = choose(read_table(entry), gflops=0.2)
     runtime.run(entry.feeds(images, setting.threshold))
 
 Imports no torch: serving uses it.
@@ -189,30 +189,17 @@ def takes_budget(entry: Entry) -> bool:
     return True
 
 
-def threshold_for(
-    entry: Entry,
-    gflops: float | None = None,
-    milliseconds: float | None = None,
-    accuracy_drop: float | None = None,
-    *,
-    paper: bool = False,
-    worst: bool = False,
-) -> Setting:
-    """The setting of `entry` that keeps a budget: `choose` from its stored table, with its errors."""
-    return choose(read_table(entry), gflops, milliseconds, accuracy_drop, paper=paper, worst=worst)
-
-
 def asked_threshold(entry: Entry, gate_threshold: float, gflops: float | None) -> float:
     """The threshold that a command was given, as it is or as a budget.
 
     Raises:
-        UsageError: both at once; or as threshold_for.
+        UsageError: both at once; or as read_table and choose.
     """
     if gflops is None:
         return gate_threshold
     if gate_threshold:
         raise UsageError("a gate threshold and a budget are given", hint="leave --gate-threshold or --gflops out")
-    return threshold_for(entry, gflops).threshold
+    return choose(read_table(entry), gflops).threshold
 
 
 def choose(

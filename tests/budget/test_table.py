@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deploy.budget.steadiness import FOLDS, unsteadiness
-from deploy.budget.table import BudgetTable, Cost, Setting, choose, read_table, threshold_for
+from deploy.budget.table import BudgetTable, Cost, Setting, choose, read_table
 from deploy.entry import Entry
 from models.errors import UnsupportedModel, UsageError
 
@@ -125,13 +125,13 @@ def test_a_stored_table_is_found(routed_entry: Entry, tmp_path: Path) -> None:
     mine = dataclasses.replace(TABLE, checkpoint=routed_entry.info.checkpoint["sha256"])
     entry = described(routed_entry, tmp_path, budget=mine.to_json())
     assert read_table(entry) == mine
-    assert threshold_for(entry, gflops=0.3).threshold == 0.3
+    assert choose(read_table(entry), gflops=0.3).threshold == 0.3
 
 
 def test_a_table_of_another_checkpoint_is_refused(routed_entry: Entry, tmp_path: Path) -> None:
     entry = described(routed_entry, tmp_path, budget=TABLE.to_json())
     with pytest.raises(UnsupportedModel, match="another checkpoint"):
-        threshold_for(entry, gflops=0.3)
+        read_table(entry)
 
 
 def test_entries_from_before_there_were_tables_are_read(routed_entry: Entry, tmp_path: Path) -> None:

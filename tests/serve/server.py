@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.conftest import ROOT
 
-READY_WITHIN = 60.0
+READY_WITHIN = 180.0
 ADROIT = "from deploy.cli.main import main; main()"
 
 
@@ -113,7 +113,7 @@ def running(
             process.stdout.close()
 
 
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 180.0) -> None:
     """Waits for it to become true."""
     end = time.monotonic() + seconds
     while not condition():
