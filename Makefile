@@ -52,8 +52,10 @@ OPERATORS = $(eval OPERATORS := $$(shell $(BIN)/python -c "from deploy.runtimes.
     2>/dev/null || { echo "== no native operators here: the portable bodies run instead (slower)" >&2; \
     echo "--operators portable"; }))$(OPERATORS)
 
+# Test files are shared out to WORKERS processes; without them (`pytest tests/FOLDER`) tests run one after the other.
+WORKERS ?= 2
 test: install
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 lint: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

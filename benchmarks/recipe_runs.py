@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from benchmarks.measure import RESULTS
@@ -87,13 +87,13 @@ def command_of(name: str, data: Sequence[str], rows: Sequence[dict[str, Any]]) -
 
 
 def print_summary(rows: Sequence[dict[str, Any]], networks: Sequence[str], figures: Sequence[str]) -> None:
-    """Mean and standard deviation over the seeds, a line for each network."""
-    print(f"{'':24}{'seeds':>6}" + "".join(f"{figure:>20}" for figure in figures))
+    """Markdown: of each network the mean over the seeds, and the smallest and largest in brackets."""
+    print("| | seeds | " + " | ".join(figures) + " |\n|---|---|" + "---|" * len(figures))
     for network in networks:
         own = [row for row in rows if row["network"] == network]
         cells = []
         for figure in figures:
             values = [row[figure] for row in own if figure in row]
-            spread = f" +- {stdev(values):.1f}" if len(values) > 1 else ""
+            spread = f" ({min(values):.1f} to {max(values):.1f})" if len(values) > 1 else ""
             cells.append(f"{mean(values):.1f}{spread}" if values else "")
-        print(f"{network:24}{len(own):6}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
+        print(f"| {network} | {len(own)} | {' | '.join(cells)} |", flush=True)

@@ -90,7 +90,7 @@ def session_call(model: onnx.ModelProto, size: tuple[int, int]):
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     options.register_custom_ops_library(str(native_library()))
-    lowered = use_own_upsampling(model).SerializeToString()
+    lowered = use_own_upsampling(model.SerializeToString())
     session = onnxruntime.InferenceSession(lowered, options, providers=["CPUExecutionProvider"])
     image = np.random.default_rng(0).standard_normal((1, 3, *size), np.float32)
     return lambda: session.run(None, {"image": image, THRESHOLD: np.zeros(1, np.float32)})

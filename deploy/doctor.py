@@ -12,9 +12,18 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from deploy.parts import PARTS, absent, packages, require
 from deploy.runtimes.tensorrt.modules import TITLES, Flavour, check_one_version, import_tensorrt, loaded_libraries
 from deploy.runtimes.tensorrt.plugin_library import plugin_library
 from models.errors import AdroitError
+
+# What the parts of deploy/parts.py are for; the runtimes have findings of their own.
+USES = {
+    "serve": "adroit serve",
+    "export": "adroit import, export, check, quantize, build, profile, budget",
+    "train": "adroit train",
+    "log": "adroit train --log",
+}
 
 
 @dataclass(frozen=True)
@@ -34,11 +43,10 @@ def examine() -> list[Finding]:
     """Everything adroit can use, in the order in which a deployment needs it."""
     checks: list[tuple[str, Callable[[], Finding]]] = [
         ("python", lambda: Finding("python", True, f"{platform.python_version()} at {sys.executable}")),
-        *((name, lambda name=name: _package(name)) for name in ("torch", "onnx", "onnxscript", "numpy", "safetensors")),
         ("onnxruntime", _onnxruntime),
         ("native operators", _native_operators),
+        *((part, lambda part=part: _part(part)) for part in USES),
         ("portable bodies", _portable_bodies),
-        ("scikit-learn", lambda: _package("scikit-learn", "sklearn", "pip install 'adroit-deploy[train]'")),
         ("NVIDIA GPU", _gpu),
         ("CUDA compiler", _cuda_compiler),
         *((title, lambda flavour=flavour: _tensorrt(flavour)) for flavour, title in TITLES.items()),
@@ -58,13 +66,20 @@ def _guarded(name: str, check: Callable[[], Finding]) -> Finding:
         return Finding(name, False, f"{type(error).__name__}: {error}")
 
 
-def _package(distribution: str, module: str | None = None, remedy: str = "pip install adroit-deploy") -> Finding:
-    try:
-        version = importlib.metadata.version(distribution)
-        importlib.import_module(module or distribution)
-    except ImportError as error:
-        return Finding(distribution, False, f"not usable: {error}", remedy)
-    return Finding(distribution, True, version)
+def _part(part: str) -> Finding:
+    """An extra, by importing every package of it and of what it includes."""
+    broken = absent(part)
+    for package, module in packages(part).items():
+        try:
+            if package not in broken:
+                importlib.import_module(module)
+        except Exception as error:  # a damaged package may raise anything
+            broken.append(f"{package} ({type(error).__name__}: {error})")
+    if broken:
+        detail = f"{USES[part]}: without {', '.join(broken)}"
+        return Finding(part, False, detail, f"pip install 'adroit-deploy[{part}]'")
+    versions = (f"{package} {importlib.metadata.version(package)}" for package in PARTS[part])
+    return Finding(part, True, f"{USES[part]}: {', '.join(versions)}")
 
 
 def _onnxruntime() -> Finding:
@@ -91,6 +106,7 @@ def _native_operators() -> Finding:
 def _portable_bodies() -> Finding:
     from deploy.operators import operators, portable_body
 
+    require("export", "adding them to a model")
     names = [portable_body(name).name for name in operators()]
     return Finding("portable bodies", True, ", ".join(names))
 

@@ -18,11 +18,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+from deploy.onnx_file import parse_model
 from deploy.operators import DOMAIN
 from deploy.runtimes.base import TensorSpec
 from models import files
@@ -32,6 +34,8 @@ from models.routing.cost import check_size
 
 if TYPE_CHECKING:
     import onnx
+
+    from deploy.onnx_file import onnx_file_pb2 as onnx_file
 
 FORMAT = 1
 # The input by which a routed network is held to a budget.
@@ -173,22 +177,25 @@ class Entry:
         return {names[0]: images, **thresholds}
 
     def load_model(self) -> onnx.ModelProto:
-        """The ONNX model, after checking that it is the one that was exported.
+        """The ONNX model; raises what read_model does."""
+        import onnx
+
+        return onnx.load_model_from_string(self.read_model())
+
+    def read_model(self) -> bytes:
+        """The ONNX file's content, after checking that it is the one that was exported.
 
         Raises:
             UsageError: a missing or unreadable file.
             UnsupportedModel: a model without the operators that adroit.json tells of, or changed since.
         """
-        import onnx
-        from google.protobuf.message import DecodeError
-
         try:
             content = self.model_file.read_bytes()
-            model = onnx.load_model_from_string(content)
+            nodes = [(node.domain, node.op_type) for node in all_nodes(parse_model(content).graph)]
         except (OSError, DecodeError) as error:
             raise UsageError(f"cannot read {self.model_file}", facts={"reason": error}) from error
         for name, expected in self.info.operators.items():
-            found = sum(n.op_type == name and n.domain == DOMAIN for n in all_nodes(model.graph))
+            found = nodes.count((DOMAIN, name))
             if found != expected["nodes"]:
                 raise UnsupportedModel(
                     f"{self.model_file} is not the model that adroit exported",
@@ -200,10 +207,14 @@ class Entry:
                 f"{self.model_file} was changed after its export: its sha256 is not that of {INFO}",
                 hint="export it again with `adroit export`",
             )
-        return model
+        return content
 
 
-def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+@overload
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]: ...
+@overload
+def all_nodes(graph: onnx_file.GraphProto) -> Iterator[onnx_file.NodeProto]: ...
+def all_nodes(graph: onnx.GraphProto | onnx_file.GraphProto) -> Iterator[onnx.NodeProto | onnx_file.NodeProto]:
     """Every node, those inside branches too."""
     for node in graph.node:
         yield node

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from models.operators.adder_conv2d import adder_conv2d, normalise_gradient
+from models.operators.native import trained_adder_conv2d
 
 
 class AdderConv2d(nn.Module):
@@ -43,7 +44,8 @@ class AdderConv2d(nn.Module):
         weight: Tensor = self.weight
         if self.normalises and weight.requires_grad and torch.is_grad_enabled():
             weight = normalise_gradient(weight, self.eta)
-        result: Tensor = adder_conv2d(x, weight, self.stride, self.padding)
+        convolve = trained_adder_conv2d if self.training else adder_conv2d
+        result: Tensor = convolve(x, weight, self.stride, self.padding)
         return result
 
     def extra_repr(self) -> str:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 
+from deploy.cli.main import main
 from deploy.entry import Entry
 from deploy.export.entry import export_entry
 from models.architectures import architecture_named, build_network
@@ -48,15 +53,39 @@ Adroit = Callable[..., Result]
 
 @pytest.fixture(scope="session")
 def adroit() -> Adroit:
-    """Runs the command line in a process of its own, as a user does."""
+    """Runs the command line; in a process of its own, as a user does, with `alone` or an environment of its own.
 
-    def run(*arguments: object, environment: dict[str, str] | None = None, folder: Path | None = None) -> Result:
-        merged = {**os.environ, "NO_COLOR": "1", "COLUMNS": "100", "TERM": "dumb", **(environment or {})}
-        command = [sys.executable, "-c", "from deploy.cli.main import main; main()", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, env=merged, cwd=folder or ROOT, check=False)
+    Else in this process, which spares the seconds that importing PyTorch takes.
+    """
+
+    def run(*arguments: object, environment: dict[str, str] | None = None, alone: bool = False) -> Result:
+        words = [str(argument) for argument in arguments]
+        told = {"NO_COLOR": "1", "COLUMNS": "100", "TERM": "dumb", **(environment or {})}
+        if not alone and environment is None:
+            with patch.dict(os.environ, told), patch.object(sys, "argv", ["adroit"]):
+                return _run_here(words)
+        command = [sys.executable, "-c", "from deploy.cli.main import main; main()", *words]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={**os.environ, **told}, cwd=ROOT, check=False
+        )
         return Result(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+def _run_here(words: list[str]) -> Result:
+    """The command in this process, which it leaves as it was."""
+    out, err = io.StringIO(), io.StringIO()
+    threads = torch.get_num_threads()
+    with contextlib.chdir(ROOT), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            with warnings.catch_warnings():
+                main(words)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            torch.set_num_threads(threads)
+    return Result(code, out.getvalue(), err.getvalue())
 
 
 def make_checkpoint(folder: Path, architecture: str, size: tuple[int, int], **arguments: object) -> Path:

@@ -8,9 +8,9 @@ Images run one at a time, since a batch computes every path that any of its samp
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,12 @@ from deploy.budget.table import BudgetTable, Cost, Setting, check_form
 from deploy.budget.thresholds import PROBED_IMAGES, choose_thresholds
 from deploy.entry import GATES, Entry
 from deploy.parity.labels import label_map
-from deploy.profile.latency_table import LatencyTable, measure_latency_table, stored_latency_table
-from deploy.profile.timing import machine_facts, medians_in_turns
+from deploy.profile.forced import ForcedRuntime
+from deploy.profile.latency_table import LatencyTable, stored_latency_table
+from deploy.profile.prediction import check_prediction
+from deploy.profile.speed import Speed, reference_run
+from deploy.profile.table_runs import measure_latency_table
+from deploy.profile.timing import machine_facts, times_in_turns
 from deploy.routes.collect import RouteSample, route_samples
 from deploy.runtimes.base import Runtime
 from deploy.runtimes.choices import RuntimeName
@@ -33,9 +37,8 @@ from models.errors import UsageError
 
 Progress = Callable[[int, int], None]
 SETTINGS = 17
-# Latency: images that are measured, each as often at every threshold.
-TIMED_IMAGES, TIMED_ROUNDS = 12, 5
-PREDICTOR_SECONDS = 8.0
+# Latency: images that are measured, each as often at every threshold, and reference runs a round.
+TIMED_IMAGES, TIMED_ROUNDS, TIMED_REFERENCES = 12, 5, 4
 
 
 def calibrate(
@@ -45,6 +48,7 @@ def calibrate(
     settings: int = SETTINGS,
     progress: Progress | None = None,
     steady: float = STEADY,
+    seconds: float = 8.0,
 ) -> BudgetTable:
     """Runs every image at every threshold; writes nothing.
 
@@ -55,6 +59,7 @@ def calibrate(
             out, and thresholds whose mean operations are not below those before.
         progress: called with images done and images in all.
         steady: thresholds between 0 and 1 that are unsteadier (deploy/budget/steadiness.py) are left out.
+        seconds: to spend on a table of latencies where none is stored that fits.
 
     Raises:
         UsageError: no gates, another form, images of several sizes, or labels that do not fit.
@@ -66,10 +71,16 @@ def calibrate(
         bench = _Bench(entry, runtime, images, size)
         thresholds = choose_thresholds(bench.probe, bench.some(PROBED_IMAGES), settings)
         found = _run_all(bench, thresholds, progress)
-        times = _latencies(bench, thresholds)
-        predictor, source = _predictor(entry, options, runtime.facts, bench.input(0))
-        facts = {**machine_facts(), **runtime.facts, "predicted by": source}
-    rows = [_row(*row, predictor) for row in zip(thresholds, found, times, strict=True)]
+        times, speed = _latencies(bench, thresholds, options)
+        facts = {**machine_facts(), **runtime.facts}
+        predictor, told = _predictor(bench, options, speed, seconds)
+    if predictor and speed:
+        taken = [samples[index].route for index in bench.some(TIMED_IMAGES) for samples, _ in found]
+        facts["prediction"] = str(check_prediction(predictor, speed, taken, times.ravel().tolist()))
+        predictor = predictor.scaled(speed)
+    facts["predicted by"] = told
+    measured = [Cost.of(column.tolist()) for column in times.T]
+    rows = [_row(*row, predictor) for row in zip(thresholds, found, measured, strict=True)]
     kept = _steady(rows, steady)
     if len(kept) < len(rows):
         facts["left out"] = f"{len(rows) - len(kept)} thresholds, as unsteady as above {steady:.1%}"
@@ -157,31 +168,43 @@ def _run_all(
     return found
 
 
-def _latencies(bench: _Bench, thresholds: Sequence[float]) -> list[Cost]:
-    """Milliseconds at each threshold: per image the median of several runs that take turns."""
-    medians = []
-    for index in bench.some(TIMED_IMAGES):
-        feeds = [bench.entry.feeds(bench.input(index), threshold) for threshold in thresholds]
-        calls = [functools.partial(bench.runtime.run, fed) for fed in feeds]
-        medians.append(medians_in_turns(calls, 0.0, TIMED_ROUNDS))
-    return [Cost.of(column.tolist()) for column in np.array(medians).T]
+def _latencies(
+    bench: _Bench, thresholds: Sequence[float], options: RuntimeOptions
+) -> tuple[NDArray[np.float64], Speed | None]:
+    """Milliseconds of some images at each threshold, [images, thresholds]: medians of several runs that take turns.
+
+    And the speed of the machine beside them, where it can be told.
+    """
+    medians, speeds = [], []
+    with ForcedRuntime(bench.entry, options) if _can_be_told(bench.entry, options) else nullcontext() as forced:
+        references = [reference_run(forced, bench.padded)] * TIMED_REFERENCES if forced else []
+        for index in bench.some(TIMED_IMAGES):
+            feeds = [bench.entry.feeds(bench.input(index), threshold) for threshold in thresholds]
+            calls = [functools.partial(bench.runtime.run, fed) for fed in feeds]
+            times, beside = times_in_turns([calls, references], 0.0, TIMED_ROUNDS)
+            medians.append(np.median(times, axis=0))
+            speeds.append(beside)
+    return np.array(medians), Speed.of(np.concatenate(speeds)) if references else None
+
+
+def _can_be_told(entry: Entry, options: RuntimeOptions) -> bool:
+    """Whether the deployment's gates can be told what to say, so that routes can be measured."""
+    return options.runtime == RuntimeName.onnxruntime and options.version is None and bool(entry.info.operators)
 
 
 def _predictor(
-    entry: Entry, options: RuntimeOptions, runtime: Mapping[str, Any], x: NDArray[np.float32]
+    bench: _Bench, options: RuntimeOptions, now: Speed | None, seconds: float
 ) -> tuple[LatencyTable | None, str]:
-    """What tells every image's latency without a run, and where it is from.
-
-    None for a deployment whose gates cannot be told what to say. `runtime`: the facts of the one that runs.
-    """
-    if options.runtime != RuntimeName.onnxruntime or options.version is not None or not entry.info.operators:
+    """What tells every image's latency without a run, as it was measured, and where it is from."""
+    if now is None:
         return None, "nothing"
-    stored = stored_latency_table(entry, (x.shape[2], x.shape[3]), runtime)
+    entry = bench.entry
+    stored, unfit = stored_latency_table(entry, bench.padded, bench.runtime.facts, now)
     if stored is not None:
         return stored, "the table that adroit profile stored"
-    unfit = "; what adroit profile stored is of another machine, speed, runtime, model or size"
-    told = "a table measured with this one" + (unfit if entry.info.latency is not None else "")
-    return measure_latency_table(entry, options, x, PREDICTOR_SECONDS), told
+    told = f"; what adroit profile stored is {unfit}" if entry.info.latency is not None else ""
+    table = measure_latency_table(entry, options, bench.input(0), seconds)
+    return table, f"a table measured with this one{told}"
 
 
 def _row(

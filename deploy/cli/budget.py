@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.options import AsJson, DataPath, EntryPath, Operators, Provider, Threads
+from deploy.cli.options import AsJson, DataPath, EntryPath, FirstImages, Operators, Provider, Threads
 from deploy.cli.text import progress, table
 from deploy.runtimes.choices import OperatorForm
 from models import files
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def budget(
     entry: EntryPath,
     data: DataPath = "",
-    images: Annotated[int | None, typer.Option(min=1, help="Use the first so many images only.")] = None,
+    images: FirstImages = None,
     gflops: Annotated[float | None, typer.Option(help="Hold the mean image to so many operations / 1e9.")] = None,
     milliseconds: Annotated[float | None, typer.Option(help="Hold the mean image to so much time.")] = None,
     accuracy_drop: Annotated[
@@ -39,6 +39,9 @@ def budget(
     operators: Operators = OperatorForm.native,
     threads: Threads = None,
     provider: Provider = None,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, help="Time to spend on a table of latencies where none is stored that fits.")
+    ] = 8.0,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a report with plots, and its JSON beside it.")
     ] = None,
@@ -64,7 +67,8 @@ def budget(
         from models.data.images import read_images
 
         options = RuntimeOptions(operators=operators, threads=threads, providers=provider or ("CPUExecutionProvider",))
-        found = calibrate(read, read_images(data).first(images), options, settings, progress("calibrating"), steady)
+        pictures, told = read_images(data).first(images), progress("calibrating")
+        found = calibrate(read, pictures, options, settings, told, steady, seconds)
         # Read again: other commands may have written to it meanwhile.
         dataclasses.replace(Entry.read(entry).info, budget=found.to_json()).write(entry)
     else:
@@ -83,7 +87,8 @@ def describe(found: BudgetTable, chosen: Setting | None) -> str:
     from deploy.budget.report import rows
 
     parts = [f"{found.images} images, {found.size[0]} x {found.size[1]} pixels padded", table(rows(found))]
-    told = [f"{name}: {found.facts[name]}" for name in ("predicted by", "left out") if name in found.facts]
+    names = ("predicted by", "prediction", "left out")
+    told = [f"{name}: {found.facts[name]}" for name in names if name in found.facts]
     parts += ["\n".join(told)] if told else []
     if chosen is not None:
         if chosen.unsteadiness is not None:

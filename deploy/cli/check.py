@@ -14,6 +14,7 @@ from deploy.cli.options import (
     CudaGraph,
     DataPath,
     EntryPath,
+    FirstImages,
     GateThreshold,
     Gflops,
     Operators,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 def check(
     entry: EntryPath,
     data: DataPath,
-    images: Annotated[int | None, typer.Option(min=1, help="Use the first so many images only.")] = None,
+    images: FirstImages = None,
     layers: Annotated[
         bool, typer.Option("--layers", help="Compare every layer, and name the first wrong one.")
     ] = False,

@@ -21,6 +21,7 @@ from deploy.cli.routes import routes
 from deploy.cli.run import run
 from deploy.cli.serve import serve
 from deploy.cli.train import train
+from deploy.parts import missing
 from models.errors import AdroitError, OutOfResource
 
 app = typer.Typer(
@@ -51,19 +52,30 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs a command and exits: 0 fine, 1 our bug, 2 usage, 3 parity, 4 routes, 5 environment, 6 model, 7 resource."""
     code: int
     try:
-        app(arguments)  # exits by itself where nothing goes wrong, and for wrong usage
+        app(arguments, prog_name="adroit")  # exits by itself where nothing goes wrong, and for wrong usage
         code = 0
     except AdroitError as error:
         code = _tell(error)
     except MemoryError:
         code = _tell(OutOfResource("out of memory", hint="use a smaller --batch or fewer --images"))
-    except Exception:
-        traceback.print_exc()
-        print("\nerror: this is a bug in adroit; please report it with the lines above", file=sys.stderr)
-        code = 1
+    except Exception as error:
+        command = _command(arguments)
+        fault = missing(error, f"`adroit {command}`", command) if isinstance(error, ImportError) else None
+        code = _tell(fault) if fault else _tell_bug()
     sys.exit(code)
 
 
 def _tell(error: AdroitError) -> int:
     print(f"error: {error}", file=sys.stderr)
     return error.exit_code
+
+
+def _tell_bug() -> int:
+    traceback.print_exc()
+    print("\nerror: this is a bug in adroit; please report it with the lines above", file=sys.stderr)
+    return 1
+
+
+def _command(arguments: list[str] | None) -> str:
+    """The command's name: nothing but --help may stand before it."""
+    return next(iter(sys.argv[1:] if arguments is None else arguments), "")

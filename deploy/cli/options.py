@@ -18,6 +18,7 @@ DataPath = Annotated[
         " labels (FILE.npz:PART reads PART_images).",
     ),
 ]
+FirstImages = Annotated[int | None, typer.Option("--images", min=1, help="Use the first so many images only.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads within one run; the runtime decides if not given.")]
 GateThreshold = Annotated[
     float, typer.Option(min=0.0, help="Of a routed network: paths whose gate is not above it are closed.")

@@ -16,6 +16,7 @@ from deploy.cli.options import (
     CudaGraph,
     DataPath,
     EntryPath,
+    FirstImages,
     GateThreshold,
     Gflops,
     Operators,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 def run(
     entry: EntryPath,
     data: DataPath,
+    images: FirstImages = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE.npz", help="Where the outputs go.")
     ] = None,
@@ -63,24 +65,24 @@ def run(
     threshold = asked_threshold(read, gate_threshold, gflops)
     if output is not None:
         files.check_writable(output)
-    images = read_images(data, read.info.labels)
+    image_set = read_images(data, read.info.labels).first(images)
     options = RuntimeOptions(
         runtime, operators, threads, provider or ("CPUExecutionProvider",), build, cuda_graph, allow_host_code
     )
     show = progress("running")
     outputs: dict[str, list[NDArray[Any]]] = {}
     with open_runtime(read, options) as opened:
-        for where, x in images.batches(read.info.preprocessing, batch):
+        for where, x in image_set.batches(read.info.preprocessing, batch):
             for name, value in opened.run(read.feeds(x, threshold)).items():
                 outputs.setdefault(name, []).append(value)
-            show(where.stop, len(images))
+            show(where.stop, len(image_set))
     if output is not None:
-        _save(output, outputs, images.names)
+        _save(output, outputs, image_set.names)
     if top:
         import numpy as np
 
         best_labels = likeliest(np.concatenate(outputs[read.info.outputs[0].name]), read.info.labels, top)
-        rows = list(zip(images.names, best_labels, strict=True))
+        rows = list(zip(image_set.names, best_labels, strict=True))
         if as_json:
             best_of = [
                 {"image": name, "likeliest": [{"label": label, "share": share} for label, share in best]}

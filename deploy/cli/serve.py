@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploy.cli.options import AllowHostCode, AsJson, BuildVersion, CudaGraph, Operators, Provider, Threads
+from deploy.parts import require
 from deploy.runtimes.choices import OperatorForm, RuntimeName
 from models import files
-from models.errors import EnvironmentFault, UsageError
+from models.errors import UsageError
 
 if TYPE_CHECKING:
     from deploy.serve.server import Addresses
@@ -94,17 +95,9 @@ def serve(
         return
     if (certificate is None) != (key is None):
         raise UsageError("a certificate and its key belong together", hint="give --certificate and --key")
-    try:
-        import grpc  # noqa: F401
-        import prometheus_client  # noqa: F401
-        import uvicorn  # noqa: F401
-        import uvloop
-    except ImportError as error:
-        raise EnvironmentFault(
-            "what serving needs is not installed",
-            facts={"missing": error.name},
-            hint="pip install 'adroit-deploy[serve]'",
-        ) from error
+    require("serve", "`adroit serve`")
+    import uvloop
+
     from deploy.runtimes.open import RuntimeOptions
     from deploy.serve.classes import CostClasses
     from deploy.serve.log import start_logging

@@ -89,11 +89,10 @@ def describe_latency(latency: RouteLatency) -> str:
         saved = "" if row.skip_efficiency is None else f"{row.skip_efficiency:.2f}"
         lost = [f"{getattr(row.losses, kind):+.2f}" if row.losses else "" for kind in LOSSES]
         rows.append((name, str(row.images), f"{row.share:.1%}", f"{row.milliseconds:.4g}", saved, *lost))
-    typical, high = latency.prediction_error
     return "\n".join(
         [
             f"an image takes {latency.overall.milliseconds:.4g} ms ({min(told):.4g} to {max(told):.4g}; {len(told)}"
-            f" images measured); its route predicts that to {typical:.1%} (median), {high:.1%} (95th percentile)",
+            f" images measured); its route predicts that {latency.prediction}",
             f"every path open: {latency.all_open:.4g} ms, {readable(latency.memory.running)}B of memory;"
             f" in the static form: {latency.static_open:.4g} ms",
             table(rows),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploy.onnx_file import parse_model
 from deploy.plugin_check.library_file import REQUIRED, LibraryFile, PluginOperator, read_library, require_loadable
 from deploy.plugin_check.loaded import registered_operators
 from deploy.plugin_check.match import Wanted, match
@@ -62,7 +63,7 @@ def check_library(path: Path, entry: Entry | None = None, load: bool = True) -> 
     if entry:
         if operators is None:
             raise UnsupportedModel(f"the operators of {path} are unknown", facts={"reason": source})
-        wanted = tuple(match(entry.load_model(), operators))
+        wanted = tuple(match(parse_model(entry.read_model()), operators))
     return PluginReport(library, operators, source, tuple(_warnings(library)), wanted)
 
 

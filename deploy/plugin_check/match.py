@@ -18,6 +18,8 @@ from deploy.runtimes.tensorrt.near_miss import Triple, near_miss
 if TYPE_CHECKING:
     import onnx
 
+    from deploy.onnx_file.onnx_file_pb2 import ModelProto
+
 _STANDARD = ("", "ai.onnx", "ai.onnx.ml")
 _STAMPS = {"plugin_version": "1", "plugin_namespace": ""}
 
@@ -36,7 +38,7 @@ class Wanted:
     reason: str
 
 
-def match(model: onnx.ModelProto, operators: Sequence[PluginOperator]) -> list[Wanted]:
+def match(model: onnx.ModelProto | ModelProto, operators: Sequence[PluginOperator]) -> list[Wanted]:
     """Every operator that the model's custom nodes ask for, in order of first use."""
     counts: dict[Triple, int] = {}
     attributes: dict[Triple, set[str]] = {}

@@ -1,14 +1,15 @@
 """Predicting the latency of a route: what each part of a routed network takes, measured once.
 
 A run's time is the sum of the parts that its route runs, and nodes of one scale have maps of one
-shape. So random routes are forced and measured, and the parts' times are fitted to them (least squares
-of the relative errors, no time below 0). Images play no part in it: every image is an unseen one.
+shape. So random routes are forced and measured (deploy/profile/table_runs.py), and the parts' times are
+fitted to them (least squares of the relative errors, no time below 0). Images play no part in it: every image
+is an unseen one. The table holds for the speed that the machine had, which is stored with it; at another
+speed its times are scaled by the ratio of the two (deploy/profile/speed.py).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,16 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.entry import Entry
-from deploy.profile.forced import ForcedRuntime
-from deploy.profile.reference import ONE_SPEED
-from deploy.profile.routed import executed_route, routing_space
-from deploy.profile.timing import machine_facts, medians_in_turns
-from deploy.runtimes.open import RuntimeOptions, open_runtime
+from deploy.profile.routed import routing_space
+from deploy.profile.speed import MOST_SCALE, Speed
+from deploy.profile.timing import machine_facts
 from models.errors import UsageError
 from models.routing.route import Route
 from models.routing.space import RoutingSpace
 
-ROUTES, LEAST_ROUNDS = 96, 5
 # Facts of a machine (deploy/profile/timing.py) that two which are alike share.
 SAME_MACHINE = ("cpu", "cores", "system")
 
@@ -40,12 +38,14 @@ class LatencyTable:
         parts: "always" (stem, head and what every route pays), and by scale "gate 1", "cell 0",
             "keep 0", "up 1", "down 0", ...: of one node or path there. Gates of scale 0 always run.
         error: relative error of the prediction on the routes measured, 95th percentile.
+        speed: of the machine meanwhile.
         model: sha256 of the model. machine, runtime: where and how it was measured.
     """
 
     size: tuple[int, int]
     parts: Mapping[str, float]
     error: float
+    speed: Speed
     model: str
     machine: Mapping[str, Any]
     runtime: Mapping[str, Any]
@@ -53,6 +53,12 @@ class LatencyTable:
     def predict(self, route: Route) -> float:
         """Milliseconds of one image along `route`."""
         return sum(self.parts[part] * count for part, count in parts_of(route).items())
+
+    def scaled(self, now: Speed) -> LatencyTable:
+        """As it would have been measured at the speed `now`."""
+        scale = now.milliseconds / self.speed.milliseconds
+        parts = {part: scale * milliseconds for part, milliseconds in self.parts.items()}
+        return dataclasses.replace(self, parts=parts, speed=now)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -63,9 +69,12 @@ class LatencyTable:
         try:
             told = dict(values)
             height, width = told.pop("size")
-            table = cls((int(height), int(width)), **told)
-            if not all(0.0 <= part < float("inf") for part in (*table.parts.values(), table.error)):
+            speed = Speed(**told.pop("speed"))
+            table = cls((int(height), int(width)), speed=speed, **told)
+            if not all(0.0 <= part < float("inf") for part in (*table.parts.values(), table.error, speed.spread)):
                 raise ValueError("times are numbers of at least 0")
+            if not 0.0 < speed.milliseconds < float("inf"):
+                raise ValueError("the reference run takes some time")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(
                 "this is not a table of latencies",
@@ -75,18 +84,20 @@ class LatencyTable:
         return table
 
 
-def stored_latency_table(entry: Entry, size: tuple[int, int], runtime: Mapping[str, Any]) -> LatencyTable | None:
-    """The table that `adroit profile` stored in `entry`, if a run here takes what it says; else None.
+def stored_latency_table(
+    entry: Entry, size: tuple[int, int], runtime: Mapping[str, Any], now: Speed
+) -> tuple[LatencyTable | None, str]:
+    """The table that `adroit profile` stored in `entry`, as measured, if a run here takes what it says; else why not.
 
-    It must be of this model and of inputs of `size` (height, width), and measured on a machine like this one that
-    ran as fast as this one does now, with the same operators, threads and version of the runtime: `runtime` is
-    Runtime.facts of the one that runs.
+    It must be of this model and of inputs of `size` (height, width), measured on a machine like this one at a steady
+    speed, less than MOST_SCALE times from that of `now`, with the same operators, threads and version of the runtime:
+    `runtime` is Runtime.facts of the one that runs.
 
     Raises:
         UsageError: the stored table is damaged.
     """
     if entry.info.latency is None:
-        return None
+        return None, "there is none"
     table, here = LatencyTable.from_json(entry.info.latency), machine_facts()
     if set(table.parts) != set(parts_of(Route.none(routing_space(entry)))):
         raise UsageError(
@@ -94,9 +105,15 @@ def stored_latency_table(entry: Entry, size: tuple[int, int], runtime: Mapping[s
             hint=f"measure it again: adroit profile {entry.path} --data IMAGES",
         )
     alike = all(table.machine.get(name) == here[name] for name in SAME_MACHINE)
-    speed = table.machine.get("reference_ms", float("inf")) / here["reference_ms"]
     same = table.model == entry.info.model["sha256"] and table.size == size and dict(table.runtime) == dict(runtime)
-    return table if alike and same and abs(speed - 1) <= ONE_SPEED else None
+    if not (alike and same):
+        return None, "of another machine, runtime, model or size"
+    if not table.speed.steady:
+        return None, f"measured while the machine's speed changed by {table.speed.spread:.1%}"
+    scale = now.milliseconds / table.speed.milliseconds
+    if not 1 / MOST_SCALE <= scale <= MOST_SCALE:
+        return None, f"of another speed: the same run takes {scale:.2f} times as long now"
+    return table, ""
 
 
 def parts_of(route: Route) -> dict[str, int]:
@@ -119,32 +136,6 @@ def random_routes(space: RoutingSpace, count: int) -> list[Route]:
     random = np.random.default_rng(0)
     chances = np.linspace(0.0, 1.0, count)
     return [Route(space, tuple(random.random(len(space.paths)) < chance)).normalised() for chance in chances]
-
-
-def measure_latency_table(
-    entry: Entry, options: RuntimeOptions, image: NDArray[np.float32], seconds: float
-) -> LatencyTable:
-    """Measures ROUTES routes in turns, for about `seconds`, and at least LEAST_ROUNDS runs of each.
-
-    Args:
-        entry: with gates, in ONNX Runtime, and with adroit's operators.
-        image: [1,C,H,W], preprocessed; what it shows does not matter.
-
-    Raises:
-        UnsupportedModel, UsageError, EnvironmentFault: as ForcedRuntime.
-    """
-    with ForcedRuntime(entry, options) as forced, open_runtime(entry, options) as free:
-        taken = executed_route(entry, free.run(entry.feeds(image))["gates"])
-        routes = [*random_routes(forced.space, ROUTES), taken]
-        feeds = [forced.feeds_along(image, route) for route in routes]
-        calls = [functools.partial(forced.run, fed) for fed in feeds]
-        calls.append(functools.partial(free.run, entry.feeds(image)))
-        times = medians_in_turns(calls, seconds, LEAST_ROUNDS)
-        # Telling gates costs some time of its own, which the same route without it shows.
-        times = times[:-1] * (times[-1] / times[-2])
-        parts, error = fit_parts(routes, times)
-        size = (image.shape[2], image.shape[3])
-        return LatencyTable(size, parts, error, entry.info.model["sha256"], machine_facts(), free.facts)
 
 
 def fit_parts(routes: Sequence[Route], times: NDArray[np.float64]) -> tuple[dict[str, float], float]:

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,24 +22,25 @@ from numpy.typing import NDArray
 from deploy.entry import Entry
 from deploy.export.graph import INPUT
 from deploy.export.routed import export_routed_graph
-from deploy.profile.forced import ForcedRuntime
-from deploy.profile.latency_table import LatencyTable, measure_latency_table
+from deploy.profile.latency_table import LatencyTable
 from deploy.profile.losses import Losses, losses
 from deploy.profile.memory import Memory, worst_case_memory
 from deploy.profile.nodes import OperatorTimes, operator_times
+from deploy.profile.prediction import Prediction, check_prediction
 from deploy.profile.routed import skip_efficiency
-from deploy.profile.timing import medians_in_turns
+from deploy.profile.table_runs import LEAST_ROUNDS, REPEATS, TableRuns
+from deploy.profile.timing import times_in_turns
 from deploy.routes.collect import RouteSample, entry_costs
 from deploy.runtimes.base import Tensors
 from deploy.runtimes.onnxruntime_runtime import OnnxRuntime
-from deploy.runtimes.open import RuntimeOptions, open_runtime
+from deploy.runtimes.open import RuntimeOptions
 from deploy.runtimes.torch_runtime import load_reference
 from models.data.images import ImageSet
 from models.networks.dynamic_routing.network import DynamicRouting
 from models.routing.route import Route
 
 # Images that are measured themselves, routes whose losses are told.
-MOST_IMAGES, TOLD_ROUTES, LEAST_ROUNDS, REPEATS = 64, 3, 5, 3
+MOST_IMAGES, TOLD_ROUTES = 32, 3
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ class Skipped:
 class RouteLatency:
     """Attributes:
     images: in the order of the samples.
-    table: what predicts them.
-    prediction_error: relative, median and 95th percentile over the measured images.
+    table: what predicts them; measured in turns with them, so that nothing is scaled.
+    prediction: how near it comes.
     static_open: milliseconds of the static form with every path open.
     all_open: of this deployment with every path open: its worst case.
     memory: in that case.
@@ -84,7 +85,7 @@ class RouteLatency:
 
     images: Sequence[ImageLatency]
     table: LatencyTable
-    prediction_error: tuple[float, float]
+    prediction: Prediction
     static_open: float
     all_open: float
     memory: Memory
@@ -105,6 +106,8 @@ def measure_routes(
 ) -> RouteLatency:
     """Measures the images of the commonest size, MOST_IMAGES of them at most, side by side with every path open.
 
+    Images, and the routes that the table is fitted to, take turns.
+
     Args:
         entry: the `if` form with adroit's operators, in ONNX Runtime, with its reference/.
         samples: of `images`, as deploy.routes.collect.collect_routes gives them.
@@ -119,18 +122,16 @@ def measure_routes(
     network = load_reference(entry)
     assert isinstance(network, DynamicRouting)
     static = export_routed_graph(network, "static")
-    table = measure_latency_table(entry, options, feeds[chosen[0]][INPUT], seconds)
-    times = _measure(entry, options, static, feeds, samples[chosen[0]].route, seconds)
+    with TableRuns(entry, options, feeds[chosen[0]][INPUT]) as runs:
+        table, times = _measure(entry, runs, static, options, feeds, seconds)
     whole = entry_costs(entry, size).of_route(Route.all_open(network.space)).total
     shares = {i: samples[i].operations.total / whole for i in chosen}
-    predicted = [table.predict(sample.route) for sample in samples]
-    errors = [abs(predicted[i] / times.images[i] - 1) for i in chosen]
     image_times = [times.images[i] for i in chosen]
     mean_share, mean_time = float(np.mean(list(shares.values()))), float(np.mean(image_times))
     return RouteLatency(
-        [ImageLatency(sample.image, times.images.get(i), predicted[i]) for i, sample in enumerate(samples)],
+        [ImageLatency(s.image, times.images.get(i), table.predict(s.route)) for i, s in enumerate(samples)],
         table,
-        (float(np.median(errors)), float(np.percentile(errors, 95))),
+        check_prediction(table, table.speed, [samples[i].route for i in chosen], image_times),
         times.static_open,
         times.all_open,
         worst_case_memory(entry, options, size),
@@ -164,31 +165,23 @@ def _input(entry: Entry, images: ImageSet, index: int) -> NDArray[np.float32]:
 
 def _measure(
     entry: Entry,
-    options: RuntimeOptions,
+    runs: TableRuns,
     static: onnx.ModelProto,
+    options: RuntimeOptions,
     feeds: Mapping[int, Tensors],
-    first: Route,
     seconds: float,
-) -> _Times:
-    """`first`: the route of the first image."""
-    with (
-        OnnxRuntime(static, options, True) as whole,
-        open_runtime(entry, options) as free,
-        ForcedRuntime(entry, options) as forced,
-    ):
-        image = next(iter(feeds.values()))[INPUT]
-        opened, told = (
-            functools.partial(forced.run, forced.feeds_along(image, r)) for r in (Route.all_open(forced.space), first)
-        )
-        fixed = functools.partial(whole.run, entry.feeds(image))
-        calls = [functools.partial(free.run, fed) for fed in feeds.values()]
-        # All images' figures rest on these: they are measured several times a round.
-        repeated = [opened] * REPEATS + [told] * REPEATS + [calls[0]] * REPEATS + [fixed] * REPEATS
-        times = medians_in_turns(calls + repeated, seconds, LEAST_ROUNDS)
-    of_open, of_told, of_first, of_fixed = np.median(times[len(calls) :].reshape(4, REPEATS), axis=1)
-    # Telling gates takes some time of its own, which the first image shows.
-    measured = dict(zip(feeds, map(float, times), strict=False))
-    return _Times(measured, float(of_open * of_first / of_told), float(of_fixed))
+) -> tuple[LatencyTable, _Times]:
+    """The table, and the images measured in turns with it."""
+    images: list[Callable[[], object]] = [functools.partial(runs.free.run, fed) for fed in feeds.values()]
+    with OnnxRuntime(static, options, True) as whole:
+        fixed: Callable[[], object] = functools.partial(whole.run, entry.feeds(next(iter(feeds.values()))[INPUT]))
+        groups = [runs.told_calls, [*runs.own_calls, *images], runs.references, [fixed] * REPEATS]
+        told, free, references, static_open = times_in_turns(groups, 2 * seconds, LEAST_ROUNDS)
+    of_table = runs.times(told, free[:, : -len(images)], references)
+    of_images = map(float, np.median(free[:, -len(images) :], axis=0))
+    all_open = of_table.speed.milliseconds / of_table.telling
+    times = _Times(dict(zip(feeds, of_images, strict=True)), all_open, float(np.median(static_open)))
+    return runs.table(of_table), times
 
 
 def _frequent(

@@ -17,6 +17,7 @@ from deploy.profile.reference import reference_milliseconds
 
 STABLE_RUNS, STABLE_SPREAD, LONGEST_WARM_UP = 50, 0.02, 10.0
 LEAST_RUNS, BOOTSTRAPS, FIFTHS = 200, 1000, 5
+BLOCK, PRECISE, PATIENCE = 4, 0.015, 3.0
 
 
 @dataclass(frozen=True)
@@ -67,22 +68,49 @@ def measure_latency(calls: Sequence[Callable[[], object]], seconds: float) -> li
 
 
 def medians_in_turns(calls: Sequence[Callable[[], object]], seconds: float, least_rounds: int) -> NDArray[np.float64]:
-    """Median milliseconds of each of many calls, for about `seconds` in all.
+    """Median milliseconds of each of many calls, for about `seconds` in all; see times_in_turns."""
+    (times,) = times_in_turns([calls], seconds, least_rounds)
+    return np.asarray(np.median(times, axis=0))
 
-    Every round takes them in another order: a route follows another one each time, as in service.
+
+def times_in_turns(
+    groups: Sequence[Sequence[Callable[[], object]]], seconds: float, least_rounds: int
+) -> list[NDArray[np.float64]]:
+    """Milliseconds of every run of each group's calls, [rounds, calls], for about `seconds` in all.
+
+    And up to PATIENCE times as long where the machine is so restless that medians are not known within PRECISE.
+    A group is of the calls of one session. Every round takes all calls once, in blocks of BLOCK calls of a group, the
+    blocks and the calls in them in another order each time: a machine that changes its speed changes it for all of
+    them. A block's first call is made once more before it is measured, since a session's memory leaves the caches
+    while others run.
     """
     random = np.random.default_rng(0)
-    rounds: list[NDArray[np.float64]] = []
-    end = time.perf_counter() + seconds
+    rounds: list[list[NDArray[np.float64]]] = [[] for _ in groups]
+    begun = time.perf_counter()
     # The first round warms up.
-    while len(rounds) < 1 + least_rounds or time.perf_counter() < end:
-        spent = np.zeros(len(calls))
-        for index in random.permutation(len(calls)):
-            start = time.perf_counter()
-            calls[index]()
-            spent[index] = time.perf_counter() - start
-        rounds.append(spent)
-    return np.asarray(np.median(rounds[1:], axis=0) * 1e3)
+    while len(rounds[0]) < 1 + least_rounds or _goes_on(rounds, (time.perf_counter() - begun) / max(seconds, 1e-9)):
+        for found, calls in zip(rounds, groups, strict=True):
+            found.append(np.zeros(len(calls)))
+        orders = [random.permutation(len(calls)) for calls in groups]
+        blocks = [(g, order[i : i + BLOCK]) for g, order in enumerate(orders) for i in range(0, len(order), BLOCK)]
+        for at in random.permutation(len(blocks)):
+            group, block = blocks[at]
+            groups[group][block[0]]()
+            for index in block:
+                start = time.perf_counter()
+                groups[group][index]()
+                rounds[group][-1][index] = time.perf_counter() - start
+    return [np.array(found[1:]) * 1e3 for found in rounds]
+
+
+def _goes_on(rounds: Sequence[Sequence[NDArray[np.float64]]], spent: float) -> bool:
+    """Whether there is another round, when `spent` of the time is over."""
+    if not 1.0 <= spent < PATIENCE:
+        return spent < 1.0
+    samples = np.hstack([np.array(found[1:]) for found in rounds])
+    # Of a median's error: that of a mean times sqrt(pi / 2), if it is Gaussian.
+    errors = 1.25 * samples.std(0) / np.sqrt(len(samples)) / np.median(samples, axis=0)
+    return bool(np.median(errors) > PRECISE)
 
 
 def _warm_up(call: Callable[[], object], seconds: float) -> bool:
@@ -105,9 +133,13 @@ def _summary(samples: NDArray[np.float64], stable: bool) -> Latency:
     draws = np.random.default_rng(0).choice(samples, (BOOTSTRAPS, len(samples)))
     low, high = np.percentile(np.median(draws, axis=1), [2.5, 97.5])
     median, p90, p99 = map(float, np.percentile(samples, [50, 90, 99]))
+    return Latency(median, p90, p99, float(low), float(high), spread_of(samples), len(samples), stable)
+
+
+def spread_of(samples: NDArray[np.float64]) -> float:
+    """How far the medians of the five fifths of `samples` [runs], in the order measured, lie apart, of the median."""
     fifths = [np.median(part) for part in np.array_split(samples, FIFTHS) if len(part)]
-    spread = float(max(fifths) - min(fifths)) / median
-    return Latency(median, p90, p99, float(low), float(high), spread, len(samples), stable)
+    return float((max(fifths) - min(fifths)) / np.median(samples))
 
 
 def ranks(latencies: Sequence[Latency]) -> list[int]:

@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TYPE_CHECKING
 
-from markupsafe import Markup
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 WIDTH, HEIGHT = 360, 260
 # Left, top, right, bottom: room for the numbers and names of the axes.
@@ -26,6 +28,8 @@ class Point:
 
 def line_plot(points: Sequence[Point], x_axis: str, y_axis: str) -> Markup:
     """The points in their order, joined; at least one. It is as wide as a telephone and shrinks with the page."""
+    from markupsafe import Markup  # not where a table is only read
+
     left, top, right, bottom = MARGINS
     x_ticks, y_ticks = (_ticks([getattr(p, axis) for p in points]) for axis in ("x", "y"))
 

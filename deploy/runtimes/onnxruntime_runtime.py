@@ -37,7 +37,7 @@ class OnnxRuntime(Runtime):
     """A session on a model in memory.
 
     Args:
-        model: the model.
+        model: the model, or an ONNX file's content.
         options: threads, providers, native or portable operators.
         custom: whether the model has operators of ours (a portable one needs no library).
         profile_prefix: where ONNX Runtime writes its per-node profile, or None.
@@ -46,8 +46,9 @@ class OnnxRuntime(Runtime):
     name = "onnxruntime"
 
     def __init__(
-        self, model: onnx.ModelProto, options: RuntimeOptions, custom: bool, profile_prefix: str | None = None
+        self, model: onnx.ModelProto | bytes, options: RuntimeOptions, custom: bool, profile_prefix: str | None = None
     ) -> None:
+        content = model if isinstance(model, bytes) else model.SerializeToString()
         try:
             import onnxruntime
         except ImportError as error:
@@ -75,16 +76,17 @@ class OnnxRuntime(Runtime):
             self._facts["operators"] = f"native, {instruction_set(library)}"
             _register(settings, str(library))
             if list(options.providers) == [ON_CPU]:
-                model = use_own_upsampling(model)
+                content = use_own_upsampling(content)
         elif custom:
             self._facts["operators"] = "portable bodies"
         try:
-            self._session: Any = onnxruntime.InferenceSession(
-                model.SerializeToString(), settings, providers=list(options.providers)
-            )
+            self._session: Any = onnxruntime.InferenceSession(content, settings, providers=list(options.providers))
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
             raise UnsupportedModel("ONNX Runtime cannot load the model", facts={"reason": _reason(error)}) from error
         _check_started(options, self._session.get_providers())
+        # To fall back on other providers it would hold the file's content for as long as it lives.
+        self._session.disable_fallback()
+        self._session._model_bytes = None
         self.inputs = tuple(_spec(v) for v in self._session.get_inputs())
         self.outputs = tuple(_spec(v) for v in self._session.get_outputs())
 
@@ -92,9 +94,7 @@ class OnnxRuntime(Runtime):
     def of_entry(cls, entry: Entry, options: RuntimeOptions) -> OnnxRuntime:
         """The entry's model, checked to be the exported one; or the build of it that `options` names."""
         if options.version in (None, 1):
-            return cls(entry.load_model(), options, bool(entry.info.operators))
-        import onnx
-
+            return cls(entry.read_model(), options, bool(entry.info.operators))
         _, record, path = find_build(entry, "onnxruntime", options.version)
         here = {"machine": platform.machine(), "instruction_set": _own_set(entry)}
         made_for = {name: record[name] for name in here}
@@ -104,7 +104,7 @@ class OnnxRuntime(Runtime):
                 facts={"made for": made_for, "here": here},
                 hint=f"build it here: adroit build {entry.path} --backend onnxruntime",
             )
-        return cls(onnx.load(path), options, bool(entry.info.operators))
+        return cls(path.read_bytes(), options, bool(entry.info.operators))
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deploy.entry import Entry
+from deploy.parts import missing
 from deploy.runtimes.base import Runtime
 from deploy.runtimes.choices import OperatorForm, RuntimeName
 from models.errors import UsageError
@@ -47,16 +48,24 @@ def open_runtime(entry: Entry, options: RuntimeOptions) -> Runtime:
     most = 4 * (os.cpu_count() or 1)
     if options.threads is not None and not 1 <= options.threads <= most:
         raise UsageError(f"threads must be 1 to {most} on this machine, not {options.threads}")
+    if options.runtime != RuntimeName.onnxruntime:
+        try:
+            return _with_torch(entry, options)
+        except ImportError as error:
+            raise missing(error, f"the runtime {options.runtime.value}") or error from error
+    from deploy.runtimes.onnxruntime_runtime import OnnxRuntime
+
+    return OnnxRuntime.of_entry(entry, options)
+
+
+def _with_torch(entry: Entry, options: RuntimeOptions) -> Runtime:
+    """PyTorch itself, or TensorRT, whose memory on the GPU PyTorch holds."""
     if options.runtime == RuntimeName.torch:
         from deploy.runtimes.torch_runtime import TorchRuntime
 
         return TorchRuntime(entry, options.threads)
-    if options.runtime != RuntimeName.onnxruntime:
-        from deploy.runtimes.tensorrt.modules import TITLES
-        from deploy.runtimes.tensorrt.runtime import TensorRTRuntime
+    from deploy.runtimes.tensorrt.modules import TITLES
+    from deploy.runtimes.tensorrt.runtime import TensorRTRuntime
 
-        (flavour,) = [flavour for flavour in TITLES if flavour == options.runtime.value]
-        return TensorRTRuntime(entry, options, flavour)
-    from deploy.runtimes.onnxruntime_runtime import OnnxRuntime
-
-    return OnnxRuntime.of_entry(entry, options)
+    (flavour,) = [flavour for flavour in TITLES if flavour == options.runtime.value]
+    return TensorRTRuntime(entry, options, flavour)

@@ -13,52 +13,60 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
 from deploy.entry import all_nodes
+from deploy.onnx_file import parse_model
+from deploy.onnx_file.onnx_file_pb2 import AttributeProto, GraphProto, NodeProto, TensorProto
 from deploy.operators import DOMAIN, session_operators
 
 NAME = "BilinearUpsample"
 _MODES = (b"half_pixel", b"pytorch_half_pixel")  # the same but where the result has one pixel
+_FLOAT, _INT = 1, 2  # TensorProto.FLOAT, AttributeProto.INT
 
 
-def use_own_upsampling(model: onnx.ModelProto) -> onnx.ModelProto:
+def use_own_upsampling(content: bytes) -> bytes:
     """The model with BilinearUpsample (plugins/operators.toml) in place of each Resize that does the same.
 
     Args:
-        model: float32, with adroit's operators; it stays as it is.
+        content: an ONNX file, float32, with adroit's operators.
     """
+    model = parse_model(content)
     if not any(node.op_type == "Resize" for node in all_nodes(model.graph)):
-        return model
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    _replace(changed.graph, {})
+        return content
+    _replace(model.graph, {})
+    changed: bytes = model.SerializeToString()
     return changed
 
 
-def _replace(graph: onnx.GraphProto, outer: Mapping[str, NDArray[np.generic]]) -> None:
-    """In branches too; `outer`: small constants that are known outside of the graph."""
-    known = {**outer, **{t.name: numpy_helper.to_array(t) for t in graph.initializer if list(t.dims) == [4]}}
+def _replace(graph: GraphProto, outer: Mapping[str, NDArray[np.float32]]) -> None:
+    """In branches too; `outer`: constants of four numbers that are known outside of the graph."""
+    known = {**outer, **{t.name: _numbers(t) for t in graph.initializer if t.data_type == _FLOAT and t.dims == [4]}}
     for node in graph.node:
         factor = _factor(node, known) if node.op_type == "Resize" else None
         if factor is not None:
             node.op_type, node.domain = NAME, DOMAIN
             del node.input[1:], node.attribute[:]
-            node.attribute.append(helper.make_attribute("factor", factor))
+            node.attribute.append(AttributeProto(name="factor", i=factor, type=_INT))
         for attribute in node.attribute:
             if attribute.HasField("g"):
                 _replace(attribute.g, known)
 
 
-def _factor(node: onnx.NodeProto, known: Mapping[str, NDArray[np.generic]]) -> int | None:
+def _factor(node: NodeProto, known: Mapping[str, NDArray[np.float32]]) -> int | None:
     """By how much a Resize enlarges height and width, where that is something that the kernel does."""
-    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    bilinear = attributes.get("mode") == b"linear" and not attributes.get("antialias")
-    aligned = attributes.get("coordinate_transformation_mode", b"half_pixel") in _MODES
+    attributes = {a.name: a for a in node.attribute}
+    mode, coordinates = (attributes.get(name) for name in ("mode", "coordinate_transformation_mode"))
+    antialias = attributes.get("antialias")
+    bilinear = mode is not None and mode.s == b"linear" and not (antialias and antialias.i)
+    aligned = coordinates is None or coordinates.s in _MODES
     scales = known.get(node.input[2]) if len(node.input) == 3 else None
     if not bilinear or not aligned or scales is None:
         return None
     allowed = session_operators()[NAME].attributes["factor"].values
     return next((factor for factor in allowed if np.array_equal(scales, [1, 1, factor, factor])), None)
+
+
+def _numbers(tensor: TensorProto) -> NDArray[np.float32]:
+    """Of a float32 tensor of four; none where they are stored in another file."""
+    return np.frombuffer(tensor.raw_data, "<f4") if len(tensor.raw_data) == 16 else np.array(tensor.float_data, "f4")

@@ -2,8 +2,9 @@
 
 Source: arXiv 2002.12247, section 3; its official repository holds no code. The teacher (RotNet, or a BoWNet: further
 rounds) stays as it is; its feature maps of the clean training images make the vocabulary once. The perturbations are
-the recipe's [augmentation]: colour jitter, grayscale, crop with scale and aspect, flip; their magnitudes, the
-vocabulary's algorithm and whether words are counted or only present are unpublished, so each is an option.
+the recipe's [augmentation]: colour jitter, grayscale, crop with scale and aspect, flip; CutMix is recalled from the
+paper. Their magnitudes, how many images are mixed, the vocabulary's algorithm and whether words are counted or only
+present are unpublished, so each is an option.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from torch.nn.utils import parametrize
 
 from models.methods.base import Method, Setup, Teacher
 from models.methods.clusters import ALGORITHMS, cluster_centres
+from models.methods.cutmix import mixed
 from models.methods.features import last_linear, maps_of, required_teacher, teacher_batches
 from models.methods.visual_words import ScaledUnitRows, bags_of, drawn_locations, words_of
 from models.methods.wrapped_task import WrappedTask
+from models.training.augmentation import integer, uniform
 from models.training.tasks import Task, device_of
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ class Settings:
         scale: where that scale starts. (With features of length 8 or so, 10 is too much to learn from.)
         locations: share of all locations, drawn at random, from which the vocabulary is made.
         algorithm, iterations: of k-means.
+        cutmix: share of the images into which a part of another, perturbed too, is cut; bags are mixed by area.
     """
 
     words: int = field(default=2048, metadata={"least": 2})
@@ -48,24 +52,32 @@ class Settings:
     locations: float = field(default=1.0, metadata={"most": 1.0})
     algorithm: str = field(default="minibatch", metadata={"choices": ALGORITHMS})
     iterations: int = field(default=50, metadata={"least": 1})
+    cutmix: float = field(default=0.0, metadata={"most": 1.0})
 
 
 class VisualWords(WrappedTask):
     """The inner task's images, whose target is the bag of words [K] (float32, of sum 1) of the clean image.
 
     Args:
-        words, held_out_words: [N,locations] int32, of the training and the held-out images. count: K.
+        words, held_out_words: [N,locations] int32, of the training and the held-out images.
+        settings: see Settings, for K, `binary` and `cutmix`.
     """
 
     measure = "of the images held out contain the word that is predicted first"
 
-    def __init__(self, task: Task, words: Tensor, held_out_words: Tensor, count: int, binary: bool) -> None:
-        super().__init__(task, [f"word {i}" for i in range(count)])
-        self.words, self.held_out_words, self._binary = words, held_out_words, binary
+    def __init__(self, task: Task, words: Tensor, held_out_words: Tensor, settings: Settings) -> None:
+        super().__init__(task, [f"word {i}" for i in range(settings.words)])
+        self.words, self.held_out_words, self._settings = words, held_out_words, settings
 
     def sample(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        own = self._perturbed(index, generator)
+        if not self._settings.cutmix or uniform(generator, 0.0, 1.0) >= self._settings.cutmix:
+            return own
+        return mixed(own, self._perturbed(integer(generator, len(self)), generator), generator)
+
+    def _perturbed(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         x, _ = self.inner.sample(index, generator)
-        return x, bags_of(self.words[index : index + 1], len(self.labels), self._binary)[0]
+        return x, bags_of(self.words[index : index + 1], len(self.labels), self._settings.binary)[0]
 
     def evaluate(self, network: nn.Module) -> float:
         """Share of the held-out images among whose words is the one of the largest logit."""
@@ -103,7 +115,7 @@ class BowNet(Method):
             torch.cat([words_of(m, vocabulary) for m in maps(inputs)])
             for inputs in (task.training_inputs(), task.held_out())
         )
-        return VisualWords(task, words, held_out_words, settings.words, settings.binary)
+        return VisualWords(task, words, held_out_words, settings)
 
     def finish(self, network: nn.Module) -> None:
         for linear in self._linear:

@@ -27,6 +27,7 @@ from models.methods.features import required_teacher, teacher_size
 from models.methods.size_matching import TeacherInput
 from models.networks.discriminator import GradientDiscriminator
 from models.training.optimizer import rate_factor
+from models.training.synchronised_norm import synchronise_norms
 from models.training.tasks import device_of
 
 
@@ -38,11 +39,11 @@ class Settings:
         beta, gamma: weights of the discriminator's term and of the difference's. (CIFAR-10 to CIFAR-100: 2 and 10.)
         start: the share of the training before which both are off. (Code: 280,000 of 320,000 steps.)
         gradient: of the "loss" (paper), or of the true class's "probability" (code).
-        difference: "mean" over the images, or their "sum" (code: its weight grows with the batch).
+        difference: "mean" over the images, or their "sum" (code, of 32 images: its weight grows with the batch).
         noise: pixel values up to which uniform noise is added to the student's images. (CIFAR-10 to CIFAR-100: 8.)
         matching: how the student's images get the teacher's size: "resize", "crop" or "pad".
         discriminator_layers, discriminator_base: see GradientDiscriminator.
-        discriminator_every: the discriminator learns in one of so many steps.
+        discriminator_every: the discriminator learns in one of so many steps (of accumulated parts, from the last).
         discriminator_rate, discriminator_decay: its learning rate (0: the student's), falling alike, and weight decay.
     """
 
@@ -83,6 +84,7 @@ class Igam(Method):
         self.discriminator = GradientDiscriminator(
             task.input_size, settings.discriminator_layers, settings.discriminator_base, len(self._pixels.unit)
         )
+        synchronise_norms(self.discriminator)
         # Without gradient but in its own step, so that the student's loss leaves it alone.
         self.discriminator.requires_grad_(False)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
@@ -123,11 +125,10 @@ class Igam(Method):
         x = step.x.detach().requires_grad_()
         teacher = unit * input_gradient(self._teacher[0](self._to_teacher(x)).float(), x, step.y, kind)
         self._gradients = (student.detach(), teacher)
-        reduction: Any = self._settings.difference
-        difference = gradient_difference(student, teacher, reduction)
-        return self._settings.gamma * difference - self._settings.beta * discriminator_loss(
-            self.discriminator, student, teacher
-        )
+        # A sum is of the whole step's images, of which the loop takes the mean over its parts and processes.
+        images = self._recipe.batch if self._settings.difference == "sum" else 1
+        difference = self._settings.gamma * images * gradient_difference(student, teacher)
+        return difference - self._settings.beta * discriminator_loss(self.discriminator, student, teacher)
 
     def after_step(self, step: Step) -> None:
         if self._gradients is None:

@@ -1,13 +1,13 @@
 """RotNet: which of four rotations an image has, as pretraining without labels. Source: arXiv 1803.07728.
 
-Every epoch shows every image in all four rotations. The paper puts all four of an image into one batch; ours are
-shuffled like any others.
+Every epoch shows every image in all four rotations, which are of one augmented image and in one batch, as in the paper.
+`optimizer.batch` counts rotations: four for an image.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -25,16 +25,23 @@ ANGLES = ("0", "90", "180", "270")
 
 @dataclass(frozen=True)
 class Settings:
-    """The table [rotnet] has no fields; the network has 4 classes."""
+    """The table [rotnet]; the network has 4 classes.
+
+    Attributes:
+        together: all rotations of an image are in one batch (paper); or else each is augmented anew, and shuffled.
+    """
+
+    together: bool = True
 
 
 class Rotations(WrappedTask):
-    """Four training images of each one, whose class is its quarter turns counterclockwise."""
+    """Four training images of each one, whose class is its quarter turns counterclockwise; see Settings."""
 
     measure = "of the rotations of the images held out are right"
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, together: bool = True) -> None:
         super().__init__(task, [f"{angle} degrees" for angle in ANGLES])
+        self.views = len(ANGLES) * task.views if together else 1
         if task.input_size[0] != task.input_size[1]:
             raise UsageError(f"rotnet turns square inputs, and these are {task.input_size[0]} x {task.input_size[1]}")
 
@@ -64,8 +71,8 @@ class RotNet(Method):
     """See Rotations."""
 
     @classmethod
-    def task(cls, settings: Any, task: Task, recipe: Recipe, teacher: Teacher | None) -> Task:
-        return Rotations(task)
+    def task(cls, settings: Settings, task: Task, recipe: Recipe, teacher: Teacher | None) -> Task:
+        return Rotations(task, settings.together)
 
 
 METHOD = RotNet

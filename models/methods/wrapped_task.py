@@ -27,6 +27,7 @@ class WrappedTask:
         self.preprocessing: Preprocessing = task.preprocessing
         self.ignored: int | None = None
         self.input_size = task.input_size
+        self.views = task.views
 
     def __len__(self) -> int:
         return len(self.inner)

@@ -24,12 +24,14 @@ class Attack:
     Attributes:
         epsilon: the largest change of a pixel value; step: of one step; both of 0 to 255.
         steps: how many. random_start: whether it starts anywhere within epsilon, or at the image.
+        restarts: an image counts as right where it is right after each of so many attacks.
     """
 
     epsilon: float = 8.0
     step: float = 2.0
     steps: int = field(default=20, metadata={"least": 1})
     random_start: bool = True
+    restarts: int = field(default=1, metadata={"least": 1})
 
 
 def fgsm(epsilon: float = 8.0) -> Attack:
@@ -73,25 +75,49 @@ def attacked(
     )
 
 
-def robust_accuracy(
-    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], attack: Attack, pixels: Pixels, seed: int = 0
-) -> float:
-    """Share (0 to 1) of the images that are still right when each is attacked; leaves `network` in evaluation mode.
+# Of inputs [n,C,H,W], labels [n] and a generator: the inputs as an attack changes them.
+Hostile = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+
+
+def right_under(
+    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], hostile: Hostile, seed: int = 0, restarts: int = 1
+) -> Tensor:
+    """[N] bool: whether each image is still right after `hostile`; leaves `network` in evaluation mode.
+
+    The images may be made with another network's gradients: an attack that is transferred.
 
     Args:
-        batches: inputs [n,C,H,W] and labels [n]. pixels: of the network's preprocessing. seed: of the starts.
+        batches: inputs [n,C,H,W] and labels [n]. seed: of what `hostile` draws. restarts: as in Attack.
 
     Raises:
         UsageError: no image.
     """
     network.eval()
+    device = next(network.parameters()).device
     generator = torch.Generator().manual_seed(seed)
-    right = total = 0
-    for x, y in batches:
-        hostile = attacked(network, x, y, attack, pixels, generator)
-        with torch.inference_mode():
-            right += int((network(hostile).argmax(1) == y).sum())
-        total += len(y)
-    if total == 0:
+    found = []
+    for x, y in ((x.to(device), y.to(device)) for x, y in batches):
+        right = torch.ones(len(y), dtype=torch.bool)
+        for _ in range(restarts):
+            changed = hostile(x, y, generator)
+            with torch.inference_mode():
+                right &= (network(changed).argmax(1) == y).cpu()
+        found.append(right)
+    if not found:
         raise UsageError("robust accuracy was given no images")
-    return right / total
+    return torch.cat(found)
+
+
+def robust_accuracy(
+    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], attack: Attack, pixels: Pixels, seed: int = 0
+) -> float:
+    """Share (0 to 1) of the images that are still right when each is attacked by its own gradients; see `right_under`.
+
+    Args:
+        pixels: of the network's preprocessing.
+    """
+
+    def hostile(x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        return attacked(network, x, y, attack, pixels, generator)
+
+    return float(right_under(network, batches, hostile, seed, attack.restarts).double().mean())

@@ -53,12 +53,6 @@ class ConfusionMatrix:
         shares = self.intersection_over_union
         return float(shares[~np.isnan(shares)].mean()) if (~np.isnan(shares)).any() else float("nan")
 
-    @property
-    def pixel_accuracy(self) -> float:
-        """Share of the counted pixels that are called their class; NaN if nothing was counted."""
-        total = int(self.counts.sum())
-        return float(self.counts.diagonal().sum() / total) if total else float("nan")
-
 
 def mean_cross_entropy(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> float | None:
     """Mean cross entropy of an image's pixels; None where none has a label.

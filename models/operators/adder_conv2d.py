@@ -11,13 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.grad import conv2d_weight
 
 from models.errors import UsageError
 from models.operators.shapes import convolved_size
 
-# Elements of the largest temporary of the backward pass. The one-line form needs
+# Elements of the largest temporary of the backward pass on a CPU. The one-line form needs
 # filters x taps x positions elements; this one works through it in pieces that fit a cache.
 CHUNK_ELEMENTS = 1 << 18
+
+
+def _images(x: Tensor) -> tuple[Tensor, ...]:
+    """Parts of the batch that are worked through one after the other: on a CPU an image, whose temporaries then fit a
+    cache; elsewhere all at once, since each step of the work is a kernel to be launched."""
+    parts: tuple[Tensor, ...] = x.split(1 if x.device.type == "cpu" else x.shape[0])
+    return parts
 
 
 def check_inputs(x: Tensor, weight: Tensor, stride: int, padding: int) -> None:
@@ -62,11 +70,11 @@ def adder_conv2d(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor
     check_inputs(x, weight, stride, padding)
     height, width = _output_size(x, weight, stride, padding)
     filters = weight.flatten(1)
-    out = x.new_empty(x.shape[0], weight.shape[0], height * width)
-    for image, result in zip(x, out, strict=True):
-        taps = functional.unfold(image[None], weight.shape[2:], padding=padding, stride=stride)[0]
-        torch.neg(torch.cdist(filters, taps.T, p=1.0), out=result)
-    return out.view(x.shape[0], weight.shape[0], height, width)
+    results = []
+    for images in _images(x):
+        taps = functional.unfold(images, weight.shape[2:], padding=padding, stride=stride)
+        results.append(torch.cdist(filters[None], taps.transpose(1, 2), p=1.0).neg_())
+    return torch.cat(results).view(x.shape[0], weight.shape[0], height, width)
 
 
 def _output_size(x: Tensor, weight: Tensor, stride: int, padding: int) -> tuple[int, int]:
@@ -80,24 +88,24 @@ def _(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
 
 
 def _clipped_distance_gradient(taps: Tensor, filters: Tensor, gradient: Tensor) -> Tensor:
-    """Sum over filters m of clip(W[m] - X, -1, 1) * g[m], in pieces.
+    """Sum over filters m of clip(W[m] - X, -1, 1) * g[m], on a CPU in pieces.
 
     Args:
-        taps: X's windows, [K, positions]. filters: W, [M, K]. gradient: g, [M, positions].
+        taps: X's windows, [N, K, positions]. filters: W, [M, K]. gradient: g, [N, M, positions].
 
     Returns:
-        [K, positions].
+        [N, K, positions].
     """
     result = torch.zeros_like(taps)
-    step = max(1, CHUNK_ELEMENTS // taps.shape[0])
-    for start in range(0, taps.shape[1], step):
-        piece = taps[:, start : start + step].contiguous()
+    step = max(1, CHUNK_ELEMENTS // taps.shape[1]) if taps.device.type == "cpu" else taps.shape[2]
+    for start in range(0, taps.shape[2], step):
+        piece = taps[:, :, start : start + step].contiguous()
         total = torch.zeros_like(piece)
         difference = torch.empty_like(piece)
-        for weights, g in zip(filters, gradient[:, start : start + step], strict=True):
+        for weights, g in zip(filters, gradient[:, :, start : start + step].unbind(1), strict=True):
             torch.sub(weights[:, None], piece, out=difference).clamp_(-1.0, 1.0)
-            total.addcmul_(difference, g[None])
-        result[:, start : start + step] = total
+            total.addcmul_(difference, g[:, None])
+        result[:, :, start : start + step] = total
     return result
 
 
@@ -105,27 +113,26 @@ def _clipped_distance_gradient(taps: Tensor, filters: Tensor, gradient: Tensor) 
 def _backward(
     gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, need_x: bool, need_weight: bool
 ) -> tuple[Tensor, Tensor]:
-    """The paper's gradients, before normalisation, image by image.
+    """The paper's gradients, before normalisation.
 
     dL/dW[m,k] = sum over positions of (X - W) * g  (equation 6: full precision, not the sign)
     dL/dX[k]   = sum over filters of clip(W - X, -1, 1) * g  (equation 7: HardTanh)
-
-    The first is a matrix product; the second is worked through in pieces of CHUNK_ELEMENTS.
     """
-    filters = weight.flatten(1)
-    grad_x = torch.zeros_like(x)
-    grad_filters = torch.zeros_like(filters)
-    for index, image in enumerate(x):
-        g = gradient[index].flatten(1)
-        taps = functional.unfold(image[None], weight.shape[2:], padding=padding, stride=stride)[0]
-        if need_weight:
-            grad_filters.addmm_(g, taps.T).sub_(filters * g.sum(1, keepdim=True))
-        if need_x:
-            grad_taps = _clipped_distance_gradient(taps, filters, g)
-            grad_x[index] = functional.fold(
-                grad_taps[None], x.shape[2:], weight.shape[2:], padding=padding, stride=stride
-            )[0]
-    return grad_x, grad_filters.view_as(weight)
+    grad_weight = weight_gradient(gradient, x, weight, stride, padding) if need_weight else torch.empty_like(weight)
+    if not need_x:
+        return torch.empty_like(x), grad_weight
+    parts = []
+    for images, g in zip(_images(x), _images(gradient), strict=True):
+        taps = functional.unfold(images, weight.shape[2:], padding=padding, stride=stride)
+        grad_taps = _clipped_distance_gradient(taps, weight.flatten(1), g.flatten(2))
+        parts.append(functional.fold(grad_taps, x.shape[2:], weight.shape[2:], padding=padding, stride=stride))
+    return torch.cat(parts), grad_weight
+
+
+def weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """dL/dW, before normalisation: of an ordinary convolution by X, less W times the sum of g; `weight`'s shape."""
+    by_x: Tensor = conv2d_weight(x, weight.shape, gradient, stride, padding)
+    return by_x.sub_(weight * gradient.sum((0, 2, 3))[:, None, None, None])
 
 
 @_backward.register_fake

@@ -3,9 +3,9 @@
 One recipe is one training and ends in one checkpoint. What takes several phases is several recipes, each
 given the checkpoint before it: `teacher` (learnt from, unchanged) or `[initial]` (weights to begin with).
 
-    adroit train cifar10-rotnet -o rotnet
-    adroit train cifar10-clusterfit --teacher rotnet -o clusterfit
-    adroit train cifar10-linear-probe --initial clusterfit -o probe
+    adroit train cifar10-rotnet-small -o rotnet
+    adroit train cifar10-clusterfit-small --teacher rotnet -o clusterfit
+    adroit train cifar10-logits-small --initial clusterfit -o probe
 
 How a method joins
 ------------------

@@ -63,7 +63,7 @@ def assemble(fabric: Fabric, recipe: Recipe, workers: int) -> Assembly:
     _seed_everything(recipe.seed)
     teacher = read_teacher(recipe.teacher)
     task = _task(recipe, teacher)
-    steps = steps_of_epoch(len(task), settings)
+    steps = steps_of_epoch(len(task), settings, task.views)
     division = division_of(settings, fabric.world_size, fabric.global_rank)
     batches = Batches(task, settings, recipe.seed, division, workers)
     torch.manual_seed(recipe.seed)  # whatever the task has drawn

@@ -43,8 +43,13 @@ class Division:
         return [keys[place : place + size] for place in places]
 
 
-def steps_of_epoch(images: int, settings: OptimizerRecipe) -> int:
-    """Whole batches that the images give; raises UsageError where there is none."""
+def steps_of_epoch(images: int, settings: OptimizerRecipe, views: int = 1) -> int:
+    """Whole batches that the images give; raises UsageError where there is none, or one would part an image's views."""
+    if settings.batch % views:
+        raise UsageError(
+            f"optimizer.batch is {settings.batch}, and every image comes {views} times in one batch",
+            hint=f"set a multiple of {views} in the recipe's [optimizer]",
+        )
     if images < settings.batch:
         raise UsageError(
             f"optimizer.batch is {settings.batch}, and there are {images} training images",
@@ -66,7 +71,7 @@ class _Samples(Dataset[Batch | AdroitError]):
     def __getitem__(self, key: Key) -> Batch | AdroitError:
         epoch, index = key
         try:
-            return self._task.sample(index, generator_of(self._seed, 1, epoch, index))
+            return self._task.sample(index, generator_of(self._seed, 1, epoch, index // self._task.views))
         except AdroitError as error:
             return error  # raised by the loop: a worker's exception would lose its facts
 
@@ -74,8 +79,10 @@ class _Samples(Dataset[Batch | AdroitError]):
 class _Order(Sampler[list[Key]]):
     """The keys of every part of every batch from `first` (a step of the whole training) to `last`."""
 
-    def __init__(self, images: int, batch: int, seed: int, division: Division, first: int, last: int) -> None:
-        self._images, self._batch, self._seed, self._division = images, batch, seed, division
+    def __init__(
+        self, images: int, views: int, batch: int, seed: int, division: Division, first: int, last: int
+    ) -> None:
+        self._images, self._views, self._batch, self._seed, self._division = images, views, batch, seed, division
         self._first, self._last = first, last
 
     def __len__(self) -> int:
@@ -87,8 +94,15 @@ class _Order(Sampler[list[Key]]):
         for step in range(self._first, self._last):
             epoch, place = step // steps + 1, step % steps * self._batch
             if not order or place == 0:
-                order = torch.randperm(self._images, generator=generator_of(self._seed, 0, epoch)).tolist()
+                order = _shuffled(self._images, self._views, generator_of(self._seed, 0, epoch))
             yield from self._division.own([(epoch, index) for index in order[place : place + self._batch]])
+
+
+def _shuffled(images: int, views: int, generator: torch.Generator) -> list[int]:
+    """All indices in random order, but that each `views` consecutive ones, from a multiple of it on, stay together."""
+    first = views * torch.randperm(images // views, generator=generator)
+    order: list[int] = (first[:, None] + torch.arange(views)).flatten().tolist()
+    return order
 
 
 def _collated(samples: list[Batch | AdroitError]) -> Batch | AdroitError:
@@ -109,7 +123,8 @@ class Batches:
     """
 
     def __init__(self, task: Task, settings: OptimizerRecipe, seed: int, division: Division, workers: int) -> None:
-        self._images, self._settings, self._seed, self._division = len(task), settings, seed, division
+        self._images, self._views, self._settings, self._seed = len(task), task.views, settings, seed
+        self._division = division
         self._samples, self._workers = _Samples(task, seed), workers
 
     def steps(self, first: int, last: int) -> Iterator[list[Batch]]:
@@ -118,7 +133,7 @@ class Batches:
         Raises:
             AdroitError: what a sample raises. OutOfResource: a worker that was ended from outside.
         """
-        order = _Order(self._images, self._settings.batch, self._seed, self._division, first, last)
+        order = _Order(self._images, self._views, self._settings.batch, self._seed, self._division, first, last)
         parts = self._loaded(order)
         while step := list(itertools.islice(parts, self._division.parts)):
             yield step
@@ -129,7 +144,7 @@ class Batches:
         settings = self._settings
         generator = generator_of(self._seed, 2)
         while len(keys) < settings.settle_batches * settings.batch:
-            keys += [(0, index) for index in torch.randperm(self._images, generator=generator).tolist()]
+            keys += [(0, index) for index in _shuffled(self._images, self._views, generator)]
         batches = [keys[i * settings.batch : (i + 1) * settings.batch] for i in range(settings.settle_batches)]
         return (x for x, _ in self._loaded([part for batch in batches for part in self._division.own(batch)]))
 

@@ -17,9 +17,9 @@ from deploy.budget.drift import BINS
 from deploy.budget.steadiness import unsteadiness
 from deploy.budget.table import BudgetTable, Cost, read_table
 from deploy.entry import Entry
-from deploy.profile import timing
 from deploy.profile.latency_table import LatencyTable, parts_of
 from deploy.profile.routed import routing_space
+from deploy.profile.speed import Speed
 from deploy.profile.timing import machine_facts
 from deploy.runtimes.choices import OperatorForm, RuntimeName
 from deploy.runtimes.open import RuntimeOptions, open_runtime
@@ -40,7 +40,7 @@ TORCH = RuntimeOptions(RuntimeName.torch, threads=1)
 @pytest.fixture(scope="module")
 def table(routed_entry: Entry, options: RuntimeOptions, labelled: ImageSet) -> BudgetTable:
     """Of all thresholds: how steady a few images of noise are is chance."""
-    return calibrate(routed_entry, labelled, options, steady=1.0)
+    return calibrate(routed_entry, labelled, options, steady=1.0, seconds=0.1)
 
 
 def test_thresholds_spread_over_the_costs_within_reach(table: BudgetTable, network: DynamicRouting) -> None:
@@ -99,28 +99,34 @@ def test_images_of_several_sizes_are_refused(routed_entry: Entry) -> None:
 def test_the_table_that_profile_stored_is_used_and_told(
     routed_entry: Entry, options: RuntimeOptions, labelled: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(timing, "reference_milliseconds", lambda: 0.3)
+    # The machine now takes 1.2 times as long for the same run as when the table was measured.
+    monkeypatch.setattr(Speed, "of", lambda milliseconds: Speed(12.0, 0.01))
     if options.operators != OperatorForm.native:
         pytest.skip("the native operators are not built here")
     with open_runtime(routed_entry, options) as runtime:
         facts = dict(runtime.facts)
     parts = dict.fromkeys(parts_of(Route.none(routing_space(routed_entry))), 3.0)
     model = routed_entry.info.model["sha256"]
-    table = LatencyTable(SIZE, parts, 0.01, model, machine_facts(), facts)
+    table = LatencyTable(SIZE, parts, 0.01, Speed(10.0, 0.01), model, machine_facts(), facts)
     entry = Entry(routed_entry.path, dataclasses.replace(routed_entry.info, latency=table.to_json()))
-    found = calibrate(entry, labelled.first(2), options, settings=2)
+    found = calibrate(entry, labelled.first(2), options, settings=2, seconds=0.1)
     assert found.facts["predicted by"] == "the table that adroit profile stored"
-    # With everything closed: the parts that every route runs, of which "always" is one.
-    assert found.settings[-1].predicted_milliseconds == Cost(3.0, 3.0)
+    # With everything closed: the parts that every route runs, of which "always" is one; scaled.
+    assert found.settings[-1].predicted_milliseconds == Cost(pytest.approx(3.6), pytest.approx(3.6))
+    assert "scaled by 1.200" in found.facts["prediction"] and "unscaled" in found.facts["prediction"]
     elsewhere = Entry(entry.path, dataclasses.replace(entry.info, latency={**table.to_json(), "size": [64, 64]}))
-    measured = calibrate(elsewhere, labelled.first(2), options, settings=2)
+    measured = calibrate(elsewhere, labelled.first(2), options, settings=2, seconds=0.1)
     assert measured.facts["predicted by"].startswith("a table measured with this one; what adroit profile stored")
+    slow = LatencyTable(SIZE, parts, 0.01, Speed(5.0, 0.01), model, machine_facts(), facts)
+    entry = Entry(entry.path, dataclasses.replace(entry.info, latency=slow.to_json()))
+    refused = calibrate(entry, labelled.first(2), options, settings=2, seconds=0.1)
+    assert refused.facts["predicted by"].endswith("of another speed: the same run takes 2.40 times as long now")
 
 
 def test_unsteady_thresholds_are_left_out(
     routed_entry: Entry, options: RuntimeOptions, labelled: ImageSet, table: BudgetTable
 ) -> None:
-    found = calibrate(routed_entry, labelled, options, steady=0.0)
+    found = calibrate(routed_entry, labelled, options, steady=0.0, seconds=0.1)
     assert all(s.unsteadiness == 0.0 or s.threshold in (0.0, 1.0) for s in found.settings)
     assert len(found.settings) < len(table.settings) and "left out" not in table.facts
     count = int(found.facts["left out"].split()[0])
@@ -130,7 +136,7 @@ def test_unsteady_thresholds_are_left_out(
 def test_images_without_labels_have_no_accuracy(
     routed_entry: Entry, options: RuntimeOptions, labelled: ImageSet
 ) -> None:
-    found = calibrate(routed_entry, ImageSet(labelled.names[:2], labelled.load), options, settings=2)
+    found = calibrate(routed_entry, ImageSet(labelled.names[:2], labelled.load), options, settings=2, seconds=0.1)
     assert [(s.threshold, s.accuracy) for s in found.settings] == [(0.0, None), (1.0, None)]
 
 
@@ -163,6 +169,8 @@ def test_the_command_stores_the_table_and_writes_a_report(
         tmp_path / "r.html",
         "--steady",
         1,
+        "--seconds",
+        0.1,
         *forms,
     )
     assert done.code == 0, done.err

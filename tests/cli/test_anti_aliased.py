@@ -50,7 +50,7 @@ def test_from_the_official_layout_to_a_checked_entry(photographs: Path, adroit: 
         assert result.code == 0, result.err
     assert "7 AdaptiveFilter" in result.out
     entry = tmp_path / "repository" / "aa-resnet18"
-    data = ["--data", photographs, "--images", 2, "--threads", 1]
+    data = ["--data", photographs, "--images", 1, "--threads", 1]
     result = adroit("check", entry, *data, "--json", "--shift-consistency", 32)
     assert result.code == 0, result.err
     report = json.loads(result.out)

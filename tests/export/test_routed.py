@@ -167,7 +167,7 @@ def test_a_network_without_gates_has_the_static_form_only(tmp_path: Path) -> Non
 def test_the_commands_take_routes(network: DynamicRouting, tmp_path: Path, adroit: Adroit) -> None:
     checkpoint = save(network, tmp_path / "checkpoint", "small")
     (tmp_path / "route.json").write_text(json.dumps(mixed_route(network, seed=1).to_json()))
-    result = adroit("export", checkpoint, "-o", tmp_path, "--route", tmp_path / "route.json")
+    result = adroit("export", checkpoint, "-o", tmp_path, "--route", tmp_path / "route.json", alone=True)
     assert result.code == 0, result.err
     wrong = adroit("export", checkpoint, "-o", tmp_path, "--route", "all", "--routing", "if")
     assert wrong.code == 2

@@ -11,11 +11,7 @@ from pathlib import Path
 
 import torch
 
-ROOT = Path(__file__).parents[2]
-
-
-class NotHere(Exception):
-    """This machine cannot run a check; the text is the reason."""
+from tests.native.cmake import ROOT, NotHere, cmake_build, lock
 
 
 def reason_against() -> str | None:
@@ -39,7 +35,7 @@ def build_folder() -> Path:
     reason = reason_against()
     if reason:
         raise NotHere(reason)
-    return _build("tests/gpu", "gpu-check")
+    return cmake_build("tests/gpu", "gpu-check")
 
 
 @functools.cache
@@ -50,10 +46,7 @@ def emulated_library() -> Path:
         NotHere: cmake or g++ is missing.
         RuntimeError: the build failed.
     """
-    for tool in ("cmake", "g++"):
-        if not shutil.which(tool):
-            raise NotHere(f"{tool} is not installed")
-    folder = _build("tests/native/cuda/emulated", "emulated-cuda-interface", "--target", "emulated_interface")
+    folder = cmake_build("tests/native/cuda/emulated", "emulated-cuda-interface", "--target", "emulated_interface")
     return folder / "libemulated_interface.so"
 
 
@@ -72,7 +65,9 @@ def onnxruntime_headers() -> Path:
         if found and (Path(found[1]) / "onnxruntime_c_api.h").is_file():
             return Path(found[1])
     script = ROOT / "plugins/onnxruntime/get_headers.sh"
-    done = subprocess.run([script, ROOT / "build/onnxruntime-headers"], capture_output=True, text=True, check=False)
+    folder = ROOT / "build/onnxruntime-headers"
+    with lock(folder.name):
+        done = subprocess.run([script, folder], capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.splitlines() or ["get_headers.sh failed"])[0]
         raise NotHere(f"ONNX Runtime's C headers are not here: {reason}")
@@ -87,10 +82,9 @@ def onnxruntime_library(architectures: str) -> Path:
         NotHere: a tool or ONNX Runtime's headers are missing.
         RuntimeError: the build failed.
     """
-    for tool in ("nvcc", "cmake", "g++"):
-        if not shutil.which(tool):
-            raise NotHere(f"{tool} is not installed")
-    folder = _build(
+    if not shutil.which("nvcc"):
+        raise NotHere("nvcc is not installed")
+    folder = cmake_build(
         ".", f"onnxruntime-cuda-{architectures}", "--target", "adroit_onnxruntime",
         settings=("-DADROIT_CUDA=ON", f"-DADROIT_CUDA_ARCHITECTURES={architectures}", _headers_setting()),
     )  # fmt: skip
@@ -107,21 +101,9 @@ def emulated_onnxruntime_library() -> Path:
     """
     folder = emulated_library().parent
     target = ("--target", "emulated_onnxruntime")
-    _build("tests/native/cuda/emulated", folder.name, *target, settings=(_headers_setting(),))
+    cmake_build("tests/native/cuda/emulated", folder.name, *target, settings=(_headers_setting(),))
     return folder / "libemulated_onnxruntime.so"
 
 
 def _headers_setting() -> str:
     return f"-DONNXRUNTIME_INCLUDE_DIR={onnxruntime_headers()}"
-
-
-def _build(source: str, name: str, *target: str, settings: tuple[str, ...] = ()) -> Path:
-    folder = ROOT / "build" / name
-    for command in (
-        ["cmake", "-S", str(ROOT / source), "-B", str(folder), *settings],
-        ["cmake", "--build", str(folder), f"-j{min(8, os.cpu_count() or 1)}", *target],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
-    return folder

@@ -34,6 +34,7 @@ STEPS = [
     Step("sanitizers", ("-m", "pytest", "-p", "no:cacheprovider", "tests/gpu/test_sanitizers.py")),
     Step("ONNX Runtime CUDA", ("-m", "pytest", "-p", "no:cacheprovider", "tests/gpu/test_onnxruntime_cuda.py")),
     Step("whole networks", ("-m", "pytest", "-p", "no:cacheprovider", "-s", "tests/gpu/test_networks.py")),
+    Step("training", ("-m", "pytest", "-p", "no:cacheprovider", "tests/gpu/test_training.py"), needs_build=False),
     Step(
         "TensorRT plugins",
         ("-m", "pytest", "-p", "no:cacheprovider", "tests/native/test_tensorrt_plugins.py", "-k", "kernels_on_the_gpu"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from models.architectures import build_network
@@ -16,7 +17,8 @@ from models.data.preprocessing import CIFAR10
 from models.errors import UsageError
 from models.methods.adversarial_training import METHOD, Settings
 from models.methods.base import Setup
-from models.metrics.adversarial import Attack, fgsm, robust_accuracy
+from models.metrics.adversarial import Attack, attacked, fgsm, right_under, robust_accuracy
+from models.metrics.square_attack import SquareAttack, square_attacked
 from models.training.tables import InitialRecipe
 from models.training.tasks import task_of
 from tests.methods.recipes import NETWORK, tiny, trained
@@ -65,10 +67,38 @@ def test_figures_are_the_metrics_of_the_checkpoint(images: Path, tmp_path: Path)
     batches = list(task.labelled_held_out())
     assert sum(len(y) for _, y in batches) == 12
     attacks = {"fgsm_accuracy": fgsm(4.0), "pgd2_accuracy": Attack(4.0, 1.0, 2), "pgd5_accuracy": Attack(4.0, 1.0, 5)}
-    assert set(found.figures) == set(attacks)
+    assert set(found.figures) == {*attacks, "worst_accuracy"}
+    assert found.figures["worst_accuracy"] <= min(found.figures[name] for name in attacks)
     for name, attack in attacks.items():
         expected = 100.0 * robust_accuracy(network, batches, attack, Pixels(config.preprocessing), seed=3)
         assert found.figures[name] == config.source[name] == pytest.approx(expected)
+
+
+def test_doubts_about_robustness_are_measured_where_asked(images: Path, tmp_path: Path) -> None:
+    """By the metrics themselves: restarts, the Square attack, all attacks together, and a large distance."""
+    wanted = {"epsilon": 3.0, "step": 1.0, "steps": (2.0,), "restarts": 2, "queries": 7, "large_epsilon": 60.0}
+    found = trained(tiny(images, {"robustness": wanted}), tmp_path / "a").figures
+    network, config = load_checkpoint(tmp_path / "a")
+    batches, pixels = list(task_of(tiny(images, {})).labelled_held_out()), Pixels(config.preprocessing)
+
+    def squares(x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        return square_attacked(network, x, y, SquareAttack(3.0, 7), pixels, generator)
+
+    def steps(x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        return attacked(network, x, y, Attack(3.0, 1.0, 2), pixels, generator)
+
+    def sign(x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        return attacked(network, x, y, fgsm(3.0), pixels, generator)
+
+    left = {
+        "fgsm": right_under(network, batches, sign),
+        "pgd2": right_under(network, batches, steps, restarts=2),
+        "square": right_under(network, batches, squares),
+    }
+    left["worst"] = left["fgsm"] & left["pgd2"] & left["square"]
+    expected = {f"{name}_accuracy": 100.0 * float(one.double().mean()) for name, one in left.items()}
+    large = robust_accuracy(network, batches, Attack(60.0, 6.0, 2), pixels)
+    assert found == pytest.approx({**expected, "large_pgd_accuracy": 100.0 * large})
 
 
 def test_a_robust_network_gets_a_new_logit_layer_and_keeps_the_rest(images: Path, robust: Path, tmp_path: Path) -> None:

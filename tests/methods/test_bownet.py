@@ -38,6 +38,29 @@ def test_targets_are_the_bags_of_the_clean_image_whatever_the_perturbation(image
     torch.testing.assert_close(binary.sample(3, torch.Generator())[1], (counts > 0) / (counts > 0).sum())
 
 
+def test_cutmix_mixes_images_and_bags_by_the_area(images: Path, rotnet: Path) -> None:
+    """Where nothing else is perturbed: every mixed pixel is one of two training images', the bag their mean."""
+    recipe = tiny(images, {})
+    inner = task_of(recipe)
+    teacher, generator = read_teacher(str(rotnet)), torch.Generator().manual_seed(0)
+    clean = METHOD.task(Settings(words=6, layer="layer2"), inner, recipe, teacher)
+    pairs = [clean.sample(index, generator) for index in range(len(clean))]
+    found = []
+    for share in (0.0, 0.5, 1.0):
+        task = METHOD.task(Settings(words=6, layer="layer2", cutmix=share), inner, recipe, teacher)
+        untouched = 0
+        for _ in range(40):
+            x, y = task.sample(3, generator)
+            untouched += torch.equal(x, pairs[3][0])
+            foreign = (x != pairs[3][0]).any(0)
+            other = max(range(12), key=lambda i: int((x == pairs[i][0]).all(0)[foreign].sum()))
+            assert bool(((x == pairs[3][0]) | (x == pairs[other][0])).all(0).all())
+            by_area = (foreign.sum() * pairs[other][1] + (~foreign).sum() * pairs[3][1]) / foreign.numel()
+            torch.testing.assert_close(y, by_area, atol=3e-3, rtol=0)  # a few pixels may be alike in both
+        found.append(untouched)
+    assert found[0] == 40 and 8 < found[1] < 36 and found[2] < 16, "the other may be the image itself"
+
+
 def test_words_are_nearest_to_the_mean_of_their_locations(images: Path, rotnet: Path) -> None:
     """k-means' own condition, of maps that are taken from the teacher by hand."""
     recipe = tiny(images, {})

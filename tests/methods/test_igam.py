@@ -19,15 +19,20 @@ from models.errors import UsageError
 from models.methods.base import Setup, Step
 from models.methods.igam import METHOD, Igam, Settings
 from models.training.initial import read_teacher
+from models.training.loop import train
+from models.training.options import Accelerator, RunOptions
+from models.training.recipe import read_recipe
+from models.training.tables import OptimizerRecipe
 from models.training.tasks import task_of
 from tests.methods.recipes import NETWORK, tiny, trained
+from tests.training.test_processes import run
 
 SMALL = {"discriminator_layers": 3, "discriminator_base": 4}
 
 
 def made(images: Path, robust: Path, **settings: Any) -> tuple[Igam, torch.nn.Module, Tensor, Tensor]:
     """The method, its student in training mode, and a batch."""
-    recipe = tiny(images, {}, teacher=str(robust))
+    recipe = tiny(images, {}, teacher=str(robust), optimizer=OptimizerRecipe(1, 6, 0.01))
     task = task_of(recipe)
     torch.manual_seed(1)
     student = build_network("wide-resnet", NETWORK).train()
@@ -138,6 +143,52 @@ def test_a_training_is_repeatable_and_differs_from_a_plain_one(images: Path, rob
     a, b, other = (load_checkpoint(tmp_path / name)[0].state_dict() for name in ("a", "b", "plain"))
     assert all(torch.equal(a[name], b[name]) for name in a) and set(a) == set(other)
     assert not torch.equal(a["conv1.weight"], other["conv1.weight"])
+
+
+TWO = """
+architecture = "wide-resnet"
+teacher = "{teacher}"
+[arguments]
+depth = 10
+widen = 1
+stem_stride = 2
+[data]
+training = "{images}"
+validation = "{images}"
+[optimizer]
+epochs = 1
+batch = 4
+learning_rate = 0.01
+[igam]
+start = 0.0
+beta = 5.0
+gamma = 100.0
+difference = "sum"
+discriminator_layers = 3
+discriminator_base = 4
+discriminator_every = 1
+"""
+
+
+@pytest.mark.timeout(600)
+def test_two_processes_match_gradients_as_one(images: Path, robust: Path, tmp_path: Path) -> None:
+    """Three steps of student and discriminator, whose norms see both processes' images also in second-order gradients.
+
+    The same but for rounding: every tensor moves alike.
+    """
+    path = tmp_path / "recipe.toml"
+    path.write_text(TWO.format(teacher=robust, images=images))
+    done = run(path, tmp_path / "two", 2)
+    assert done.returncode == 0, done.stderr
+    recipe, text = read_recipe(str(path))
+    train(recipe, text, tmp_path / "one", lambda _: None, RunOptions(Accelerator.CPU))
+    one, two = (load_checkpoint(tmp_path / name)[0].state_dict() for name in ("one", "two"))
+    torch.manual_seed(recipe.seed)
+    begun = build_network(recipe.architecture, recipe.arguments).state_dict()
+    for name, tensor in one.items():
+        moved = (tensor - begun[name]).double()
+        assert moved.norm() > 0, name
+        assert ((two[name] - begun[name]).double() - moved).norm() < 1e-3 * moved.norm(), name
 
 
 def test_what_does_not_fit_is_told(images: Path, robust: Path, tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ epochs = 1
         ("[clusterfit]\nclusters = 1", "clusterfit.clusters must be at least 2"),
         ('[clusterfit]\nalgorithm = "ward"', "clusterfit.algorithm must be one of lloyd, minibatch"),
         ("[bownet]\nlocations = 1.5", "bownet.locations must be at most 1.0"),
+        ("[bownet]\ncutmix = 2.0", "bownet.cutmix must be at most 1.0"),
+        ("[robustness]\nrestarts = 0", "robustness.restarts must be at least 1"),
         ('[bownet]\nhead = "mlp"', "bownet.head must be one of cosine, linear"),
         ("[rotnet]\nangles = 8", "rotnet.angles is not a field"),
     ],
@@ -58,14 +60,15 @@ def recipe_of(method: str, images: Path, rotnet: Path, robust: Path) -> Recipe:
     tables: dict[str, tuple[dict[str, Any], int, Path | str]] = {
         "igam": ({"igam": igam}, 10, robust),
         "adversarial_training": ({"adversarial_training": {"steps": 1}}, 10, ""),
-        "bownet": ({"bownet": {"words": 6}}, 6, rotnet),
+        "rotnet": ({"rotnet": {}}, 4, ""),
+        "bownet": ({"bownet": {"words": 6, "cutmix": 0.5}}, 6, rotnet),
         "clusterfit": ({"clusterfit": {"clusters": 3}}, 3, rotnet),
     }
     methods, classes, teacher = tables[method]
     return tiny(images, methods, classes=classes, teacher=str(teacher))
 
 
-@pytest.mark.parametrize("method", ["igam", "adversarial_training", "bownet", "clusterfit"])
+@pytest.mark.parametrize("method", ["igam", "adversarial_training", "rotnet", "bownet", "clusterfit"])
 def test_an_interrupted_training_goes_on_to_the_same_weights(
     method: str, images: Path, rotnet: Path, robust: Path, tmp_path: Path
 ) -> None:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from models.checkpoint import load_checkpoint
 from models.errors import UsageError
 from models.methods.rotnet import Rotations
+from models.training.batches import Batches, Division
+from models.training.tables import AugmentationRecipe
 from models.training.tasks import task_of
 from tests.methods.recipes import tiny, trained
 
@@ -38,6 +40,18 @@ def test_samples_are_every_image_in_every_rotation(images: Path) -> None:
         image, _ = inner.sample(index // 4, torch.Generator())
         assert int(y) == index % 4
         np.testing.assert_array_equal(x.numpy(), np.rot90(image.numpy(), index % 4, (1, 2)))
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_batch_is_an_augmented_image_in_all_four_rotations(images: Path, together: bool) -> None:
+    """Or, where they are not together, of images and rotations as they come."""
+    recipe = replace(tiny(images, {}), augmentation=AugmentationRecipe(shift=3, flip=True, brightness=0.4))
+    batches = Batches(Rotations(task_of(recipe), together), recipe.optimizer, 0, Division(), 0)
+    alike = []
+    for ((x, y),) in batches.steps(0, 12):
+        turned = torch.stack([torch.rot90(x[0], int(quarters) - int(y[0]), (1, 2)) for quarters in y])
+        alike.append(torch.equal(x, turned) and y.tolist() == [0, 1, 2, 3])
+    assert alike == [together] * 12
 
 
 def test_the_measure_is_the_share_of_rotations_that_are_told(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from torch.nn import functional
 from models.data.pixels import Pixels
 from models.data.preprocessing import CIFAR10, ROUTED, Preprocessing
 from models.errors import UsageError
-from models.metrics.adversarial import Attack, attacked, fgsm, perturbed, robust_accuracy
+from models.metrics.adversarial import Attack, attacked, fgsm, perturbed, right_under, robust_accuracy
 from models.networks.wide_resnet import WideResNet
 
 PIXELS = Pixels(CIFAR10)
@@ -111,6 +111,48 @@ def test_robust_accuracy_of_a_linear_classifier_is_the_share_with_margin_enough(
     assert robust_accuracy(network, batches, fgsm(0.0), PIXELS) == 1.0
 
 
+def test_an_attack_can_be_made_on_another_network() -> None:
+    """On a copy it is the network's own; on one that answers the other way round it does no harm."""
+    x, linear = 0.2 * inputs(64), nn.Linear(192, 2, bias=False)
+    network, reversed_one = (
+        nn.Sequential(nn.Flatten(), linear),
+        nn.Sequential(nn.Flatten(), nn.Linear(192, 2, bias=False)),
+    )
+    with torch.no_grad():
+        reversed_one[1].weight.copy_(linear.weight.flip(0))
+        y = network(x).argmax(1)
+    attack, shares = Attack(1.5, 0.5, 8), []
+    for source in (network, reversed_one):
+
+        def hostile(x: Tensor, y: Tensor, generator: torch.Generator, source: nn.Module = source) -> Tensor:
+            return attacked(source, x, y, attack, PIXELS, generator)
+
+        shares.append(float(right_under(network, [(x[:40], y[:40]), (x[40:], y[40:])], hostile).double().mean()))
+    assert shares[0] == robust_accuracy(network, [(x, y)], attack, PIXELS) < 1.0 == shares[1]
+
+
+def test_an_image_is_right_only_where_it_is_right_after_every_restart() -> None:
+    x, y = inputs(6), torch.zeros(6, dtype=torch.int64)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
+    with torch.no_grad():
+        network[1].weight.zero_()
+        network[1].weight[1, 0] = 1.0  # the first pixel alone decides
+        network[1].bias.zero_()
+    wrong = iter([1, 3])
+
+    def hostile(x: Tensor, _: Tensor, __: torch.Generator) -> Tensor:
+        changed = torch.full_like(x, -1.0)
+        changed[next(wrong)] = 1.0
+        return changed
+
+    assert right_under(network, [(x, y)], hostile, restarts=2).tolist() == [True, False, True, False, True, True]
+    with torch.no_grad():
+        network[1].weight.normal_(generator=torch.Generator().manual_seed(0))
+    near = [(0.2 * x, network(0.2 * x).argmax(1))]
+    one, five = (robust_accuracy(network, near, Attack(1.0, 0.0, 1, restarts=n), PIXELS) for n in (1, 5))
+    assert five <= one
+
+
 def test_any_loss_can_be_attacked() -> None:
     x = inputs(2)
     found = perturbed(lambda v: -v.square().sum(), x, Attack(4.0, 1.0, 8, random_start=False), PIXELS)
@@ -119,4 +161,4 @@ def test_any_loss_can_be_attacked() -> None:
 
 def test_no_image_is_refused() -> None:
     with pytest.raises(UsageError, match="no images"):
-        robust_accuracy(nn.Identity(), [], fgsm(), PIXELS)
+        robust_accuracy(nn.Linear(1, 1), [], fgsm(), PIXELS)

@@ -2,6 +2,7 @@
 #include "kernel_tests.h"
 #include "kernels/cpu/adaptive_filter.h"
 #include "kernels/cpu/adder_conv2d.h"
+#include "kernels/cpu/adder_conv2d_gradient.h"
 #include "kernels/cpu/bilinear_upsample.h"
 #include "kernels/cpu/routing_decision.h"
 #include "kernels/cpu/routing_gate.h"
@@ -16,6 +17,11 @@ void run_adder_conv2d(const AdderConv2dShape& shape, const float* x, const float
                       const float* shift, const float* residual, bool relu, float* y) {
     const auto packed = cpu::pack_adder_weights(weights, shape.out_channels, shape.taps());
     cpu::adder_conv2d(shape, x, packed, {scale, shift, residual, relu}, y, cpu::run_serially);
+}
+
+void run_adder_conv2d_input_gradient(const AdderConv2dShape& shape, const float* x, const float* weights,
+                                     const float* y_gradient, float* x_gradient) {
+    cpu::adder_conv2d_input_gradient(shape, x, weights, y_gradient, x_gradient, cpu::run_serially);
 }
 
 void run_bilinear_upsample(const BilinearUpsampleShape& shape, const float* x, float* y) {

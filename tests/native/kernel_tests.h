@@ -55,6 +55,7 @@ inline bool is_close(const char* what, int64_t index, double value, double expec
 
 bool adaptive_filter_is_right();
 bool adder_conv2d_is_right();
+bool adder_conv2d_input_gradient_is_right();
 bool bilinear_upsample_is_right();
 bool quantised_adder_conv2d_is_right();
 bool routing_decision_is_right();
@@ -65,6 +66,9 @@ void run_adaptive_filter(const AdaptiveFilterShape& shape, const float* x, const
 
 void run_adder_conv2d(const AdderConv2dShape& shape, const float* x, const float* weights, const float* scale,
                       const float* shift, const float* residual, bool relu, float* y);
+
+void run_adder_conv2d_input_gradient(const AdderConv2dShape& shape, const float* x, const float* weights,
+                                     const float* y_gradient, float* x_gradient);
 
 void run_bilinear_upsample(const BilinearUpsampleShape& shape, const float* x, float* y);
 

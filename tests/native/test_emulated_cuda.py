@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.native.cmake import built_or_skipped
 
 pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="session")
 def build() -> Path:
-    for tool in ("cmake", "g++"):
-        if not shutil.which(tool):
-            pytest.skip(f"{tool} is not installed")
-    folder = ROOT / "build" / "emulated-cuda-tests"
-    source = ROOT / "tests/native/cuda/emulated"
-    subprocess.run(["cmake", "-S", str(source), "-B", str(folder)], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(["cmake", "--build", str(folder), "-j2"], check=True, stdout=subprocess.DEVNULL)
-    return folder
+    return built_or_skipped("tests/native/cuda/emulated", "emulated-cuda-tests")
 
 
 def _run(*command: object) -> subprocess.CompletedProcess[str]:

@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
-
-
-def _build(source: str, folder: str) -> Path:
-    for tool in ("cmake", "g++"):
-        if not shutil.which(tool):
-            pytest.skip(f"{tool} is not installed")
-    build = ROOT / "build" / folder
-    subprocess.run(["cmake", "-S", str(ROOT / source), "-B", str(build)], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(["cmake", "--build", str(build), "-j2"], check=True, stdout=subprocess.DEVNULL)
-    return build
+from tests.native.cmake import built_or_skipped
 
 
 @pytest.fixture(scope="session")
 def kernel_tests() -> Path:
-    return _build("tests/native", "native-tests") / "kernel_tests"
+    return built_or_skipped("tests/native", "native-tests") / "kernel_tests"
 
 
 @pytest.fixture(scope="session")
 def guarded_tests() -> Path:
-    return _build("tests/native/guarded", "guarded-tests") / "guarded_tests"
+    return built_or_skipped("tests/native/guarded", "guarded-tests") / "guarded_tests"
 
 
 def _run(program: Path, instruction_set: str, *arguments: str) -> None:

@@ -21,12 +21,13 @@ import pytest
 from deploy.entry import Entry
 from deploy.operators import DOMAIN, operators, plugin_files
 from tests.conftest import ROOT, Adroit
+from tests.native.cmake import built_or_skipped
 from tests.native.tensorrt_host.cases import write_cases
 from tests.native.tensorrt_host.faults import FATAL, FAULTS, MEMORY, write_fault_case
 
 ROOTS = [Path(root) for root in os.environ.get("TENSORRT_ROOT", "").split(":") if root]
 LEAN = {10: "10.16.1.11", 11: "11.4.0.106"}
-HOST = ROOT / "tests/native/tensorrt_host"
+HOST = "tests/native/tensorrt_host"
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -34,9 +35,6 @@ pytestmark = pytest.mark.timeout(900)
 def headers() -> list[Path]:
     if not ROOTS:
         pytest.skip("TensorRT's headers are not here: set TENSORRT_ROOT to the folder above include/NvInferRuntime.h")
-    for tool in ("cmake", "g++"):
-        if not shutil.which(tool):
-            pytest.skip(f"{tool} is not installed")
     return ROOTS
 
 
@@ -50,15 +48,8 @@ def major_version(root: Path) -> int:
 
 def build(root: Path, sanitize: bool) -> Path:
     """The folder with plugin_host and plugins/libadroit_tensorrt.so (over emulated launchers)."""
-    folder = ROOT / "build" / "tensorrt-tests" / (root.name + ("-sanitized" if sanitize else ""))
-    commands = [
-        ["cmake", "-S", HOST, "-B", folder, f"-DTENSORRT_ROOT={root}", f"-DSANITIZE={'ON' if sanitize else 'OFF'}"],
-        ["cmake", "--build", folder, "-j2"],
-    ]
-    for command in commands:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return folder
+    name = f"tensorrt-tests/{root.name}{'-sanitized' if sanitize else ''}"
+    return built_or_skipped(HOST, name, f"-DTENSORRT_ROOT={root}", f"-DSANITIZE={'ON' if sanitize else 'OFF'}")
 
 
 def lean_runtime(major: int) -> Path:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from models.networks.dynamic_routing.gate import SoftGate
@@ -14,6 +17,9 @@ from models.routing.route import Route
 from models.statistics import settle_batch_norm
 
 SIZE = (128, 160)
+GATES = pytest.mark.parametrize("gate", ["normal", "small"])
+# Another order of additions in float64. A path that is wrongly open or closed changes far more.
+CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 
 
 def images(count: int, size: tuple[int, int] = SIZE, seed: int = 0) -> torch.Tensor:
@@ -42,14 +48,24 @@ def routed_network(
     factor that the last weights get for it: where images hardly differ for a gate, a large one would
     make the network answer to rounding.
     """
+    network, generator = _prepared(depth, width, gate, seed, lean, sharpest, tuple(sorted(more.items())))
+    torch.set_rng_state(generator)  # what a test draws next does not depend on whether the network was there
+    return copy.deepcopy(network)
+
+
+@functools.cache
+def _prepared(
+    depth: int, width: int, gate: str, seed: int, lean: float, sharpest: float, more: tuple[tuple[str, Any], ...]
+) -> tuple[DynamicRouting, torch.Tensor]:
+    """The network, and torch's generator as making it leaves it."""
     torch.manual_seed(seed)
-    network = DynamicRouting(depth, width, more.pop("classes", 5), gate, **more).double()  # type: ignore[arg-type]
+    network = DynamicRouting(depth, width, gate=gate, **{"classes": 5, **dict(more)}).double()
     inputs = images(8, seed=seed + 1)
     settle_batch_norm(network, [inputs])
     network.eval()
     if gate != "none":
         _centre_gates(network, inputs, lean, sharpest)
-    return network
+    return network, torch.get_rng_state()
 
 
 @torch.no_grad()
@@ -78,3 +94,15 @@ def mixed_route(network: DynamicRouting, seed: int = 0, share: float = 0.6) -> R
     random = np.random.default_rng(seed)
     paths = len(network.space.paths)
     return Route(network.space, tuple(bool(v) for v in random.random(paths) < share)).normalised()
+
+
+def run(network: DynamicRouting, x: torch.Tensor, **more: object) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and gates."""
+    with torch.no_grad():
+        result = network(x, with_gates=True, **more)
+    assert isinstance(result, tuple)
+    return result
+
+
+def routes_of(network: DynamicRouting, gates: torch.Tensor) -> list[Route]:
+    return [Route.from_gates(network.space, sample.numpy()) for sample in gates]

@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from models.architectures import build_network
-from models.errors import UnsupportedModel, UsageError
-from models.networks.dynamic_routing.forcing import force_gates
+from models.errors import UsageError
 from models.networks.dynamic_routing.network import DynamicRouting
-from models.networks.dynamic_routing.node import RoutedNode
 from models.networks.dynamic_routing.parameter_groups import parameter_groups
 from models.routing.route import Route
-from models.routing.space import INIT, Node, Path, RoutingSpace
+from models.routing.space import INIT, Node, RoutingSpace
 from tests.networks.official_inference import official_inference
-from tests.networks.routed import SIZE, images, mixed_route, routed_network
-
-GATES = pytest.mark.parametrize("gate", ["normal", "small"])
-# Another order of additions in float64. A path that is wrongly open or closed changes far more.
-CLOSE = {"rtol": 1e-9, "atol": 1e-9}
-
-
-def run(network: DynamicRouting, x: torch.Tensor, **more: object) -> tuple[torch.Tensor, torch.Tensor]:
-    with torch.no_grad():
-        result = network(x, with_gates=True, **more)
-    assert isinstance(result, tuple)
-    return result
-
-
-def routes_of(network: DynamicRouting, gates: torch.Tensor) -> list[Route]:
-    return [Route.from_gates(network.space, sample.numpy()) for sample in gates]
-
+from tests.networks.routed import CLOSE, GATES, SIZE, images, mixed_route, routed_network, routes_of, run
 
 # ---- layout ----
 
@@ -146,72 +125,6 @@ def test_the_networks_under_test_have_closed_partial_and_unreached_nodes() -> No
     assert any(route.is_live(at) and not route.is_open(at) for route, at in nodes)
 
 
-def node_under_test(kinds: tuple[str, ...] = ("keep", "up", "down")) -> RoutedNode:
-    torch.manual_seed(0)
-    node = RoutedNode(8, kinds, 1, "normal", 0.0).double()
-    node.initialise()
-    return node.eval()
-
-
-def with_gate_biases(node: RoutedNode, biases: list[float]) -> RoutedNode:
-    weight, bias = node.gate_conv_beta.last()
-    with torch.no_grad():
-        weight.zero_()
-        bias.copy_(torch.tensor(biases, dtype=torch.float64))
-    return node
-
-
-THRESHOLD = torch.zeros(1, dtype=torch.float64)
-ALL = ("keep", "up", "down")
-
-
-def test_a_closed_node_passes_its_input_without_relu() -> None:
-    node = with_gate_biases(node_under_test(), [-1.0, -1.0, -1.0])
-    x = torch.randn(2, 8, 6, 6, dtype=torch.float64)
-    assert bool((x < 0).any())
-    result = node(x, True, THRESHOLD, ALL)
-    torch.testing.assert_close(result.sent["keep"], x, rtol=0, atol=0)
-    assert not result.opened.any() and not result.gates.any()
-    assert not result.sent["up"].any() and not result.sent["down"].any()
-
-
-def test_a_partly_closed_node_keeps_zeros_not_its_input() -> None:
-    node = with_gate_biases(node_under_test(), [-1.0, 0.5, 0.3])
-    x = torch.randn(2, 8, 6, 6, dtype=torch.float64)
-    result = node(x, True, THRESHOLD, ALL)
-    assert result.opened.all() and not result.sent["keep"].any()
-    h = node.cell_ops(x)
-    torch.testing.assert_close(result.sent["up"], math.tanh(0.5) * node.res_up(h), **CLOSE)
-    torch.testing.assert_close(result.sent["down"], math.tanh(0.3) * node.res_down(h), **CLOSE)
-
-
-def test_an_open_keep_path_delivers_the_rectified_cell_times_its_gate() -> None:
-    node = with_gate_biases(node_under_test(), [0.5, -1.0, -1.0])
-    x = torch.randn(1, 8, 6, 6, dtype=torch.float64)
-    sep = x
-    for module in node.cell_ops._ops[0].op:
-        sep = module(sep)
-    expected = math.tanh(0.5) * (sep + x).relu()
-    torch.testing.assert_close(node(x, True, THRESHOLD, ALL).sent["keep"], expected, **CLOSE)
-
-
-@pytest.mark.parametrize(("total", "is_open"), [(0.99e-4, False), (1.01e-4, True)])
-def test_a_node_closes_where_its_gates_sum_to_less_than_a_ten_thousandth(total: float, is_open: bool) -> None:
-    node = with_gate_biases(node_under_test(), [total / 3] * 3)
-    x = torch.randn(1, 8, 6, 6, dtype=torch.float64)
-    result = node(x, True, THRESHOLD, ALL)
-    assert bool(result.opened.all()) == is_open
-    assert torch.equal(result.sent["keep"], x) == (not is_open)
-
-
-def test_a_sample_that_nothing_reaches_stays_zero() -> None:
-    node = with_gate_biases(node_under_test(), [1.0, 1.0, 1.0])
-    x = torch.randn(2, 8, 6, 6, dtype=torch.float64)
-    x[1] = 0.0
-    result = node(x, torch.tensor([True, False]).view(2, 1, 1, 1), THRESHOLD, ALL)
-    assert all(sent[0].any() and not sent[1].any() for sent in result.sent.values())
-
-
 def test_thresholds_close_gates_per_sample() -> None:
     network = routed_network(4, 8)
     x = images(1, seed=5).expand(3, -1, -1, -1).contiguous()
@@ -234,106 +147,6 @@ def test_with_everything_closed_the_head_sees_the_stem_and_zeros() -> None:
     by_route, _ = run(network, x, route=Route.none(network.space))
     torch.testing.assert_close(by_threshold, expected, **CLOSE)
     torch.testing.assert_close(by_route, expected, **CLOSE)
-
-
-def test_small_gates_see_their_input_shrunk() -> None:
-    normal, small = routed_network(3, 8, "normal"), DynamicRouting(3, 8, 5, "small").double().eval()
-    small.load_state_dict(normal.state_dict())
-    x = images(4, seed=5)
-    gates, small_gates = run(normal, x)[1], run(small, x)[1]
-    assert gates.shape == small_gates.shape and float((gates - small_gates).abs().max()) > 1e-3
-    # On a map that is constant in every 4 x 4 block the shrink changes nothing.
-    node, shrunk = normal.backbone.init_layer.gate_conv_beta, small.backbone.init_layer.gate_conv_beta
-    blocks = torch.randn(2, 8, 5, 6, dtype=torch.float64).repeat_interleave(4, 2).repeat_interleave(4, 3)
-    torch.testing.assert_close(node(blocks, THRESHOLD), shrunk(blocks, THRESHOLD), **CLOSE)
-
-
-@GATES
-def test_evaluation_gates_are_the_training_modules(gate: str) -> None:
-    """The operator with its folded batch norm against conv, batch norm, pooling and conv."""
-    network = routed_network(3, 8, gate)
-    module = network.backbone.init_layer.gate_conv_beta
-    x = torch.randn(3, 8, 18, 22, dtype=torch.float64)
-    by_operator = module(x, THRESHOLD)
-    module.training = True  # only the choice of form: the batch norm inside stays in evaluation
-    torch.testing.assert_close(module(x, THRESHOLD), by_operator, **CLOSE)
-
-
-# ---- routes ----
-
-
-@GATES
-@pytest.mark.parametrize("seed", range(3))
-def test_a_forced_route_equals_gates_that_take_it(gate: str, seed: int) -> None:
-    """Gates that take a route by themselves, the same gates under that route, and the oracle."""
-    network = routed_network(5, 8, gate)
-    route = mixed_route(network, seed)
-    force_gates(network, route)
-    x = images(2, seed=9)
-    free, gates = run(network, x)
-    forced, forced_gates = run(network, x, route=route)
-    assert routes_of(network, gates) == [route, route]
-    torch.testing.assert_close(forced, free, **CLOSE)
-    torch.testing.assert_close(forced_gates, gates, **CLOSE)
-    expected, _ = official_inference(network.state_dict(), x[:1], 5, gate == "small")
-    torch.testing.assert_close(free[:1], expected, **CLOSE)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_forced_route_is_the_masked_network_with_those_gates_closed(seed: int) -> None:
-    network = routed_network(5, 8)
-    route = mixed_route(network, seed)
-    x = images(4, seed=5)
-    forced, forced_gates = run(network, x, route=route)
-    masked = routed_network(5, 8)
-    for at in masked.space.nodes:  # a closed path's gate can never open, the others stay as they are
-        weight, bias = masked.backbone.node(at).gate_conv_beta.last()
-        closed = ~torch.tensor(route.open[masked.space.gates(at)])
-        with torch.no_grad():
-            weight[closed], bias[closed] = 0.0, -1.0
-    expected, expected_gates = run(masked, x)
-    torch.testing.assert_close(forced, expected, **CLOSE)
-    torch.testing.assert_close(forced_gates, expected_gates, **CLOSE)
-
-
-def test_a_route_computes_only_what_it_reaches() -> None:
-    network = routed_network(5, 8, "none")
-    route = mixed_route(network, 1, share=0.4)
-    computed: list[str] = []
-    for name, module in network.backbone.named_modules():
-        if name.endswith(("cell_ops", "res_up", "res_down")):
-            module.register_forward_hook(lambda *_, name=name: computed.append(name))
-    run(network, images(1), route=route)
-    expected = set()
-    for at in network.space.nodes:
-        module = "init_layer" if at == INIT else f"all_cell_list.{at.name}"
-        if route.is_open(at):
-            expected |= {f"{module}.cell_ops"} | {f"{module}.res_{k}" for k in route.open_kinds(at) if k != "keep"}
-    assert len(computed) == len(set(computed)), "a module is called once per forward"
-    assert set(computed) == expected and len(expected) < len(network.space.nodes)
-
-
-def test_an_ungated_network_is_a_gated_one_with_gates_at_1() -> None:
-    fixed = routed_network(4, 8, "none")
-    route = mixed_route(fixed, 2)
-    x = images(2)
-    logits, gates = run(fixed, x, route=route)
-    assert torch.equal(gates, torch.tensor(route.open, dtype=torch.float64).expand(2, -1))
-    gated = DynamicRouting(4, 8, 5, "normal").double().eval()
-    gated.load_state_dict(fixed.state_dict(), strict=False)
-    force_gates(gated, route)
-    for at in gated.space.nodes:
-        _, bias = gated.backbone.node(at).gate_conv_beta.last()
-        bias.data.mul_(20.0)  # tanh(40) is 1
-    torch.testing.assert_close(run(gated, x)[0], logits, **CLOSE)
-
-
-def test_ungated_weights_other_than_1_are_refused() -> None:
-    network = DynamicRouting(3, 8, 5, "none")
-    state = network.state_dict()
-    state["backbone.init_layer.gate_weights_beta"] = torch.full((1, 2, 1, 1), 0.5)
-    with pytest.raises(UnsupportedModel, match="gate_weights_beta"):
-        network.load_state_dict(state)
 
 
 # ---- sizes, training, refusals ----
@@ -363,11 +176,6 @@ def test_impossible_sizes_are_refused(gate: str, size: tuple[int, int], message:
 def test_impossible_networks_are_refused(arguments: tuple[int, int, int, str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         DynamicRouting(*arguments)  # type: ignore[arg-type]
-
-
-def test_a_route_of_another_space_is_refused() -> None:
-    with pytest.raises(UsageError, match="route"):
-        routed_network(4, 8)(images(1), route=Route.all_open(RoutingSpace(5, 8)))
 
 
 @GATES
@@ -452,13 +260,3 @@ def test_presets(name: str, depth: int, width: int, gate: str) -> None:
         network = build_network(name)
     assert isinstance(network, DynamicRouting)
     assert network.space == RoutingSpace(depth, width) and network.gate == gate
-
-
-def test_the_order_of_gates_is_the_order_of_paths() -> None:
-    network = routed_network(4, 8)
-    paths = [Path(INIT, "keep"), Path(Node(1, 1), "up"), Path(INIT, "down"), Path(Node(0, 1), "keep")]
-    force_gates(network, Route.of_paths(network.space, paths))
-    gates = run(network, images(1))[1][0]
-    found = [path for path, gate in zip(network.space.paths, gates, strict=True) if gate > 0]
-    assert set(found) == set(paths)
-    np.testing.assert_allclose(gates[gates > 0], math.tanh(2.0))

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from deploy.entry import Entry
-from deploy.profile import timing
 from deploy.profile.forced import ForcedRuntime
 from deploy.profile.latency_table import LatencyTable, fit_parts, parts_of, random_routes, stored_latency_table
 from deploy.profile.route_latency import measure_routes
 from deploy.profile.routed import executed_route, routing_space
+from deploy.profile.speed import UNSTEADY, Speed
 from deploy.profile.timing import machine_facts
 from deploy.routes.collect import collect_routes
 from deploy.runtimes.choices import OperatorForm
@@ -64,7 +64,7 @@ def test_times_that_are_sums_of_parts_are_predicted_exactly() -> None:
     routes = random_routes(space, 96)
     parts, error = fit_parts(routes, np.array([takes(route) for route in routes]))
     assert error < 1e-9
-    table = LatencyTable((64, 64), parts, error, "", {}, {})
+    table = LatencyTable((64, 64), parts, error, Speed(10.0, 0.01), "", {}, {})
     chances = random.random((20, len(space.paths)))
     for unseen in (Route(space, tuple(row < 0.4)) for row in chances):
         assert table.predict(unseen.normalised()) == pytest.approx(takes(unseen.normalised()))
@@ -91,7 +91,7 @@ def test_images_are_measured_beside_the_open_network(
 ) -> None:
     entry = entries["if"]
     samples = collect_routes(entry, native, image_set)
-    found = measure_routes(entry, native, image_set, samples, seconds=1.0)
+    found = measure_routes(entry, native, image_set, samples, seconds=0.1)
     assert [image.image for image in found.images] == list(image_set.names)
     # Two images have another size.
     assert [image.measured is not None for image in found.images] == [True] * 8 + [False] * 2
@@ -102,39 +102,60 @@ def test_images_are_measured_beside_the_open_network(
     for route in found.routes:
         assert route.losses is not None
         assert route.losses.total == pytest.approx(route.milliseconds - route.share * found.static_open)
+    assert found.prediction.scale == 1.0 and found.prediction.error == found.prediction.unscaled_error
+    assert found.prediction.speed == found.table.speed
     json.dumps(found.to_json())
 
 
 def stored(entry: Entry, runtime: dict[str, Any], **changes: Any) -> Entry:
     """With a table measured as a run here would be, but for `changes`."""
     parts = parts_of(Route.none(routing_space(entry)))
-    table = LatencyTable((160, 128), dict.fromkeys(parts, 0.5), 0.01, entry.info.model["sha256"], {}, runtime)
-    values = {**table.to_json(), "machine": machine_facts(), **changes}
+    model, speed = entry.info.model["sha256"], Speed(10.0, 0.01)
+    table = LatencyTable((160, 128), dict.fromkeys(parts, 0.5), 0.01, speed, model, machine_facts(), runtime)
+    values = {**table.to_json(), **changes}
     return Entry(entry.path, dataclasses.replace(entry.info, latency=json.loads(json.dumps(values))))
 
 
 def test_the_latencies_that_profile_stored_serve_where_they_fit(
-    entries: dict[str, Entry], native: RuntimeOptions, monkeypatch: pytest.MonkeyPatch
+    entries: dict[str, Entry], native: RuntimeOptions
 ) -> None:
-    monkeypatch.setattr(timing, "reference_milliseconds", lambda: 0.3)
-    entry = entries["if"]
+    entry, size, now = entries["if"], (160, 128), Speed(10.0, 0.01)
     with open_runtime(entry, native) as runtime:
         facts = dict(runtime.facts)
-    found = stored_latency_table(stored(entry, facts), (160, 128), facts)
+    found, _ = stored_latency_table(stored(entry, facts), size, facts, now)
     assert found is not None
     assert found.predict(Route.none(routing_space(entry))) == pytest.approx(0.5)
     assert found.predict(Route.all_open(routing_space(entry))) > 5
-    assert stored_latency_table(entry, (160, 128), facts) is None
-    assert stored_latency_table(stored(entry, facts), (160, 160), facts) is None
+    assert stored_latency_table(entry, size, facts, now) == (None, "there is none")
+
+    def unfit(entry: Entry, size: tuple[int, int] = size, **changed: Any) -> str:
+        table, why = stored_latency_table(entry, size, {**facts, **changed}, now)
+        assert table is None
+        return why
+
+    another = "of another machine, runtime, model or size"
+    assert unfit(stored(entry, facts), (160, 160)) == another
     for changed in ({"threads": 2}, {"operators": "portable bodies"}, {"runtime": "onnxruntime 1.0"}):
-        assert stored_latency_table(stored(entry, facts), (160, 128), {**facts, **changed}) is None
-    assert stored_latency_table(stored(entry, facts, model="0" * 64), (160, 128), facts) is None
-    other = {**machine_facts(), "cpu": "another"}
-    assert stored_latency_table(stored(entry, facts, machine=other), (160, 128), facts) is None
-    slower = {**machine_facts(), "reference_ms": 0.33}
-    assert stored_latency_table(stored(entry, facts, machine=slower), (160, 128), facts) is None
-    busy = {**machine_facts(), "load": 64.0}
-    assert stored_latency_table(stored(entry, facts, machine=busy), (160, 128), facts) is not None
+        assert unfit(stored(entry, facts), **changed) == another
+    assert unfit(stored(entry, facts, model="0" * 64)) == another
+    assert unfit(stored(entry, facts, machine={**machine_facts(), "cpu": "another"})) == another
+    busy = stored(entry, facts, machine={**machine_facts(), "load": 64.0})
+    assert stored_latency_table(busy, size, facts, now)[0] is not None
+
+
+def test_a_stored_table_is_refused_where_speeds_are_unknown_or_too_far_apart(
+    entries: dict[str, Entry], native: RuntimeOptions
+) -> None:
+    entry, size = entries["if"], (160, 128)
+    for milliseconds, fits in ((14.9, True), (15.1, False), (6.7, True), (6.6, False)):
+        found, why = stored_latency_table(stored(entry, {}), size, {}, Speed(milliseconds, 0.01))
+        assert (found is not None) == fits
+        assert bool(why) != fits
+        if found is not None:
+            assert found.speed == Speed(10.0, 0.01)  # as measured: who asks scales it
+    assert "1.51 times as long" in stored_latency_table(stored(entry, {}), size, {}, Speed(15.1, 0.01))[1]
+    wild = stored(entry, {}, speed={"milliseconds": 10.0, "spread": UNSTEADY + 0.01})
+    assert "speed changed by 21.0%" in stored_latency_table(wild, size, {}, Speed(10.0, 0.01))[1]
 
 
 @pytest.mark.parametrize(
@@ -144,11 +165,13 @@ def test_the_latencies_that_profile_stored_serve_where_they_fit(
         ({"parts": None}, "not a table of latencies"),
         ({"parts": {"always": "long"}}, "not a table of latencies"),
         ({"error": -1.0}, "not a table of latencies"),
+        ({"speed": {"milliseconds": 0.0, "spread": 0.0}}, "not a table of latencies"),
+        ({"speed": {"milliseconds": 1.0}}, "not a table of latencies"),
     ],
 )
 def test_stored_latencies_that_are_damaged_are_one_error(
     changes: dict[str, Any], says: str, entries: dict[str, Entry]
 ) -> None:
     with pytest.raises(UsageError, match=says) as refused:
-        stored_latency_table(stored(entries["if"], {}, **changes), (160, 128), {})
+        stored_latency_table(stored(entries["if"], {}, **changes), (160, 128), {}, Speed(10.0, 0.01))
     assert "adroit profile" in str(refused.value.hint)

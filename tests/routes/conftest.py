@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,6 @@ from tests.networks.routed import SIZE, images, routed_network
 
 # Test images hold values from about -5 to 5; pixels are whole numbers.
 PIXELS = Preprocessing(divisor=20.0, mean=(6.0, 6.0, 6.0), pad_multiple=32)
-Export = Callable[[str], Entry]
 
 
 @pytest.fixture(scope="session")

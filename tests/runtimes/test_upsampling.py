@@ -29,6 +29,10 @@ def model_of(body: str) -> onnx.ModelProto:
         {{ {body} }}""")
 
 
+def changed(model: onnx.ModelProto) -> onnx.ModelProto:
+    return onnx.load_model_from_string(use_own_upsampling(model.SerializeToString()))
+
+
 def kinds(model: onnx.ModelProto) -> list[str]:
     return [node.op_type for node in all_nodes(model.graph)]
 
@@ -51,10 +55,8 @@ BRANCHES = """y = If (open) <
 )  # fmt: skip
 def test_bilinear_by_2_and_4_is_replaced_with_the_same_result_at_any_size(body: str, replaced: int) -> None:
     model = model_of(body)
-    before = model.SerializeToString()
-    changed = use_own_upsampling(model)
-    assert model.SerializeToString() == before
-    assert kinds(changed).count("BilinearUpsample") == replaced and "Resize" not in kinds(changed)
+    kinds_now = kinds(changed(model))
+    assert kinds_now.count("BilinearUpsample") == replaced and "Resize" not in kinds_now
     try:
         native_library()
     except EnvironmentFault as error:
@@ -87,7 +89,7 @@ def test_bilinear_by_2_and_4_is_replaced_with_the_same_result_at_any_size(body: 
     ],
 )  # fmt: skip
 def test_any_other_stays(body: str) -> None:
-    assert kinds(use_own_upsampling(model_of(body))).count("Resize") == 1
+    assert kinds(changed(model_of(body))).count("Resize") == 1
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")

@@ -317,7 +317,7 @@ def test_what_keeps_a_server_from_starting_is_told(
             "a port that is taken": [repository, "--grpc-port", port],
         }[fault]
         result = adroit("serve", *arguments, "--http-port", 0, "--metrics-port", 0, *[] if len(arguments) > 1 and
-                        arguments[1] == "--grpc-port" else ["--grpc-port", 0])  # fmt: skip
+                        arguments[1] == "--grpc-port" else ["--grpc-port", 0], alone=True)  # fmt: skip
     assert result.code == 2, result.err
     assert result.err.startswith("error: ")
     assert "hint: " in result.err

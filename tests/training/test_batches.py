@@ -16,11 +16,19 @@ IMAGES = 10
 class Numbers:
     """A task whose sample tells its index and what its generator gave."""
 
+    views = 1
+
     def __len__(self) -> int:
         return IMAGES
 
     def sample(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         return torch.rand(2, generator=generator), torch.tensor(index)
+
+
+class Pairs(Numbers):
+    """Five images in two views each."""
+
+    views = 2
 
 
 class Faulty(Numbers):
@@ -71,6 +79,20 @@ def test_parts_and_processes_share_a_batch(parts: int, processes: int) -> None:
         order = torch.cat([y for _, y in found]).argsort()
         assert torch.equal(torch.cat([y for _, y in found])[order], expected[1].sort().values)
         assert torch.equal(torch.cat([x for x, _ in found])[order], expected[0][expected[1].argsort()])
+
+
+def test_views_of_an_image_are_in_one_batch_with_the_same_random_numbers() -> None:
+    given = batches(task=Pairs())
+    epochs: list[list[int]] = [[], [], []]
+    for number, (part,) in enumerate(steps(given)):
+        x, y = part
+        assert torch.equal(y[1::2], y[::2] + 1) and not bool((y[::2] % 2).any())
+        assert torch.equal(x[::2], x[1::2]) and not torch.equal(x[0], x[2])
+        epochs[number // 2] += y.tolist()
+    assert all(len(set(epoch)) == 8 for epoch in epochs) and len({tuple(epoch) for epoch in epochs}) == 3
+    assert same(steps(given)[3:], steps(given, 3)), "also where an interrupted training goes on"
+    with pytest.raises(UsageError, match=r"optimizer\.batch is 3, and every image comes 2 times in one batch"):
+        steps_of_epoch(10, OptimizerRecipe(1, 3), 2)
 
 
 def test_settling_takes_as_many_batches_as_asked() -> None:

@@ -6,13 +6,13 @@ from typing import Any
 
 from torch import nn
 
-GATE_RATE_MULTIPLIER = 2.5  # with ImageNet-pretrained weights; 1 from scratch
-
 
 def parameter_groups(
     network: nn.Module, learning_rate: float, weight_decay: float, gate_multiplier: float = 1.0
 ) -> list[dict[str, Any]]:
     """Groups for a torch optimiser: gates learn `gate_multiplier` times as fast, norms do not decay.
+
+    The official multiplier is 2.5 with ImageNet-pretrained weights, and 1 from scratch.
 
     Every parameter is in exactly one group; groups that would be empty are left out.
     """

@@ -21,6 +21,7 @@ class Task(Protocol):
         ignored: the target value that counts for nothing, or None.
         measure: what `evaluate` tells, to be read after a percentage.
         input_size: height and width of the inputs that `sample` makes.
+        views: so many consecutive samples are of one image: they come in one batch, with the same random numbers.
     """
 
     preprocessing: Preprocessing
@@ -28,6 +29,7 @@ class Task(Protocol):
     ignored: int | None
     measure: str
     input_size: tuple[int, int]
+    views: int
 
     def __len__(self) -> int:
         """How many training images there are."""

@@ -37,6 +37,7 @@ class Classification:
 
     measure = "of the images held out are right"
     ignored: int | None = None
+    views = 1
 
     def __init__(self, recipe: Recipe) -> None:
         architecture = architecture_named(recipe.architecture)

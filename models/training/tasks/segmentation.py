@@ -30,6 +30,7 @@ class Segmentation:
     """
 
     measure = "mean intersection over union on the images held out"
+    views = 1
 
     def __init__(self, recipe: Recipe) -> None:
         architecture = architecture_named(recipe.architecture)

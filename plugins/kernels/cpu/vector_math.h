@@ -15,6 +15,12 @@ inline void prefetch(const float* p, int64_t floats) {
 
 inline Vector multiply_add(Vector a, Vector b, Vector c) { return {_mm512_fmadd_ps(a.value, b.value, c.value)}; }
 
+// v between -1 and 1; NaN stays, on all instruction sets.
+inline Vector clip_to_one(Vector v) {
+    const Vector above = maximum(Vector::broadcast(-1.0f), v);
+    return {_mm512_maskz_min_ps(0xffff, _mm512_set1_ps(1.0f), above.value)};
+}
+
 // The first `count` lanes (0 to kLanes); memory past them is not touched, the other lanes are 0.
 inline Vector load_first(const float* p, int64_t count) {
     return {_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p)};
@@ -58,6 +64,10 @@ inline Vector scale_by_power(Vector x, Vector n, Vector /*n_plus_magic*/) {
 
 inline Vector multiply_add(Vector a, Vector b, Vector c) { return {_mm256_fmadd_ps(a.value, b.value, c.value)}; }
 
+inline Vector clip_to_one(Vector v) {
+    return {_mm256_min_ps(_mm256_set1_ps(1.0f), maximum(Vector::broadcast(-1.0f), v).value)};
+}
+
 inline __m256i first_lanes(int64_t count) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
@@ -96,6 +106,11 @@ inline Vector scale_by_power(Vector x, Vector /*n*/, Vector n_plus_magic) {
 #else
 
 inline Vector multiply_add(Vector a, Vector b, Vector c) { return a * b + c; }
+
+inline Vector clip_to_one(Vector v) {
+    const Vector one = Vector::broadcast(1.0f), above = maximum(Vector::broadcast(-1.0f), v);
+    return {one.value < above.value ? one.value : above.value};
+}
 
 inline Vector load_first(const float* p, int64_t count) {
     float lanes[Vector::kLanes] = {};
