@@ -57,7 +57,7 @@ def serve(
         int,
         typer.Option(
             min=1,
-            help="All requests that are received or wait; messages of gRPC on their way: twice that.",
+            help="All requests received or waiting, in MiB; those of gRPC on their way: twice that.",
         ),
     ] = 512,
     grpc_calls: Annotated[int, typer.Option(min=1, help="gRPC calls at a time.")] = 256,

@@ -1,8 +1,8 @@
 """How much of gRPC's messages may be on its way into memory.
 
 gRPC hands over whole messages and does not tell how large one will be, so that each counts as the largest
-while it is read. A call whose message is not read yet holds no more than HTTP/2's window; so calls are
-handled as streams of one message, which is the same on the wire, and read a few at a time.
+while it is read. A call whose message is not read yet holds no more than its window of HTTP/2 (`WINDOW`); so
+calls are handled as streams of one message, which is the same on the wire, and read a few at a time.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ import grpc
 
 from deploy.serve.options import Limits
 from deploy.serve.refusal import Reason, Refusal, invalid
+
+# What gRPC must be told for this. By itself it raises windows to megabytes; that of a call that is read grows to
+# its message anyway.
+WINDOW = 256 << 10
+CHANNEL_OPTIONS = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", WINDOW))
 
 
 class Receiving:

@@ -22,6 +22,7 @@ import uvicorn
 from prometheus_client import make_asgi_app
 
 from deploy.serve.connection import Early, limited_protocol
+from deploy.serve.grpc_receiving import CHANNEL_OPTIONS
 from deploy.serve.grpc_service import handlers
 from deploy.serve.http_app import HttpApp
 from deploy.serve.http_early import EarlyRefusal
@@ -192,6 +193,7 @@ async def _start_grpc(service: Service) -> tuple[grpc.aio.Server | None, str | N
             ("grpc.max_receive_message_length", limits.message_bytes),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_metadata_size", limits.header_bytes),
+            *CHANNEL_OPTIONS,
             ("grpc.so_reuseport", 0),  # else a second server would share the port in silence
         ],
     )

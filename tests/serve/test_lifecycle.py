@@ -221,17 +221,29 @@ def test_a_bound_on_bytes_refuses_what_would_pass_it(repository: Path, operators
 def test_a_full_queue_refuses_before_the_body_is_sent(
     repository: Path, operators: OperatorForm, tmp_path: Path
 ) -> None:
-    """So that what a crowd wants to send is not all read before most of it is refused."""
+    """So that what a crowd wants to send is not all read before most of it is refused.
+
+    A connection serves on where the body is sent nevertheless, and is ended where it does not come in time.
+    """
     options = ("--model", MODEL, "--operators", operators.value, "--queue", 1, "--delay", 1000, "--batch", 2)
+    options = (*options, "--receive-seconds", 2)
     body, headers = http_request()
     with running(tmp_path, repository, *options) as server:
         waiting = threading.Thread(target=lambda: server.post(INFER, body, **headers), daemon=True)
         waiting.start()
         until(lambda: server.counted("adroit_queue_requests") == 1)
         host, port = server.http.split(":")
-        with socket.create_connection((host, int(port)), timeout=30) as made:
-            made.sendall(f"POST {INFER} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode())
-            assert made.recv(1 << 16).startswith(b"HTTP/1.1 503")
+        head = f"POST {INFER} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        with (
+            socket.create_connection((host, int(port)), timeout=30) as made,
+            socket.create_connection((host, int(port)), timeout=30) as silent,
+        ):
+            for connection in (made, silent):
+                connection.sendall(head)
+                assert connection.recv(1 << 16).startswith(b"HTTP/1.1 503")
+            made.sendall(body + b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert made.recv(1 << 16).startswith(b"HTTP/1.1 200")
+            assert silent.recv(1 << 16) == b""
         waiting.join(30)
 
 
