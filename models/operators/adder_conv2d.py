@@ -68,7 +68,7 @@ def adder_conv2d(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor
     The gradients are the paper's, not the derivative: see `_backward`.
     """
     check_inputs(x, weight, stride, padding)
-    height, width = _output_size(x, weight, stride, padding)
+    height, width = output_size(x, weight, stride, padding)
     filters = weight.flatten(1)
     results = []
     for images in _images(x):
@@ -77,14 +77,15 @@ def adder_conv2d(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor
     return torch.cat(results).view(x.shape[0], weight.shape[0], height, width)
 
 
-def _output_size(x: Tensor, weight: Tensor, stride: int, padding: int) -> tuple[int, int]:
+def output_size(x: Tensor, weight: Tensor, stride: int, padding: int) -> tuple[int, int]:
+    """Height and width of Y in pixels."""
     height, width = (convolved_size(x.shape[i], weight.shape[i], stride, padding, padding) for i in (2, 3))
     return height, width
 
 
 @adder_conv2d.register_fake
 def _(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
-    return x.new_empty(x.shape[0], weight.shape[0], *_output_size(x, weight, stride, padding))
+    return x.new_empty(x.shape[0], weight.shape[0], *output_size(x, weight, stride, padding))
 
 
 def _clipped_distance_gradient(taps: Tensor, filters: Tensor, gradient: Tensor) -> Tensor:

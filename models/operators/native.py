@@ -16,8 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from models.errors import EnvironmentFault
-from models.operators.adder_conv2d import adder_conv2d, check_inputs, weight_gradient
-from models.operators.shapes import convolved_size
+from models.operators.adder_conv2d import adder_conv2d, check_inputs, output_size, weight_gradient
 
 _Shape = ctypes.c_int64 * 13  # AdderConv2dShape of plugins/kernels/shapes.h
 
@@ -39,8 +38,7 @@ class _TrainedAdderConv2d(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.padding = stride, padding
-        height, width = (convolved_size(x.shape[i], weight.shape[i], stride, padding, padding) for i in (2, 3))
-        y = x.new_empty(x.shape[0], weight.shape[0], height, width)
+        y = x.new_empty(x.shape[0], weight.shape[0], *output_size(x, weight, stride, padding))
         _call("adroit_adder_conv2d", _shape(x, weight, stride, padding), x, weight, y)
         return y
 
@@ -62,6 +60,15 @@ def trained_adder_conv2d(x: Tensor, weight: Tensor, stride: int, padding: int) -
     """As adder_conv2d of models/operators/adder_conv2d.py, with the same gradients; float32 on a CPU is faster.
 
     Rounding differs from it, and gradients have none of their own.
+
+    Args:
+        x: [N,C,H,W]. weight: [M,C,kH,kW]. stride, padding: in pixels, both dimensions.
+
+    Returns:
+        [N,M,Ho,Wo].
+
+    Raises:
+        UsageError: shapes that do not fit. EnvironmentFault: the library failed, or cannot run on this CPU.
     """
     if weight.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         x = x.float()  # as that operator has it

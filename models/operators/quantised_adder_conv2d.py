@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.errors import UsageError
-from models.operators.adder_conv2d import check_inputs
-from models.operators.shapes import convolved_size
+from models.operators.adder_conv2d import check_inputs, output_size
 
 # ONNX's numbers (TensorProto.DataType) of the types that Y may have.
 OUTPUT_TYPES = {1: torch.float32, 2: torch.uint8, 3: torch.int8}
@@ -53,7 +52,7 @@ def _distance_rows(x: Tensor, weight: Tensor, stride: int, padding: int, zero_po
     """The exact sums S as float32 [1,M,rows,Wo], image by image, some output rows at a time."""
     filters = weight.flatten(1).float()
     kernel_height, kernel_width = weight.shape[2:]
-    height, width = _output_size(x, weight, stride, padding)
+    height, width = output_size(x, weight, stride, padding)
     step = max(1, CHUNK_ELEMENTS // (filters.shape[1] * width))
     for image in x:
         padded = functional.pad(image.float(), [padding] * 4, value=float(zero_point))
@@ -62,11 +61,6 @@ def _distance_rows(x: Tensor, weight: Tensor, stride: int, padding: int, zero_po
             part = padded[:, first * stride : (first + rows - 1) * stride + kernel_height]
             taps = functional.unfold(part[None], (kernel_height, kernel_width), stride=stride)[0]
             yield torch.cdist(filters, taps.T, p=1.0).view(1, -1, rows, width)
-
-
-def _output_size(x: Tensor, weight: Tensor, stride: int, padding: int) -> tuple[int, int]:
-    height, width = (convolved_size(x.shape[i], weight.shape[i], stride, padding, padding) for i in (2, 3))
-    return height, width
 
 
 def _quantise(value: Tensor, output_type: int, scale: float, zero_point: int) -> Tensor:
@@ -151,7 +145,7 @@ def q_adder_conv2d_add(
         output_zero_point=output_zero_point,
         residual_zero_point=residual_zero_point,
     )
-    expected = (x.shape[0], weight.shape[0], *_output_size(x, weight, stride, padding))
+    expected = (x.shape[0], weight.shape[0], *output_size(x, weight, stride, padding))
     if residual.shape != expected or residual.dtype != x.dtype:
         raise UsageError(
             f"q_adder_conv2d_add: residual is {residual.dtype} {list(residual.shape)}, "
@@ -178,7 +172,7 @@ def _convolve(
     output_zero_point: int,
 ) -> Tensor:
     """`residual`: real values, float32 [N,M,Ho,Wo]."""
-    height, width = _output_size(x, weight, stride, padding)
+    height, width = output_size(x, weight, stride, padding)
     out = x.new_empty(x.shape[0], weight.shape[0], height, width, dtype=OUTPUT_TYPES[output_type])
     image = row = 0
     for sums in _distance_rows(x, weight, stride, padding, x_zero_point):
@@ -194,7 +188,7 @@ def _convolve(
 
 
 def _like_output(x: Tensor, weight: Tensor, stride: int, padding: int, output_type: int) -> Tensor:
-    size = _output_size(x, weight, stride, padding)
+    size = output_size(x, weight, stride, padding)
     return x.new_empty(x.shape[0], weight.shape[0], *size, dtype=OUTPUT_TYPES[output_type])
 
 

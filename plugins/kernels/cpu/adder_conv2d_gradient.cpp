@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "kernels/cpu/adder_conv2d_gradient_tile.h"
+#include "kernels/cpu/adder_tiling.h"
 #include "kernels/cpu/workspace.h"
 
 namespace adroit::cpu {
@@ -11,8 +12,6 @@ namespace {
 
 // Taps in a microsecond of one thread: rather fewer than the fastest CPUs do.
 constexpr double kTapsPerMicrosecond = 15e3;
-
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Positions of X along one dimension with the remainder `phase` by the stride meet the outputs of tap `tap` so many
 // places away (from `position / stride`); false where the tap meets none of them.
