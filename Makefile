@@ -31,7 +31,7 @@ demo: install
 	else \
 	    echo "== no checkpoint given: training an adder network on handwritten digits (a minute or two)"; \
 	    $(ADROIT) train digits-adder-lenet5 -o $(DEMO)/checkpoint && \
-	    $(BIN)/python -m models.data.digits $(DEMO)/digits.npz && echo $(DEMO)/digits.npz > $(DEMO)/images; \
+	    $(BIN)/python -m adroit.models.data.digits $(DEMO)/digits.npz && echo $(DEMO)/digits.npz > $(DEMO)/images; \
 	fi
 	@echo "== exporting to ONNX, with adroit's operators and with standard ones only"
 	@$(ADROIT) export $(DEMO)/checkpoint -o $(DEMO)/repository --name native
@@ -48,7 +48,7 @@ demo: install
 	@echo "== done: the report is $(CURDIR)/$(DEMO)/report.html, the deployment $(CURDIR)/$(DEMO)/repository/native"
 
 # Where the native library could not be built, the demo runs the portable bodies and says so.
-OPERATORS = $(eval OPERATORS := $$(shell $(BIN)/python -c "from deploy.runtimes.native import native_library; native_library()" \
+OPERATORS = $(eval OPERATORS := $$(shell $(BIN)/python -c "from adroit.deploy.runtimes.native import native_library; native_library()" \
     2>/dev/null || { echo "== no native operators here: the portable bodies run instead (slower)" >&2; \
     echo "--operators portable"; }))$(OPERATORS)
 
@@ -58,7 +58,7 @@ test: install
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 lint: install
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 	@find plugins tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run --Werror
 
 format: install
@@ -67,8 +67,8 @@ format: install
 
 bench: install
 	@$(BIN)/python -m benchmarks.adder_conv
-	@$(BIN)/python -m benchmarks.quantised_adder_conv
-	@$(BIN)/python -m benchmarks.quantised_networks
+	@$(BIN)/python -m benchmarks.quantized_adder_conv
+	@$(BIN)/python -m benchmarks.quantized_networks
 	@$(BIN)/python -m benchmarks.adaptive_filter
 	@$(BIN)/python -m benchmarks.routing_gate
 	@$(BIN)/python -m benchmarks.skip_efficiency

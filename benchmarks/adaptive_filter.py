@@ -31,9 +31,9 @@ from onnx import helper
 from torch import Tensor
 from torch.nn import functional
 
+from adroit.deploy.operators.definitions import DOMAIN
+from adroit.deploy.runtimes.native import instruction_set, native_library
 from benchmarks.measure import keep_results
-from deploy.operators import DOMAIN
-from deploy.runtimes.native import instruction_set, native_library
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from unittest import mock
 import torch
 from torch.nn import functional
 
+from adroit.models.networks.architectures import build_network
+from adroit.models.operators import native
 from benchmarks.measure import keep_results
-from models.architectures import build_network
-from models.operators import native
 
 BATCH, SIDE, CLASSES = 32, 32, 10
 

@@ -21,16 +21,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from adroit.deploy.export.deployment import export_deployment
+from adroit.deploy.parity.check import check_deployment
+from adroit.deploy.runtimes.choices import OperatorForm
+from adroit.deploy.runtimes.options import RuntimeOptions
+from adroit.models.checkpoints.checkpoint import CheckpointConfig, save_checkpoint
+from adroit.models.data.images import ImageSet
+from adroit.models.networks.architectures import architecture_named, build_network
+from adroit.models.networks.residual import BasicBlock, Bottleneck
+from adroit.models.training.precise_batch_norm import settle_batch_norm
 from benchmarks.measure import keep_results
-from deploy.export.entry import export_entry
-from deploy.parity.check import check_entry
-from deploy.runtimes.choices import OperatorForm
-from deploy.runtimes.open import RuntimeOptions
-from models.architectures import architecture_named, build_network
-from models.checkpoint import CheckpointConfig, save_checkpoint
-from models.data.images import ImageSet
-from models.networks.residual import BasicBlock, Bottleneck
-from models.statistics import settle_batch_norm
 
 RESNET_SIZE, DEEPLAB_SIZE = (97, 81), (129, 97)
 
@@ -104,11 +104,11 @@ def measure(variant: Variant, images: ImageSet) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = make_checkpoint(variant, Path(folder) / "checkpoint")
         start, cpu = time.perf_counter(), time.process_time()
-        entry = export_entry(checkpoint, Path(folder) / "repository")
+        deployment = export_deployment(checkpoint, Path(folder) / "repository")
         seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
         rows = []
-        for form in OperatorForm if entry.info.operators else [OperatorForm.native]:
-            report = check_entry(entry, images, RuntimeOptions(operators=form, threads=1))
+        for form in OperatorForm if deployment.info.operators else [OperatorForm.native]:
+            report = check_deployment(deployment, images, RuntimeOptions(operators=form, threads=1))
             rows.append(
                 {
                     "network": variant.name,

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from adroit.deploy.routing.budget.agreement import Answers
+from adroit.models.checkpoints.checkpoint import load_checkpoint
+from adroit.models.data.images import read_images
+from adroit.models.networks.dynamic_routing.network import DynamicRouting
+from adroit.models.routing.cost import cost_table
+from adroit.models.routing.route import Route
 from benchmarks.measure import keep_results
-from deploy.budget.answers import Answers
-from models.checkpoint import load_checkpoint
-from models.data.images import read_images
-from models.networks.dynamic_routing.network import DynamicRouting
-from models.routing.cost import cost_table
-from models.routing.route import Route
 
 VOID = 11
 

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from adroit import files
+from adroit.models.operators.adaptive_filter import adaptive_filter
+from adroit.models.operators.routing_gate import routing_gate
 from benchmarks.gpu_timing import copies_for, microseconds
-from models import files
-from models.operators.adaptive_filter import adaptive_filter
-from models.operators.routing_gate import routing_gate
 from tests.gpu import build, cases, kernels
 
 RESULT = Path(__file__).parent / "results" / "cuda_kernels.json"
@@ -105,9 +105,9 @@ def byte_row(case: cases.Adder, peaks: Peaks) -> dict[str, Any]:
     """The 8-bit adder convolution, with 8-bit output."""
     tensors = case.bytes_of(torch.uint8, "cuda")
     y = torch.empty(case.output, dtype=torch.uint8, device="cuda")
-    time = microseconds([lambda: kernels.quantised_adder_conv2d(*tensors, y, case.stride, case.padding, 3)])
+    time = microseconds([lambda: kernels.quantized_adder_conv2d(*tensors, y, case.stride, case.padding, 3)])
     floor = peaks.floor(size(*tensors[:2], y), case.taps, in_bytes=True)
-    return _row("quantised_adder_conv2d", case, torch.uint8, time, floor)
+    return _row("quantized_adder_conv2d", case, torch.uint8, time, floor)
 
 
 def _torch_forms(case: cases.Adder, inputs: cases.AdderInputs) -> dict[str, Call]:

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adroit.models.checkpoints.checkpoint import load_checkpoint
+from adroit.models.data.images import read_images
+from adroit.models.data.pixels import Pixels
+from adroit.models.metrics.adversarial import Attack, attacked, right_under
+from adroit.models.training.methods.robustness import Settings, rights
 from benchmarks.measure import keep_results
 from benchmarks.recipe_runs import Runs, command_of, kept_rows, print_summary
-from models.checkpoint import load_checkpoint
-from models.data.images import read_images
-from models.data.pixels import Pixels
-from models.methods.robustness import Settings, rights
-from models.metrics.adversarial import Attack, attacked, right_under
 
 NETWORKS = ("plain", "igam", "teacher")
 ATTACKS = Settings(epsilon=4.0, step=1.0, steps=(10.0, 50.0), restarts=3, queries=1000, large_epsilon=32.0)

@@ -16,10 +16,10 @@ import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
 
-from deploy.operators import DOMAIN, operators
-from deploy.profile.timing import machine_facts
-from deploy.runtimes.native import instruction_set, native_library
-from models import files
+from adroit import files
+from adroit.deploy.measure.timing import machine_facts
+from adroit.deploy.operators.definitions import DOMAIN, operators
+from adroit.deploy.runtimes.native import instruction_set, native_library
 
 RESULTS = Path(__file__).parent / "results"
 

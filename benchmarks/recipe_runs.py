@@ -11,10 +11,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from adroit.files import read_json
+from adroit.models.training.loop import Epoch, train
+from adroit.models.training.recipe import read_recipe
 from benchmarks.measure import RESULTS
-from models.files import read_json
-from models.training.loop import Epoch, train
-from models.training.recipe import read_recipe
 
 
 @dataclass(frozen=True)

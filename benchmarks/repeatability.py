@@ -1,9 +1,9 @@
 """How far the medians of several `adroit profile` are apart, and whether the machine was.
 
-    python -m benchmarks.repeatability ENTRY... [--runs 5] [--seconds 2]
+    python -m benchmarks.repeatability DEPLOYMENT... [--runs 5] [--seconds 2]
 
 Every run is a process of its own. The spread is (largest - smallest) / median of the runs' medians; beside it
-that of the reference work (deploy/profile/reference.py), and that of the medians divided by the reference: the
+that of the reference work (deploy/measure/reference.py), and that of the medians divided by the reference: the
 bar of 5 % is for a quiet machine, whose reference stays within 5 % too.
 """
 
@@ -17,14 +17,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from adroit.deploy.measure.reference import ONE_SPEED
 from benchmarks.measure import keep_results
-from deploy.profile.reference import ONE_SPEED
 
 
-def profiled(entries: list[Path], seconds: float) -> dict[str, Any]:
+def profiled(deployments: list[Path], seconds: float) -> dict[str, Any]:
     """What one run prints as JSON."""
-    arguments = ["profile", *map(str, entries), "--threads", "1", "--seconds", str(seconds), "--json"]
-    command = [sys.executable, "-c", "from deploy.cli.main import main; main()", *arguments]
+    arguments = ["profile", *map(str, deployments), "--threads", "1", "--seconds", str(seconds), "--json"]
+    command = [sys.executable, "-c", "from adroit.deploy.cli.main import main; main()", *arguments]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -36,11 +36,11 @@ def spread(values: list[float]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("entries", type=Path, nargs="+")
+    parser.add_argument("deployments", type=Path, nargs="+")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0)
     arguments = parser.parse_args()
-    runs = [profiled(arguments.entries, arguments.seconds) for _ in range(arguments.runs)]
+    runs = [profiled(arguments.deployments, arguments.seconds) for _ in range(arguments.runs)]
     references = [run["machine"]["reference_ms"] for run in runs]
     within = max(run["machine"]["reference_spread"] for run in runs)
     quiet = max(spread(references), within) <= ONE_SPEED
@@ -54,7 +54,7 @@ def main() -> None:
         print(f"{first['title']}  {[round(value, 3) for value in medians]} ms, spread {spread(medians):.1%}", end="")
         print(f", of the ratios to the reference {spread(ratios):.1%}")
     told = {"references": references, "spread": spread(references), "within a run": within, "quiet": quiet}
-    keep_results("repeatability", "python -m benchmarks.repeatability ENTRY...", [told, *rows])
+    keep_results("repeatability", "python -m benchmarks.repeatability DEPLOYMENT...", [told, *rows])
 
 
 if __name__ == "__main__":

@@ -22,16 +22,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from adroit.deploy.export.deployment import Routing, export_deployment
+from adroit.deploy.export.routed import RoutingForm
+from adroit.deploy.parity.check import check_deployment
+from adroit.deploy.runtimes.choices import OperatorForm
+from adroit.deploy.runtimes.options import RuntimeOptions
+from adroit.models.checkpoints.checkpoint import CheckpointConfig, save_checkpoint
+from adroit.models.data.images import ImageSet
+from adroit.models.networks.architectures import architecture_named
 from benchmarks.measure import keep_results
-from deploy.export.entry import Routing, export_entry
-from deploy.export.routed import RoutingForm
-from deploy.parity.check import check_entry
-from deploy.runtimes.choices import OperatorForm
-from deploy.runtimes.open import RuntimeOptions
-from models.architectures import architecture_named
-from models.checkpoint import CheckpointConfig, save_checkpoint
-from models.data.images import ImageSet
-from tests.networks.routed import images, routed_network
+from tests.models.networks.routed import images, routed_network
 
 PRESETS = ("dynamic-a", "dynamic-b", "dynamic-c", "dynamic-raw-16", "dynamic-raw-33")
 FORMS: tuple[RoutingForm, ...] = ("masked", "if", "static")
@@ -67,10 +67,10 @@ def measure(preset: str, shown: ImageSet) -> list[dict[str, Any]]:
         checkpoint = make_checkpoint(preset, Path(folder) / "checkpoint")
         for routing in FORMS:
             start = time.perf_counter()
-            entry = export_entry(checkpoint, Path(folder) / "repository", routing, routing=Routing(routing))
+            deployment = export_deployment(checkpoint, Path(folder) / "repository", routing, routing=Routing(routing))
             seconds = time.perf_counter() - start
             for form in OperatorForm:
-                report = check_entry(entry, shown, RuntimeOptions(operators=form, threads=1))
+                report = check_deployment(deployment, shown, RuntimeOptions(operators=form, threads=1))
                 rows.append(
                     {
                         "network": preset,

@@ -23,19 +23,20 @@ from typing import Any
 
 import numpy as np
 
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.routed import executed_route
+from adroit.deploy.export.deployment import Routing, export_deployment
+from adroit.deploy.measure.timing import medians_in_turns
+from adroit.deploy.parity.labels import label_map
+from adroit.deploy.routing.budget.agreement import Answers
+from adroit.deploy.routing.budget.calibrate import calibrate
+from adroit.deploy.routing.budget.table import BudgetTable, read_table
+from adroit.deploy.routing.collect import collect_routes, deployment_costs
+from adroit.deploy.routing.specialize import specialize
+from adroit.deploy.runtimes.open import open_runtime
+from adroit.deploy.runtimes.options import RuntimeOptions
+from adroit.models.data.images import ImageSet, read_images
 from benchmarks.measure import keep_results
-from deploy.budget.answers import Answers
-from deploy.budget.calibrate import calibrate
-from deploy.budget.table import BudgetTable, read_table
-from deploy.entry import Entry
-from deploy.export.entry import Routing, export_entry
-from deploy.parity.labels import label_map
-from deploy.profile.routed import executed_route
-from deploy.profile.timing import medians_in_turns
-from deploy.routes.collect import collect_routes, entry_costs
-from deploy.routes.specialise import specialise
-from deploy.runtimes.open import RuntimeOptions, open_runtime
-from models.data.images import ImageSet, read_images
 
 OPTIONS = RuntimeOptions(threads=1)
 SHARES = (0.75, 0.5, 0.35)
@@ -45,37 +46,37 @@ TIMED_IMAGES = 8
 @dataclass(frozen=True)
 class Candidate:
     title: str
-    entry: Entry
+    deployment: Deployment
     threshold: float = 0.0
 
 
-def deployments(checkpoint: Path, training: ImageSet, folder: Path) -> dict[str, Entry]:
+def deployments(checkpoint: Path, training: ImageSet, folder: Path) -> dict[str, Deployment]:
     """if, masked, all open, common: exported unless they are there."""
     found = {}
     for name in ("if", "masked", "open", "common"):
         if not (folder / name).is_dir():
             routing = {"if": Routing("if"), "masked": Routing("masked"), "open": Routing("static")}.get(name)
             if routing is None:
-                special = specialise(checkpoint, "common", training)
+                special = specialize(checkpoint, "common", training)
                 routing = Routing("static", special.route, origin=special.to_json())
-            export_entry(checkpoint, folder, name, routing=routing)
-        found[name] = Entry.read(folder / name)
+            export_deployment(checkpoint, folder, name, routing=routing)
+        found[name] = Deployment.read(folder / name)
     return found
 
 
-def calibrated(entry: Entry, training: ImageSet) -> BudgetTable:
-    if entry.info.budget is None:
-        table = calibrate(entry, training, OPTIONS)
-        dataclasses.replace(entry.info, budget=table.to_json()).write(entry.path)
-        entry = Entry.read(entry.path)
-    return read_table(entry)
+def calibrated(deployment: Deployment, training: ImageSet) -> BudgetTable:
+    if deployment.info.budget is None:
+        table = calibrate(deployment, training, OPTIONS)
+        dataclasses.replace(deployment.info, budget=table.to_json()).write(deployment.path)
+        deployment = Deployment.read(deployment.path)
+    return read_table(deployment)
 
 
-def held_out(entry: Entry, table: BudgetTable, validation: ImageSet) -> list[dict[str, Any]]:
+def held_out(deployment: Deployment, table: BudgetTable, validation: ImageSet) -> list[dict[str, Any]]:
     """Mean operations on the validation images at each threshold, against the table's."""
     rows = []
     for setting in table.settings:
-        samples = collect_routes(entry, OPTIONS, validation, setting.threshold, batch=1)
+        samples = collect_routes(deployment, OPTIONS, validation, setting.threshold, batch=1)
         mean = sum(s.operations.total for s in samples) / len(samples) / 1e9
         off = mean / setting.gigaflops.mean - 1
         routes = len({s.route for s in samples})
@@ -94,14 +95,14 @@ def nearest(table: BudgetTable, gigaflops: float) -> float:
 
 def quality(candidate: Candidate, validation: ImageSet) -> tuple[float, float]:
     """mIoU, and mean operations / 1e9 of what is computed."""
-    entry, answers, costs = candidate.entry, Answers(11), []
-    with open_runtime(entry, OPTIONS) as runtime:
-        for where, x in validation.batches(entry.info.preprocessing, 1):
+    deployment, answers, costs = candidate.deployment, Answers(11), []
+    with open_runtime(deployment, OPTIONS) as runtime:
+        for where, x in validation.batches(deployment.info.preprocessing, 1):
             image = validation.load(where.start)
-            outputs = runtime.run(entry.feeds(x, candidate.threshold))
-            route = executed_route(entry, outputs["gates"])
-            costs.append(entry_costs(entry, (x.shape[2], x.shape[3])).of_route(route).total / 1e9)
-            classes = entry.info.preprocessing.unpadded(outputs["logits"][0].argmax(0), image.shape[:2])
+            outputs = runtime.run(deployment.feeds(x, candidate.threshold))
+            route = executed_route(deployment, outputs["gates"])
+            costs.append(deployment_costs(deployment, (x.shape[2], x.shape[3])).of_route(route).total / 1e9)
+            classes = deployment.info.preprocessing.unpadded(outputs["logits"][0].argmax(0), image.shape[:2])
             answers.add(classes, classes, label_map(validation, where.start, image.shape[:2], 11))
     assert answers.accuracy is not None
     return answers.accuracy, float(np.mean(costs))
@@ -109,13 +110,13 @@ def quality(candidate: Candidate, validation: ImageSet) -> tuple[float, float]:
 
 def latencies(candidates: Sequence[Candidate], validation: ImageSet, seconds: float) -> list[float]:
     """Mean over some images of the median milliseconds; all take turns."""
-    runtimes = [open_runtime(c.entry, OPTIONS) for c in candidates]
+    runtimes = [open_runtime(c.deployment, OPTIONS) for c in candidates]
     chosen = np.linspace(0, len(validation) - 1, TIMED_IMAGES).round().astype(int)
     calls = []
     for index in chosen:
         for candidate, runtime in zip(candidates, runtimes, strict=True):
-            x = candidate.entry.info.preprocessing.values(validation.load(int(index))[None])
-            calls.append(functools.partial(runtime.run, candidate.entry.feeds(x, candidate.threshold)))
+            x = candidate.deployment.info.preprocessing.values(validation.load(int(index))[None])
+            calls.append(functools.partial(runtime.run, candidate.deployment.feeds(x, candidate.threshold)))
     times = medians_in_turns(calls, seconds, 5)
     return [float(t) for t in times.reshape(len(chosen), len(candidates)).mean(0)]
 
@@ -129,19 +130,19 @@ def main() -> None:
     arguments = parser.parse_args()
     training, validation = (read_images(arguments.camvid / split) for split in ("train", "val"))
     with tempfile.TemporaryDirectory() as temporary:
-        entries = deployments(arguments.checkpoint, training, arguments.folder or Path(temporary))
-        table = calibrated(entries["if"], training)
-        unseen = held_out(entries["if"], table, validation)
+        exported = deployments(arguments.checkpoint, training, arguments.folder or Path(temporary))
+        table = calibrated(exported["if"], training)
+        unseen = held_out(exported["if"], table, validation)
         full = table.settings[0].gigaflops.mean
         candidates = [
-            Candidate("masked", entries["masked"]),
-            Candidate("static, all open", entries["open"]),
-            Candidate("threshold 0", entries["if"]),
+            Candidate("masked", exported["masked"]),
+            Candidate("static, all open", exported["open"]),
+            Candidate("threshold 0", exported["if"]),
             *(
-                Candidate(f"near {share:.0%} of the operations", entries["if"], nearest(table, share * full))
+                Candidate(f"near {share:.0%} of the operations", exported["if"], nearest(table, share * full))
                 for share in SHARES
             ),
-            Candidate("common route", entries["common"]),
+            Candidate("common route", exported["common"]),
         ]
         times = latencies(candidates, validation, arguments.seconds)
         rows = []

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from adroit.models.operators.routing_gate import routing_gate
 from benchmarks.measure import Sample, interleaved_timings, keep_results, node_time, run_time
-from models.operators.routing_gate import routing_gate
 
 SECONDS = 0.4
 PATHS = 3

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import torch
 
+from adroit.models.checkpoints.checkpoint import CheckpointConfig, save_checkpoint
+from adroit.models.networks.architectures import build_network
+from adroit.models.training.precise_batch_norm import settle_batch_norm
+from adroit.models.training.recipe import read_recipe
+from adroit.models.training.tasks import task_of
 from benchmarks.measure import keep_results
 from benchmarks.recipe_runs import Runs, command_of, kept_rows, print_summary
-from models.architectures import build_network
-from models.checkpoint import CheckpointConfig, save_checkpoint
-from models.statistics import settle_batch_norm
-from models.training.recipe import read_recipe
-from models.training.tasks import task_of
 
 PRETRAINED = ("rotnet", "clusterfit", "bownet")
 PROBES = ("probe of random", *(f"probe of {name}" for name in PRETRAINED))

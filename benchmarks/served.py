@@ -54,10 +54,17 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(entry: Path, *options: object) -> Iterator[Served]:
+def served(deployment: Path, *options: object) -> Iterator[Served]:
     """A server on its core with one thread a runtime, ready."""
     ports = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
-    command = [sys.executable, "-c", "from deploy.cli.main import main; main()", "serve", str(entry), *ports]
+    command = [
+        sys.executable,
+        "-c",
+        "from adroit.deploy.cli.main import main; main()",
+        "serve",
+        str(deployment),
+        *ports,
+    ]
     started = time.monotonic()
     with tempfile.TemporaryFile("w") as log:
         process = subprocess.Popen(

@@ -8,7 +8,7 @@ medians over the rounds. The bars: throughput at least 0.85 of the loop over HTT
 gRPC and at 1 (for networks of 10 ms or more); CPU beside the network's own at most 0.35 ms over HTTP and
 0.8 ms over gRPC for 150 KB at 8 or more; at concurrency 32, at most one execution for four requests; ready
 within 2 s beside the model's load. With --oracle also a real Triton with its Python backend (ADROIT_TRITONSERVER
-as in tests/serve/oracle.py), asked in turns: the bar is 0.9 of its throughput.
+as in tests/deploy/serve/oracle.py), asked in turns: the bar is 0.9 of its throughput.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ import grpc
 import numpy as np
 import uvloop
 
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.protocol import open_inference_pb2 as pb
+from adroit.deploy.runtimes.choices import OperatorForm
+from adroit.deploy.runtimes.open import open_runtime
+from adroit.deploy.runtimes.options import RuntimeOptions
 from benchmarks.measure import keep_results
 from benchmarks.served import CLIENT_CORE, DATATYPES, SERVER_CORE, HttpConnection, Served, http_message, served
-from deploy.entry import Entry
-from deploy.runtimes.choices import OperatorForm
-from deploy.runtimes.open import RuntimeOptions, open_runtime
-from deploy.serve.protocol import open_inference_pb2 as pb
 
 GRPC_INFER = "/inference.GRPCInferenceService/ModelInfer"
 Asker = Callable[[], Any]
@@ -120,13 +121,13 @@ def asked(asker: Asker, clients: int, seconds: float) -> tuple[float, list[float
     return (len(times) + clients) / (time.perf_counter() - started), times
 
 
-def loop(entry: Entry, images: np.ndarray, seconds: float) -> float:
+def loop(deployment: Deployment, images: np.ndarray, seconds: float) -> float:
     """Images a second of the in-process loop with one image a run, on the server's core, preprocessing included."""
-    with open_runtime(entry, RuntimeOptions(threads=1)) as runtime, on_core(SERVER_CORE):
+    with open_runtime(deployment, RuntimeOptions(threads=1)) as runtime, on_core(SERVER_CORE):
         count, end = 0, time.perf_counter() + seconds
         while time.perf_counter() < end:
-            values = entry.info.preprocessing.values(images) if images.dtype == np.uint8 else images
-            runtime.run(entry.feeds(values))
+            values = deployment.info.preprocessing.values(images) if images.dtype == np.uint8 else images
+            runtime.run(deployment.feeds(values))
             count += 1
     return count / seconds
 
@@ -139,17 +140,17 @@ def on_core(core: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def oracle(entry: Entry, images: np.ndarray) -> Iterator[dict[str, Asker]]:
-    """A real Triton on the server's core (tests/serve/oracle.py), on a repository of this entry alone."""
-    from tests.serve.oracle import running_oracle
+def oracle(deployment: Deployment, images: np.ndarray) -> Iterator[dict[str, Asker]]:
+    """A real Triton on the server's core (tests/deploy/serve/oracle.py), on a repository of this deployment alone."""
+    from tests.deploy.serve.oracle import running_oracle
 
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         repository = Path(folder) / "repository"
         repository.mkdir()
-        (repository / entry.path.name).symlink_to(entry.path.resolve())
+        (repository / deployment.path.name).symlink_to(deployment.path.resolve())
         with on_core(SERVER_CORE):
             made = stack.enter_context(running_oracle(Path(folder), repository, OperatorForm.native))
-        yield askers_of(made.http, made.grpc, entry.path.name, images, ())
+        yield askers_of(made.http, made.grpc, deployment.path.name, images, ())
 
 
 def askers_of(http: str, remote: str, model: str, images: np.ndarray, outputs: tuple[str, ...]) -> dict[str, Asker]:
@@ -159,16 +160,18 @@ def askers_of(http: str, remote: str, model: str, images: np.ndarray, outputs: t
     }
 
 
-def rounds_of(chosen: argparse.Namespace, entry: Entry, images: np.ndarray) -> tuple[dict[str, Any], dict[str, Any]]:
+def rounds_of(
+    chosen: argparse.Namespace, deployment: Deployment, images: np.ndarray
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is told of the server, and the rows of figures by the way of asking."""
-    model, found = entry.path.name, dict[str, list[dict[str, float]]]()
+    model, found = deployment.path.name, dict[str, list[dict[str, float]]]()
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(served(entry.path, "--batch", chosen.batch))
+        server = stack.enter_context(served(deployment.path, "--batch", chosen.batch))
         told = {"memory_mib": server.resident_mib(), "ready_seconds": server.ready_seconds}
         askers = askers_of(server.http, server.grpc, model, images, tuple(chosen.outputs))
-        others = stack.enter_context(oracle(entry, images)) if chosen.oracle else {}
+        others = stack.enter_context(oracle(deployment, images)) if chosen.oracle else {}
         for _ in range(chosen.rounds):
-            speed = loop(entry, images, chosen.seconds)
+            speed = loop(deployment, images, chosen.seconds)
             for protocol, asker in askers.items():
                 for clients in chosen.concurrency:
                     got = measure(server, model, asker, clients, chosen.seconds)
@@ -183,7 +186,7 @@ def rounds_of(chosen: argparse.Namespace, entry: Entry, images: np.ndarray) -> t
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("entry", type=Path)
+    parser.add_argument("deployment", type=Path)
     parser.add_argument("--side", type=int, default=224, help="of the square images, in pixels")
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=3)
@@ -193,13 +196,13 @@ def main() -> None:
     parser.add_argument("--oracle", action="store_true", help="also ask a real Triton, both by float tensors")
     parser.add_argument("--keep", metavar="NAME", help="keep the figures as benchmarks/results/NAME.json")
     chosen = parser.parse_args()
-    entry, source = Entry.read(chosen.entry), np.random.default_rng(0)
+    deployment, source = Deployment.read(chosen.deployment), np.random.default_rng(0)
     images: np.ndarray = source.integers(0, 256, (1, chosen.side, chosen.side, 3), dtype=np.uint8)
     if chosen.oracle:
-        images = entry.info.preprocessing.values(images)
+        images = deployment.info.preprocessing.values(images)
     os.sched_setaffinity(0, {CLIENT_CORE})
-    told, rows = rounds_of(chosen, entry, images)
-    told = {"model": entry.info.architecture, "request_bytes": images.nbytes, "batch": chosen.batch, **told}
+    told, rows = rounds_of(chosen, deployment, images)
+    told = {"model": deployment.info.architecture, "request_bytes": images.nbytes, "batch": chosen.batch, **told}
     print("  ".join(f"{key} {value}" for key, value in told.items()))
     for name, row in rows.items():
         print(f"{name:8s}", "  ".join(f"{key.replace('_', ' ')} {value:.2f}" for key, value in row.items()))

@@ -1,6 +1,6 @@
 """More than a server can do, and clients that mean it ill.
 
-    python -m benchmarks.serving_overload ENTRY... [--side 224]
+    python -m benchmarks.serving_overload DEPLOYMENT... [--side 224]
 
 Three things, the server on one core and its clients on another:
 - 200 requests at once on a queue of 64: every one is answered; those that are refused within 100 ms.
@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 import uvloop
 
+from adroit.deploy.deployment.deployment import Deployment
 from benchmarks.measure import keep_results
 from benchmarks.served import CLIENT_CORE, HttpConnection, Served, http_message, served
-from deploy.entry import Entry
 
 AT_ONCE, QUEUE, TIMES = 200, 64, 3.0
 SLOW_CLIENTS, MALFORMED_A_SECOND = 64, 20.0
@@ -186,26 +186,26 @@ def overloaded(server: Served, message: bytes, seconds: float, lead: float, roun
     return {"overloaded": found, "of the peak": median(r["of the peak"] for r in found), "statuses": sorted(seen)}
 
 
-def row_of(entry: Path, chosen: argparse.Namespace) -> dict[str, Any]:
+def row_of(deployment: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     image = np.random.default_rng(0).integers(0, 256, (1, chosen.side, chosen.side, 3), dtype=np.uint8)
-    info, seconds = Entry.read(entry).info, chosen.seconds
+    info, seconds = Deployment.read(deployment).info, chosen.seconds
     row: dict[str, Any] = {"model": info.architecture, "request_bytes": image.nbytes}
     # Routed networks tell their gates beside the classes of every pixel, which are megabytes.
     outputs = ("gates",) if info.routing is not None else ()
-    with served(entry, "--queue", QUEUE) as server:
-        message = http_message(server.http, entry.name, image, outputs)
+    with served(deployment, "--queue", QUEUE) as server:
+        message = http_message(server.http, deployment.name, image, outputs)
         warm = uvloop.run(peak(server, message, 0.5, 0.5))
         rounds = [uvloop.run(at_once(server, message)) for _ in range(chosen.rounds)]
         row |= {"at once": rounds, "slowest refusal, ms": median(each["slowest refusal, ms"] for each in rounds)}
         row |= overloaded(server, message, seconds, 1.2 * QUEUE / warm, chosen.rounds)
         if not chosen.no_attack:
-            row |= uvloop.run(under_attack(server, entry.name, message, seconds, 3))
+            row |= uvloop.run(under_attack(server, deployment.name, message, seconds, 3))
     return row
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("entries", type=Path, nargs="+")
+    parser.add_argument("deployments", type=Path, nargs="+")
     parser.add_argument("--side", type=int, default=224, help="of the square images, in pixels")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each part")
     parser.add_argument("--rounds", type=int, default=3)
@@ -214,8 +214,8 @@ def main() -> None:
     chosen = parser.parse_args()
     os.sched_setaffinity(0, {CLIENT_CORE})
     rows = []
-    for entry in chosen.entries:
-        rows.append(row_of(entry, chosen))
+    for deployment in chosen.deployments:
+        rows.append(row_of(deployment, chosen))
         for name, value in rows[-1].items():
             print(f"{name}: {value:.3g}" if isinstance(value, float) else f"{name}: {value}", flush=True)
     if chosen.keep:

@@ -1,6 +1,6 @@
 """Many minutes at 80 % load: no request is lost, and memory does not grow.
 
-    python -m benchmarks.serving_soak ENTRY [--minutes 20] [--side 224]
+    python -m benchmarks.serving_soak DEPLOYMENT [--minutes 20] [--side 224]
 
 One client, by turns over HTTP and gRPC, with images of two sizes; it pauses a quarter of the time that each
 answer took, so that the server works 80 % of the time however fast the machine is. Once a minute it also sends
@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
+from adroit.deploy.deployment.deployment import Deployment
 from benchmarks.measure import keep_results
 from benchmarks.served import CLIENT_CORE, HttpConnection, Served, http_message, served
 from benchmarks.serving import grpc_asker
-from deploy.entry import Entry
 
 PAUSE = 0.25  # of an answer's time
 WARM_MINUTES, LAST_MINUTES = (2.0, 4.0), 2.0
@@ -95,7 +95,7 @@ def growth(memory: list[tuple[float, float]], minutes: float) -> tuple[float, fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("entry", type=Path)
+    parser.add_argument("deployment", type=Path)
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--sides", type=int, nargs=2, default=(224, 256), help="of the square images, in pixels")
     parser.add_argument("--keep", action="store_true", help="keep the figures under benchmarks/results")
@@ -103,13 +103,13 @@ def main() -> None:
     os.sched_setaffinity(0, {CLIENT_CORE})
     told = Tally()
     # The time is long so that a machine that is stopped for a while loses nothing.
-    with served(chosen.entry, "--queue-seconds", 600, "--receive-seconds", 600) as server:
+    with served(chosen.deployment, "--queue-seconds", 600, "--receive-seconds", 600) as server:
         cpu, started = server.cpu_seconds(), time.monotonic()
-        asyncio.run(soak(server, chosen.entry.name, tuple(chosen.sides), chosen.minutes, told))
+        asyncio.run(soak(server, chosen.deployment.name, tuple(chosen.sides), chosen.minutes, told))
         wall = time.monotonic() - started
         warm, end = growth(told.memory, chosen.minutes)
         row: dict[str, Any] = {
-            "model": Entry.read(chosen.entry).info.architecture,
+            "model": Deployment.read(chosen.deployment).info.architecture,
             "minutes": wall / 60,
             "requests": told.requests,
             "lost": len(told.lost),
@@ -125,7 +125,7 @@ def main() -> None:
         print(f"{name}: {value:.2f}" if isinstance(value, float) else f"{name}: {value}")
     print("\n".join(told.lost[:5]))
     if chosen.keep:
-        command = f"python -m benchmarks.serving_soak ENTRY --minutes {chosen.minutes:g}"
+        command = f"python -m benchmarks.serving_soak DEPLOYMENT --minutes {chosen.minutes:g}"
         keep_results("serving_soak", command, [{**row, "memory": told.memory}])
 
 

@@ -1,7 +1,7 @@
 """Bursts of requests with a deadline: the budget lowered under load, against budgets that stay.
 
-    adroit budget ENTRY --data CAMVID/train
-    python -m benchmarks.serving_trace ENTRY CAMVID/val --floor 0.2 [--seeds 0 1 2] [--seconds 20]
+    adroit budget DEPLOYMENT --data CAMVID/train
+    python -m benchmarks.serving_trace DEPLOYMENT CAMVID/val --floor 0.2 [--seeds 0 1 2] [--seconds 20]
 
 An open loop: requests come when the trace says, whether or not others were answered. They come at random
 (Poisson) at 0.3 of what the server can answer with the network as trained, and in bursts at 4 times that.
@@ -27,11 +27,12 @@ from typing import Any
 import numpy as np
 import uvloop
 
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.runtimes.open import open_runtime
+from adroit.deploy.runtimes.options import RuntimeOptions
+from adroit.models.data.images import ImageSet, read_images
 from benchmarks.measure import RESULTS, keep_results
 from benchmarks.served import CLIENT_CORE, HttpConnection, Served, http_message, served
-from deploy.entry import Entry
-from deploy.runtimes.open import RuntimeOptions, open_runtime
-from models.data.images import ImageSet, read_images
 
 BASE, BURST, DEADLINE = 0.3, 4.0, 10.0
 # Mean lengths in times of one request.
@@ -111,33 +112,35 @@ async def unit_seconds(server: Served, messages: Sequence[bytes], seconds: float
     return (time.perf_counter() - started) / count
 
 
-def agreements(entry: Entry, images: ImageSet, pairs: set[tuple[int, float]]) -> Mapping[tuple[int, float], float]:
+def agreements(
+    deployment: Deployment, images: ImageSet, pairs: set[tuple[int, float]]
+) -> Mapping[tuple[int, float], float]:
     """Of image and threshold: the share of its pixels with the class they have at threshold 0."""
     found, full = {}, {}
-    with open_runtime(entry, RuntimeOptions(threads=1)) as runtime:
+    with open_runtime(deployment, RuntimeOptions(threads=1)) as runtime:
         for index, threshold in sorted(pairs):
-            x = entry.info.preprocessing.values(images.load(index)[None])
+            x = deployment.info.preprocessing.values(images.load(index)[None])
             if index not in full:
-                full[index] = runtime.run(entry.feeds(x))["logits"].argmax(1)
-            classes = runtime.run(entry.feeds(x, threshold))["logits"].argmax(1)
+                full[index] = runtime.run(deployment.feeds(x))["logits"].argmax(1)
+            classes = runtime.run(deployment.feeds(x, threshold))["logits"].argmax(1)
             found[index, threshold] = float((classes == full[index]).mean())
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("entry", type=Path)
+    parser.add_argument("deployment", type=Path)
     parser.add_argument("images", type=Path)
     parser.add_argument("--floor", type=float, required=True, help="operations / 1e9 to which budgets may be lowered")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--seconds", type=float, default=20.0, help="of each replay, about")
     parser.add_argument("--keep", action="store_true", help="keep the figures under benchmarks/results, seed by seed")
     chosen = parser.parse_args()
-    entry, images = Entry.read(chosen.entry), read_images(chosen.images)
+    deployment, images = Deployment.read(chosen.deployment), read_images(chosen.images)
     for seed in chosen.seeds:
-        unit, ends = replays(entry, images, chosen.floor, seed, chosen.seconds)
+        unit, ends = replays(deployment, images, chosen.floor, seed, chosen.seconds)
         used = {(o.arrival.image, o.threshold) for outcomes in ends.values() for o in outcomes if o.status == 200}
-        same = agreements(entry, images, used)
+        same = agreements(deployment, images, used)
         told = {"seed": seed, "milliseconds of a request": unit * 1000, "floor": chosen.floor}
         rows = [{**told, "policy": name, **summary(outcomes, unit, same)} for name, outcomes in ends.items()]
         for row in rows:
@@ -147,7 +150,7 @@ def main() -> None:
 
 
 def replays(
-    entry: Entry, images: ImageSet, floor: float, seed: int, seconds: float
+    deployment: Deployment, images: ImageSet, floor: float, seed: int, seconds: float
 ) -> tuple[float, dict[str, list[Outcome]]]:
     """Seconds of one request, and by the policy how the requests of the seed's trace ended."""
     pictures = [images.load(index)[None] for index in range(len(images))]
@@ -161,8 +164,8 @@ def replays(
     unit, ends = 0.0, {}
     os.sched_setaffinity(0, {CLIENT_CORE})
     for name, (flags, parameters) in ways.items():
-        with served(entry.path, *flags) as server:
-            where = server.http, entry.path.name
+        with served(deployment.path, *flags) as server:
+            where = server.http, deployment.path.name
             warm = [http_message(*where, picture, ("gates",), **parameters) for picture in pictures[:8]]
             measured = uvloop.run(unit_seconds(server, warm))
             unit = unit or measured
@@ -181,7 +184,7 @@ def keep(seed: int, floor: float, rows: list[dict[str, Any]]) -> None:
     others = [row for row in kept if row["seed"] != seed]
     rows = sorted(others + rows, key=lambda row: row["seed"])
     seeds = " ".join(map(str, sorted({row["seed"] for row in rows})))
-    command = f"python -m benchmarks.serving_trace ENTRY CAMVID/val --floor {floor} --seeds {seeds}"
+    command = f"python -m benchmarks.serving_trace DEPLOYMENT CAMVID/val --floor {floor} --seeds {seeds}"
     keep_results("serving_trace", command, rows)
 
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 
+from adroit.models.training.loop import Epoch, train
+from adroit.models.training.recipe import read_recipe
 from benchmarks.measure import keep_results
-from models.training.loop import Epoch, train
-from models.training.recipe import read_recipe
 
 RECIPES = ("cifar10-plain-resnet20", "cifar10-aa-resnet20")
 

@@ -21,16 +21,16 @@ import onnxruntime
 import torch
 from onnx import numpy_helper
 
+from adroit.deploy.export.routed import THRESHOLD, export_routed_graph
+from adroit.deploy.routing.route_counts import route_counts, skip_efficiency
+from adroit.deploy.runtimes.native import native_library
+from adroit.deploy.runtimes.upsampling import use_own_upsampling
+from adroit.models.networks.dynamic_routing.forcing import force_gates
+from adroit.models.networks.dynamic_routing.network import DynamicRouting
+from adroit.models.routing.route import Route
+from adroit.models.routing.space import INIT, RoutingSpace
+from adroit.models.training.precise_batch_norm import settle_batch_norm
 from benchmarks.measure import interleaved_medians, keep_results
-from deploy.export.routed import THRESHOLD, export_routed_graph
-from deploy.profile.routed import route_counts, skip_efficiency
-from deploy.runtimes.native import native_library
-from deploy.runtimes.upsampling import use_own_upsampling
-from models.networks.dynamic_routing.forcing import force_gates
-from models.networks.dynamic_routing.network import DynamicRouting
-from models.routing.route import Route
-from models.routing.space import INIT, RoutingSpace
-from models.statistics import settle_batch_norm
 
 CLASSES = 19
 SIZES = ((256, 512), (512, 1024))
@@ -49,7 +49,7 @@ def routes_at(space: RoutingSpace, share: float, count: int) -> list[Route]:
     for seed in range(10_000):
         random = np.random.default_rng(seed)
         chances = random.random(len(space.paths)) < random.uniform(0.05, 0.3)
-        route = Route(space, tuple(bool(chance) for chance in chances)).normalised()
+        route = Route(space, tuple(bool(chance) for chance in chances)).normalized()
         if abs(operations(route, SIZES[0]) / whole - share) < 0.03:
             found.append(route)
         if len(found) == count:
@@ -60,7 +60,7 @@ def routes_at(space: RoutingSpace, share: float, count: int) -> list[Route]:
 def with_route(model: onnx.ModelProto, route: Route) -> onnx.ModelProto:
     """The same network with its gates' biases (b2) set so that it takes `route` for every image.
 
-    Constants, unlike the input of deploy/profile/forced.py, which makes a run some 4 % longer.
+    Constants, unlike the input of deploy/routing/forced.py, which makes a run some 4 % longer.
     """
     forced = onnx.ModelProto()
     forced.CopyFrom(model)

@@ -22,10 +22,10 @@ from typing import Any
 
 import torch
 
+from adroit.models.training.loop import Epoch, train
+from adroit.models.training.options import Accelerator, RunOptions
+from adroit.models.training.recipe import read_recipe
 from benchmarks.measure import RESULTS, keep_results
-from models.training.loop import Epoch, train
-from models.training.options import Accelerator, RunOptions
-from models.training.recipe import read_recipe
 
 NAME = "training_methods"
 # The plain twin first.

@@ -1,3 +1,1 @@
-"""The toolchain: export, graph passes, runtimes, parity, profile, command line."""
-
-__version__ = "0.1.0"
+"""The toolchain: export, graph passes, runtimes, parity, profile, routing, serving, command line."""

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from deploy.parts import PARTS, absent, packages, require
-from deploy.runtimes.tensorrt.modules import TITLES, Flavour, check_one_version, import_tensorrt, loaded_libraries
-from deploy.runtimes.tensorrt.plugin_library import plugin_library
-from models.errors import AdroitError
+from adroit.deploy.extras import PARTS, absent, packages, require
+from adroit.deploy.runtimes.tensorrt.modules import TITLES, Flavor, check_one_version, import_tensorrt, loaded_libraries
+from adroit.deploy.runtimes.tensorrt.plugin_library import plugin_library
+from adroit.errors import AdroitError
 
-# What the parts of deploy/parts.py are for; the runtimes have findings of their own.
+# What the parts of deploy/extras.py are for; the runtimes have findings of their own.
 USES = {
     "serve": "adroit serve",
     "export": "adroit import, export, check, quantize, build, profile, budget",
@@ -49,7 +49,7 @@ def examine() -> list[Finding]:
         ("portable bodies", _portable_bodies),
         ("NVIDIA GPU", _gpu),
         ("CUDA compiler", _cuda_compiler),
-        *((title, lambda flavour=flavour: _tensorrt(flavour)) for flavour, title in TITLES.items()),
+        *((title, lambda flavor=flavor: _tensorrt(flavor)) for flavor, title in TITLES.items()),
         ("TensorRT plugins", _tensorrt_plugins),
         ("one TensorRT", _one_tensorrt),
     ]
@@ -93,7 +93,7 @@ def _onnxruntime() -> Finding:
 
 
 def _native_operators() -> Finding:
-    from deploy.runtimes.native import instruction_set, native_library
+    from adroit.deploy.runtimes.native import instruction_set, native_library
 
     library = native_library()
     import onnxruntime
@@ -104,7 +104,7 @@ def _native_operators() -> Finding:
 
 
 def _portable_bodies() -> Finding:
-    from deploy.operators import operators, portable_body
+    from adroit.deploy.operators.definitions import operators, portable_body
 
     require("export", "adding them to a model")
     names = [portable_body(name).name for name in operators()]
@@ -135,15 +135,15 @@ def _cuda_compiler() -> Finding:
     return Finding("CUDA compiler", answer.returncode == 0, f"{release}, {path}")
 
 
-def _tensorrt(flavour: Flavour) -> Finding:
+def _tensorrt(flavor: Flavor) -> Finding:
     """Whether its package is there; running a plan, and building one for TensorRT, needs a GPU besides."""
-    module = import_tensorrt(flavour)
+    module = import_tensorrt(flavor)
     uses = {"tensorrt": "builds and runs", "tensorrt-lean": "runs", "tensorrt-rtx": "builds anywhere, runs"}
-    return Finding(TITLES[flavour], True, f"{module.__version__}; {uses[flavour]} where a GPU is")
+    return Finding(TITLES[flavor], True, f"{module.__version__}; {uses[flavor]} where a GPU is")
 
 
 def _tensorrt_plugins() -> Finding:
-    from deploy.plugin_check.library_file import read_library
+    from adroit.deploy.plugin_check.library_file import read_library
 
     library = read_library(plugin_library())
     code = "GPU code that is not understood" if library.gpu_code is None else ", ".join(library.gpu_code)

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 import torch
 
-from deploy.cli.main import main
-from deploy.entry import Entry
-from deploy.export.entry import export_entry
-from models.architectures import architecture_named, build_network
-from models.checkpoint import CheckpointConfig, save_checkpoint
+from adroit.deploy.cli.main import main
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.export.deployment import export_deployment
+from adroit.models.checkpoints.checkpoint import CheckpointConfig, save_checkpoint
+from adroit.models.networks.architectures import architecture_named, build_network
 
 # Small tensors: more threads only wait for each other, and on shared cores for long.
 torch.set_num_threads(1)
@@ -64,7 +64,7 @@ def adroit() -> Adroit:
         if not alone and environment is None:
             with patch.dict(os.environ, told), patch.object(sys, "argv", ["adroit"]):
                 return _run_here(words)
-        command = [sys.executable, "-c", "from deploy.cli.main import main; main()", *words]
+        command = [sys.executable, "-c", "from adroit.deploy.cli.main import main; main()", *words]
         done = subprocess.run(
             command, capture_output=True, text=True, env={**os.environ, **told}, cwd=ROOT, check=False
         )
@@ -121,20 +121,20 @@ def lenet_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def resnet_entry(resnet_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Entry:
+def resnet_deployment(resnet_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     """The exported ResNet-20; do not change it."""
-    return export_entry(resnet_checkpoint, tmp_path_factory.mktemp("repository"))
+    return export_deployment(resnet_checkpoint, tmp_path_factory.mktemp("repository"))
 
 
 @pytest.fixture(scope="session")
-def lenet_entry(lenet_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Entry:
+def lenet_deployment(lenet_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     """The exported LeNet-5-BN; do not change it."""
-    return export_entry(lenet_checkpoint, tmp_path_factory.mktemp("repository"))
+    return export_deployment(lenet_checkpoint, tmp_path_factory.mktemp("repository"))
 
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve photographs' worth of colour: crops of scikit-learn's sample images, 32 x 32, with labels."""
+    """Twelve photographs' worth of color: crops of scikit-learn's sample images, 32 x 32, with labels."""
     from sklearn.datasets import load_sample_images
 
     pictures = load_sample_images().images

@@ -9,7 +9,7 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
-from deploy.operators import DOMAIN, operators
+from adroit.deploy.operators.definitions import DOMAIN, operators
 
 BOOL = ir.DataType.BOOL
 

@@ -1,4 +1,4 @@
-"""`adroit build`: checks, the building process, and the result in the entry."""
+"""`adroit build`: checks, the building process, and the result in the deployment."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy import __version__
-from deploy.build.choices import Backend, Precision
-from deploy.build.job import CACHE, MODEL, PLAN, Job
-from deploy.build.limits import check_limits
-from deploy.build.options import BuildOptions
-from deploy.build.prepare import Form, Prepared, prepare
-from deploy.build.process import Progress, run_in_process
-from deploy.build.profiles import profiles_for
-from deploy.build.store import store
-from deploy.build.timing_cache import cache_file, read_cache, write_cache
-from deploy.entry import Entry
-from deploy.runtimes.builds import find_build
-from deploy.runtimes.tensorrt.gpu import Gpu, find_gpu
-from deploy.runtimes.tensorrt.modules import Flavour, import_tensorrt
-from deploy.runtimes.tensorrt.plan import read_plan_header
-from deploy.runtimes.tensorrt.plugin_library import plugin_library
-from deploy.runtimes.tensorrt.profiles import Profile
-from models import files
-from models.errors import EnvironmentFault, OutOfResource, UnsupportedModel, UsageError
+from adroit import files
+from adroit.deploy.build.choices import Backend, Precision
+from adroit.deploy.build.job import CACHE, MODEL, PLAN, Job
+from adroit.deploy.build.limits import check_limits
+from adroit.deploy.build.options import BuildOptions
+from adroit.deploy.build.prepare import Form, Prepared, prepare
+from adroit.deploy.build.process import Progress, run_in_process
+from adroit.deploy.build.profiles import profiles_for
+from adroit.deploy.build.store import store
+from adroit.deploy.build.timing_cache import cache_file, read_cache, write_cache
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.runtimes.builds import find_build
+from adroit.deploy.runtimes.tensorrt.gpu import Gpu, find_gpu
+from adroit.deploy.runtimes.tensorrt.modules import Flavor, import_tensorrt
+from adroit.deploy.runtimes.tensorrt.plan import read_plan_header
+from adroit.deploy.runtimes.tensorrt.plugin_library import plugin_library
+from adroit.deploy.runtimes.tensorrt.profiles import Profile
+from adroit.errors import EnvironmentFault, OutOfResource, UnsupportedModel, UsageError
+from adroit.version import __version__
 
 
 @dataclass(frozen=True)
 class Built:
     """A finished build: the version folder's name and the record that adroit.json now has."""
 
-    entry: Entry
+    deployment: Deployment
     version: str
     record: dict[str, Any]
 
@@ -49,8 +49,8 @@ class Checked:
     what: str
 
 
-def build_entry(entry: Entry, options: BuildOptions, progress: Progress | None = None) -> Built:
-    """Builds `entry`; nothing in it changes unless all goes well.
+def build_deployment(deployment: Deployment, options: BuildOptions, progress: Progress | None = None) -> Built:
+    """Builds `deployment`; nothing in it changes unless all goes well.
 
     Raises:
         UsageError, UnsupportedModel: options, profiles or a model that cannot be built.
@@ -59,12 +59,12 @@ def build_entry(entry: Entry, options: BuildOptions, progress: Progress | None =
     """
     options.check()
     if options.backend == Backend.onnxruntime:
-        from deploy.build.onnxruntime_file import optimise
+        from adroit.deploy.build.onnxruntime_file import optimize
 
         with _folder() as folder:
-            built, record = optimise(entry, folder)
-            return _stored(entry, options, built, None, record)
-    prepared, profiles = _prepared(entry, options)
+            built, record = optimize(deployment, folder)
+            return _stored(deployment, options, built, None, record)
+    prepared, profiles = _prepared(deployment, options)
     if options.backend == Backend.tensorrt:
         import_tensorrt("tensorrt")
     library = plugin_library() if prepared.custom else None
@@ -82,7 +82,7 @@ def build_entry(entry: Entry, options: BuildOptions, progress: Progress | None =
             "form": prepared.form,
             "profiles": {profile.name: profile.to_json() for profile in profiles},
             "plan": _checked_header(folder / PLAN, job, facts["version"]),
-            "builder": f"{job.flavour} {facts['version']}",
+            "builder": f"{job.flavor} {facts['version']}",
             "layers": facts["layers"],
             "gpu": None if gpu is None else {"name": gpu.name, "compute_capability": gpu.compute_capability},
             "plugins": None if library is None else {"file": library.name, "sha256": files.sha256(library)},
@@ -91,7 +91,7 @@ def build_entry(entry: Entry, options: BuildOptions, progress: Progress | None =
             "keep": list(options.keep),
             "seconds": round(seconds, 3),
         }
-        return _stored(entry, options, folder / PLAN, prepared, record)
+        return _stored(deployment, options, folder / PLAN, prepared, record)
 
 
 def _gpu(options: BuildOptions) -> Gpu | None:
@@ -110,18 +110,18 @@ def _gpu(options: BuildOptions) -> Gpu | None:
     return None
 
 
-def refit_entry(entry: Entry, version: int, backend: Backend, progress: Progress | None = None) -> Built:
-    """The build `version`, made without weights, as a new version with the weights of the entry's model.
+def refit_deployment(deployment: Deployment, version: int, backend: Backend, progress: Progress | None = None) -> Built:
+    """The build `version`, made without weights, as a new version with the weights of the deployment's model.
 
     Raises:
         UsageError: no such build, or one that has its weights.
-        UnsupportedModel, EnvironmentFault, OutOfResource: as build_entry.
+        UnsupportedModel, EnvironmentFault, OutOfResource: as build_deployment.
     """
-    name, record, plan = find_build(entry, backend, version)
+    name, record, plan = find_build(deployment, backend, version)
     if not record.get("weights_stripped"):
-        raise UsageError(f"build {name} of {entry.path} has its weights", facts={"file": plan})
+        raise UsageError(f"build {name} of {deployment.path} has its weights", facts={"file": plan})
     options = BuildOptions(backend, Precision(record["precision"]))
-    prepared = prepare(entry, record["form"], options.precision, record["keep"])
+    prepared = prepare(deployment, record["form"], options.precision, record["keep"])
     find_gpu()
     library = plugin_library() if prepared.custom else None
     profiles = [Profile.from_json(profile, ranges) for profile, ranges in record["profiles"].items()]
@@ -131,19 +131,19 @@ def refit_entry(entry: Entry, version: int, backend: Backend, progress: Progress
         files.write_bytes(folder / PLAN, plan.read_bytes())
         facts = run_in_process(folder, job, progress)
         more = {**record, "weights_stripped": False, "refitted_from": name, "layers": facts["layers"]}
-        return _stored(entry, options, folder / PLAN, prepared, more)
+        return _stored(deployment, options, folder / PLAN, prepared, more)
 
 
-def dry_run(entry: Entry, options: BuildOptions) -> list[Checked]:
+def dry_run(deployment: Deployment, options: BuildOptions) -> list[Checked]:
     """Everything that can be checked without a GPU; what is wrong with the request itself is raised."""
     options.check()
     prepared: Prepared | None = None
     lines = []
     if options.backend == Backend.onnxruntime:
-        entry.load_model()
+        deployment.load_model()
         lines.append(Checked(True, "the model is the exported one"))
         return lines
-    prepared, profiles = _prepared(entry, options)
+    prepared, profiles = _prepared(deployment, options)
     lines.append(Checked(True, f"model in form {prepared.form}, {options.precision}: {len(prepared.content)} bytes"))
     if prepared.kept:
         lines.append(Checked(True, f"{len(prepared.kept)} nodes stay float32, or have parts that do"))
@@ -153,7 +153,7 @@ def dry_run(entry: Entry, options: BuildOptions) -> list[Checked]:
         if prepared.custom:
             lines.append(_tried("plugin library", lambda: str(plugin_library())))
         lines.append(_tried("GPU", lambda: find_gpu().name))
-    lines.append(_tried("parser", lambda: _parsed(entry, options, profiles)))
+    lines.append(_tried("parser", lambda: _parsed(deployment, options, profiles)))
     return lines
 
 
@@ -164,35 +164,35 @@ def _tried(what: str, look: Any) -> Checked:
         return Checked(False, f"{what}: {error.message}" + (f" ({error.hint})" if error.hint else ""))
 
 
-def _parsed(entry: Entry, options: BuildOptions, profiles: list[Profile]) -> str:
+def _parsed(deployment: Deployment, options: BuildOptions, profiles: list[Profile]) -> str:
     """The bodies through the parser that needs no GPU; TensorRT's own reads the same language."""
-    prepared = prepare(entry, "functions", options.precision, options.keep)
+    prepared = prepare(deployment, "functions", options.precision, options.keep)
     with _folder() as folder:
         files.write_bytes(folder / MODEL, prepared.content)
         facts = run_in_process(folder, Job("tensorrt-rtx", (), None, profiles, parse_only=True))
     return f"tensorrt-rtx {facts['version']} reads the model with portable bodies, {facts['layers']} layers"
 
 
-def _prepared(entry: Entry, options: BuildOptions) -> tuple[Prepared, list[Profile]]:
-    if entry.info.quantisation is not None and options.backend == Backend.tensorrt_rtx:
+def _prepared(deployment: Deployment, options: BuildOptions) -> tuple[Prepared, list[Profile]]:
+    if deployment.info.quantization is not None and options.backend == Backend.tensorrt_rtx:
         raise UnsupportedModel(
-            f"{entry.path} is in 8 bits, which tensorrt-rtx cannot build",
+            f"{deployment.path} is in 8 bits, which tensorrt-rtx cannot build",
             facts={
                 "reason": "it takes no plugins, and 8-bit constants only where plugins or DequantizeLinear read them"
             },
             hint="use --backend tensorrt or onnxruntime, or build the float32 deployment that it was made from",
         )
-    profiles = profiles_for(entry.info, options.profiles)
+    profiles = profiles_for(deployment.info, options.profiles)
     form: Form = "functions" if options.backend == Backend.tensorrt_rtx else "plugins"
-    prepared = prepare(entry, form, options.precision, options.keep)
-    check_limits(entry.load_model(), entry.info, profiles)
+    prepared = prepare(deployment, form, options.precision, options.keep)
+    check_limits(deployment.load_model(), deployment.info, profiles)
     return prepared, profiles
 
 
 def _job(options: BuildOptions, prepared: Prepared, profiles: list[Profile], library: Path | None) -> Job:
-    flavour: Flavour = "tensorrt-rtx" if options.backend == Backend.tensorrt_rtx else "tensorrt"
+    flavor: Flavor = "tensorrt-rtx" if options.backend == Backend.tensorrt_rtx else "tensorrt"
     return Job(
-        flavour,
+        flavor,
         prepared.custom,
         None if library is None else str(library),
         profiles,
@@ -202,7 +202,7 @@ def _job(options: BuildOptions, prepared: Prepared, profiles: list[Profile], lib
         options.strip_weights,
         options.optimization_level,
         # tensorrt-rtx times nothing ahead of time.
-        options.timing_cache and flavour == "tensorrt",
+        options.timing_cache and flavor == "tensorrt",
     )
 
 
@@ -210,7 +210,7 @@ def _bring_cache(gpu: Gpu | None, job: Job, folder: Path) -> Path | None:
     """Puts the kept timings beside the job; where they are kept."""
     if gpu is None or not job.timing_cache:
         return None
-    version = import_tensorrt(job.flavour).__version__
+    version = import_tensorrt(job.flavor).__version__
     cache = cache_file(gpu, version, files.sha256(Path(job.library)) if job.library else "")
     if old := read_cache(cache):
         files.write_bytes(folder / CACHE, old)
@@ -224,7 +224,7 @@ def _checked_header(plan: Path, job: Job, version: str) -> dict[str, Any]:
     wanted = list(job.compute_capabilities)
     # Python's version of a package may lack the build number, or have more behind it.
     same = all(a == b for a, b in zip(told["version"].split("."), version.split("."), strict=False))
-    if header.kind != job.flavour or not same or told["compute_capabilities"] != wanted:
+    if header.kind != job.flavor or not same or told["compute_capabilities"] != wanted:
         raise UnsupportedModel(
             "the plan is not the one that was asked for",
             facts={"plan": told, "asked for": {"version": version, "compute_capabilities": wanted}},
@@ -232,15 +232,17 @@ def _checked_header(plan: Path, job: Job, version: str) -> dict[str, Any]:
     return told
 
 
-def _stored(entry: Entry, options: BuildOptions, built: Path, prepared: Prepared | None, more: dict[str, Any]) -> Built:
+def _stored(
+    deployment: Deployment, options: BuildOptions, built: Path, prepared: Prepared | None, more: dict[str, Any]
+) -> Built:
     record = {
         "backend": str(options.backend),
         "precision": str(options.precision),
-        "model": entry.info.model["sha256"],
+        "model": deployment.info.model["sha256"],
         "adroit": __version__,
         **more,
     }
-    updated, version = store(entry, built, prepared.kept if prepared else (), record)
+    updated, version = store(deployment, built, prepared.kept if prepared else (), record)
     return Built(updated, version, dict(updated.info.builds[version]))
 
 

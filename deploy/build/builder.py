@@ -12,11 +12,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from deploy.build.job import CACHE, MODEL, PLAN, Job
-from deploy.runtimes.tensorrt.modules import import_tensorrt
-from deploy.runtimes.tensorrt.near_miss import near_miss
-from deploy.runtimes.tensorrt.plugin_library import load_plugins, registered, told
-from models.errors import AdroitError, EnvironmentFault, OutOfResource, UnsupportedModel
+from adroit.deploy.build.job import CACHE, MODEL, PLAN, Job
+from adroit.deploy.runtimes.tensorrt.modules import import_tensorrt
+from adroit.deploy.runtimes.tensorrt.near_miss import near_miss
+from adroit.deploy.runtimes.tensorrt.plugin_library import load_plugins, registered, told
+from adroit.errors import AdroitError, EnvironmentFault, OutOfResource, UnsupportedModel
 
 Tell = Callable[[dict[str, Any]], None]
 MEMORY_WORDS = ("out of memory", "outofmemory", "failed_allocation", "memory_allocation", "insufficient memory")
@@ -34,9 +34,9 @@ def run_job(folder: Path, job: Job, tell: Tell) -> dict[str, Any]:
     Raises:
         AdroitError: whatever a user can meet, each with the reason.
     """
-    if job.flavour == "tensorrt-rtx":
+    if job.flavor == "tensorrt-rtx":
         os.environ["POLYGRAPHY_USE_TENSORRT_RTX"] = "1"  # read when Polygraphy is imported
-    trt = import_tensorrt(job.flavour)
+    trt = import_tensorrt(job.flavor)
     if job.library:
         load_plugins(trt, Path(job.library))
     log = _logger(trt)
@@ -130,7 +130,7 @@ def _parse(trt: ModuleType, log: Any, network: Any, content: bytes, job: Job) ->
             "reason": fault.desc(),
         }
     raise UnsupportedModel(
-        f"{job.flavour} {trt.__version__} cannot read the model",
+        f"{job.flavor} {trt.__version__} cannot read the model",
         facts=facts,
         hint="`adroit build --dry-run` repeats this without a build; report the node if its operator is ours",
     )
@@ -187,7 +187,7 @@ def _configuration(
         "strip_plan": job.strip_weights,
     }
     try:
-        if job.flavour == "tensorrt-rtx":
+        if job.flavor == "tensorrt-rtx":
             from polygraphy.backend.tensorrt_rtx import CreateConfigRTX
 
             capabilities = [divmod(capability, 10) for capability in job.compute_capabilities]
@@ -195,9 +195,7 @@ def _configuration(
         config = CreateConfig(**choices)(builder, network)
     except PolygraphyException as error:
         reason = str(error).strip().split("\n")[0]
-        raise EnvironmentFault(
-            f"{job.flavour} {trt.__version__} refuses a setting", facts={"reason": reason}
-        ) from error
+        raise EnvironmentFault(f"{job.flavor} {trt.__version__} refuses a setting", facts={"reason": reason}) from error
     if job.version_compatible and job.library:
         config.plugins_to_serialize = [job.library]
     return config, _timing_cache(config, job, folder, tell)

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from deploy.entry import THRESHOLD
-from deploy.operators import DOMAIN, operators
-from deploy.passes.graph import add_initializer, constant
-from models.errors import UnsupportedModel, UsageError
+from adroit.deploy.deployment.deployment import THRESHOLD
+from adroit.deploy.operators.definitions import DOMAIN, operators
+from adroit.deploy.passes.graph import add_initializer, constant
+from adroit.errors import UnsupportedModel, UsageError
 
 FLOAT, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
 SUMS = ("ReduceMean", "ReduceSum", "GlobalAveragePool", "Softmax", "LogSoftmax", "Exp", "Pow")

@@ -1,4 +1,4 @@
-"""An 8-bit network in int8 with symmetric quantisation, which is what TensorRT has instead of uint8.
+"""An 8-bit network in int8 with symmetric quantization, which is what TensorRT has instead of uint8.
 
 Every integer is lowered by 128: activations, weights and zero points alike, so that their differences, and
 with them every sum of an adder layer, stay the same (plugins/operators.toml). TensorRT's QuantizeLinear takes
@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from deploy.operators import DOMAIN
-from deploy.passes.graph import add_initializer, constant
+from adroit.deploy.operators.definitions import DOMAIN
+from adroit.deploy.passes.graph import add_initializer, constant
 
 LOWERED = 128
 INT8 = ir.DataType.INT8

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.runtimes.tensorrt.modules import Flavour
-from deploy.runtimes.tensorrt.profiles import Profile
-from models import files
+from adroit import files
+from adroit.deploy.runtimes.tensorrt.modules import Flavor
+from adroit.deploy.runtimes.tensorrt.profiles import Profile
 
 JOB, MODEL, PLAN, CACHE = "job.json", "model.onnx", "model.plan", "timing.cache"
 
@@ -39,7 +39,7 @@ class Job:
     """One run of a builder on `model.onnx` of the job's folder.
 
     Attributes:
-        flavour: which package builds.
+        flavor: which package builds.
         custom: nodes that plugins must provide; with none, no plugin library is loaded.
         library: the plugin library, where there are custom nodes.
         compute_capabilities: tensorrt-rtx only: what to compile for.
@@ -49,7 +49,7 @@ class Job:
         refit: put the weights of `model.onnx` into the folder's stripped plan, instead of building one.
     """
 
-    flavour: Flavour
+    flavor: Flavor
     custom: Sequence[CustomNode]
     library: str | None
     profiles: Sequence[Profile]

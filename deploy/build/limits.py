@@ -11,19 +11,20 @@ from collections.abc import Mapping, Sequence
 
 import onnx
 
-from deploy.entry import EntryInfo, all_nodes
-from deploy.operators import DOMAIN
-from deploy.runtimes.tensorrt.profiles import Profile, Shape
-from deploy.schemas import register_schemas
-from models.errors import UsageError
-from models.routing.cost import GATE_SHRINK, SIZE_MULTIPLE
-from models.routing.space import RoutingSpace
+from adroit.deploy.deployment.deployment import Description
+from adroit.deploy.onnx_file import all_nodes
+from adroit.deploy.operators.definitions import DOMAIN
+from adroit.deploy.operators.schemas import register_schemas
+from adroit.deploy.runtimes.tensorrt.profiles import Profile, Shape
+from adroit.errors import UsageError
+from adroit.models.routing.cost import GATE_SHRINK, SIZE_MULTIPLE
+from adroit.models.routing.space import RoutingSpace
 
 # Elements of one tensor: TensorRT and the kernels count them with 31 bits.
 MOST_ELEMENTS = 2**31 - 1
 
 
-def check_limits(model: onnx.ModelProto, info: EntryInfo, profiles: Sequence[Profile]) -> None:
+def check_limits(model: onnx.ModelProto, info: Description, profiles: Sequence[Profile]) -> None:
     """Raises UsageError, naming profile, input, dimension and node, where a shape cannot work."""
     for profile in profiles:
         if info.routing is not None:
@@ -33,7 +34,7 @@ def check_limits(model: onnx.ModelProto, info: EntryInfo, profiles: Sequence[Pro
             _check_shapes(model, shapes, f"profile {profile.name!r}: {kind}", info.inputs[0].name)
 
 
-def _check_routed(info: EntryInfo, profile: Profile) -> None:
+def _check_routed(info: Description, profile: Profile) -> None:
     """A routed network's maps are halved five times, and its smallest map must leave something to the small gates.
 
     Shape inference does not see through the branches of such a network, so this is reckoned here.

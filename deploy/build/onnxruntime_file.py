@@ -1,4 +1,4 @@
-"""ONNX Runtime's own optimised file: the work of loading done once, for this kind of machine.
+"""ONNX Runtime's own optimized file: the work of loading done once, for this kind of machine.
 
 The file holds what the session made of the model for this ONNX Runtime and this CPU (fused operators,
 the layout of convolution weights for its vector width, our own interpolation), so it is faster to load,
@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from deploy.entry import Entry
-from deploy.runtimes.choices import OperatorForm
-from deploy.runtimes.native import instruction_set, native_library
-from deploy.runtimes.onnxruntime_runtime import ON_CPU, OnnxRuntime
-from deploy.runtimes.open import RuntimeOptions
-from deploy.runtimes.upsampling import use_own_upsampling
-from models.architectures import architecture_named
-from models.errors import EnvironmentFault, ParityError
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.runtimes.choices import OperatorForm
+from adroit.deploy.runtimes.native import instruction_set, native_library
+from adroit.deploy.runtimes.onnxruntime_runtime import ON_CPU, OnnxRuntime
+from adroit.deploy.runtimes.options import RuntimeOptions
+from adroit.deploy.runtimes.upsampling import use_own_upsampling
+from adroit.errors import EnvironmentFault, ParityError
+from adroit.models.networks.architectures import architecture_named
 
 NAME = "model.onnx"
 IMAGES = 4
@@ -31,12 +31,12 @@ LARGEST_DIFFERENCE = 1e-4
 SIDE = 256
 
 
-def optimise(entry: Entry, folder: Path) -> tuple[Path, dict[str, Any]]:
-    """Writes the optimised file into `folder`; the file, and its record.
+def optimize(deployment: Deployment, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Writes the optimized file into `folder`; the file, and its record.
 
     Raises:
         EnvironmentFault: ONNX Runtime or the native operators are not there.
-        ParityError: the optimised file gives other numbers than the model.
+        ParityError: the optimized file gives other numbers than the model.
     """
     try:
         import onnxruntime
@@ -46,40 +46,40 @@ def optimise(entry: Entry, folder: Path) -> tuple[Path, dict[str, Any]]:
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 4
     settings.optimized_model_filepath = str(path)
-    custom = bool(entry.info.operators)
+    custom = bool(deployment.info.operators)
     if custom:
         settings.register_custom_ops_library(str(native_library()))
-    model = entry.read_model()
+    model = deployment.read_model()
     changed = use_own_upsampling(model) if custom else model
     onnxruntime.InferenceSession(changed, settings, providers=[ON_CPU])
     record = {
         "builder": f"onnxruntime {onnxruntime.__version__}",
         "machine": platform.machine(),
         "instruction_set": instruction_set(native_library()) if custom else None,
-        "difference": _difference(entry, model, path.read_bytes()),
+        "difference": _difference(deployment, model, path.read_bytes()),
     }
     return path, record
 
 
-def _difference(entry: Entry, model: bytes, optimised: bytes) -> dict[str, Any]:
+def _difference(deployment: Deployment, model: bytes, optimized: bytes) -> dict[str, Any]:
     """How far apart the two files' outputs are on noise, as a share of the largest value of each output."""
-    height, width = entry.info.input_size
-    if architecture_named(entry.info.architecture).any_size:
+    height, width = deployment.info.input_size
+    if architecture_named(deployment.info.architecture).any_size:
         height, width = min(height, SIDE), min(width, SIDE)
-    channels = entry.info.inputs[0].shape[1]
+    channels = deployment.info.inputs[0].shape[1]
     noise = np.random.default_rng(0).standard_normal((IMAGES, int(channels), height, width)).astype(np.float32)
     options = RuntimeOptions(operators=OperatorForm.native, threads=1)
     found = []
-    for one in (model, optimised):
-        with OnnxRuntime(one, options, bool(entry.info.operators)) as runtime:
-            found.append(runtime.run(entry.feeds(noise)))
+    for one in (model, optimized):
+        with OnnxRuntime(one, options, bool(deployment.info.operators)) as runtime:
+            found.append(runtime.run(deployment.feeds(noise)))
     shares = {}
     for name, expected in found[0].items():
         scale = float(np.abs(expected).max()) or 1.0
         shares[name] = float(np.abs(found[1][name] - expected).max()) / scale
     if max(shares.values()) > LARGEST_DIFFERENCE:
         raise ParityError(
-            "ONNX Runtime's optimised file gives other numbers than the model",
+            "ONNX Runtime's optimized file gives other numbers than the model",
             facts={"difference": shares, "limit": LARGEST_DIFFERENCE},
             hint="deploy the exported model; please report this",
         )

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deploy.build.choices import COMPUTE_CAPABILITIES, Backend, Precision
-from deploy.runtimes.tensorrt.profiles import Profile
-from models.errors import UnsupportedModel, UsageError
+from adroit.deploy.build.choices import COMPUTE_CAPABILITIES, Backend, Precision
+from adroit.deploy.runtimes.tensorrt.profiles import Profile
+from adroit.errors import UnsupportedModel, UsageError
 
 
 @dataclass(frozen=True)

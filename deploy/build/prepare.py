@@ -15,16 +15,17 @@ from typing import Literal
 import onnx
 import onnx_ir as ir
 
-from deploy.build.bool_outputs import cast_bool_outputs
-from deploy.build.choices import Precision
-from deploy.build.half import Kept, cast_to_half
-from deploy.build.int8 import lower_to_int8
-from deploy.build.job import CustomNode
-from deploy.entry import Entry, all_nodes
-from deploy.export.graph import inline_bodies
-from deploy.operators import DOMAIN, operators
-from deploy.schemas import register_schemas
-from models.errors import UnsupportedModel
+from adroit.deploy.build.bool_outputs import cast_bool_outputs
+from adroit.deploy.build.choices import Precision
+from adroit.deploy.build.half import Kept, cast_to_half
+from adroit.deploy.build.int8 import lower_to_int8
+from adroit.deploy.build.job import CustomNode
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.export.graph import inline_bodies
+from adroit.deploy.onnx_file import all_nodes
+from adroit.deploy.operators.definitions import DOMAIN, operators
+from adroit.deploy.operators.schemas import register_schemas
+from adroit.errors import UnsupportedModel
 
 Form = Literal["plugins", "functions"]
 INT32 = range(-(2**31), 2**31)
@@ -52,28 +53,28 @@ class Prepared:
         return content
 
 
-def prepare(entry: Entry, form: Form, precision: Precision, keep: Collection[str] = ()) -> Prepared:
-    """The entry's model in `form` and `precision`.
+def prepare(deployment: Deployment, form: Form, precision: Precision, keep: Collection[str] = ()) -> Prepared:
+    """The deployment's model in `form` and `precision`.
 
     Args:
         keep: names of nodes to leave in float32.
 
     Raises:
-        UsageError: an unreadable entry, or a name that no node has.
+        UsageError: an unreadable deployment, or a name that no node has.
         UnsupportedModel: a model that was changed, an attribute that TensorRT would cut, a precision
             that this form, or a deployment in 8 bits, cannot have.
     """
-    model = lower_to_int8(entry.load_model())
+    model = lower_to_int8(deployment.load_model())
     custom = tuple(_custom_node(node) for node in all_nodes(model.graph) if node.domain == DOMAIN)
-    if precision == Precision.fp16 and entry.info.form == "portable":
+    if precision == Precision.fp16 and deployment.info.form == "portable":
         raise UnsupportedModel(
             "fp16 was requested, but this deployment holds standard operators only: what of it must stay float32"
             " cannot be told any more",
             hint="export it without --portable, and build that",
         )
-    if precision == Precision.fp16 and entry.info.quantisation is not None:
+    if precision == Precision.fp16 and deployment.info.quantization is not None:
         raise UnsupportedModel(
-            f"fp16 was requested, but {entry.path} is in 8 bits",
+            f"fp16 was requested, but {deployment.path} is in 8 bits",
             hint="leave --precision out, or build the float32 deployment that it was made from",
         )
     kept: list[Kept] = []

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deploy.build.job import Job
-from models import errors
-from models.errors import AdroitError, OutOfResource, UnsupportedModel
+from adroit import errors
+from adroit.deploy.build.job import Job
+from adroit.errors import AdroitError, OutOfResource, UnsupportedModel
 
 # Called with what the builder is doing, and with one-line notices.
 Progress = Callable[[str], None]
@@ -31,7 +31,7 @@ def run_in_process(folder: Path, job: Job, progress: Progress | None = None) -> 
     reading, writing = os.pipe()
     written = folder / "output.txt"
     with open(written, "wb") as output:
-        command = [sys.executable, "-m", "deploy.build.worker", str(folder), str(writing)]
+        command = [sys.executable, "-m", "adroit.deploy.build.worker", str(folder), str(writing)]
         child = subprocess.Popen(command, pass_fds=[writing], stdout=output, stderr=subprocess.STDOUT)
     os.close(writing)
     answer: dict[str, Any] = {}
@@ -70,7 +70,7 @@ def _ended(code: int, job: Job, last: str) -> AdroitError:
         )
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     return UnsupportedModel(
-        f"{job.flavour}'s own code ended the building process ({how})",
+        f"{job.flavor}'s own code ended the building process ({how})",
         facts={"last line": last or "none"},
         hint="`adroit build --dry-run` tells whether the parser or the builder does it",
     )

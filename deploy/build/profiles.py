@@ -1,14 +1,14 @@
-"""Optimisation profiles: the shapes an engine is built for, checked before the build."""
+"""Optimization profiles: the shapes an engine is built for, checked before the build."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from deploy.entry import THRESHOLD, EntryInfo
-from deploy.runtimes.base import TensorSpec
-from deploy.runtimes.tensorrt.profiles import Profile, Range, Shape
-from models.errors import UsageError
+from adroit.deploy.deployment.deployment import THRESHOLD, Description
+from adroit.deploy.deployment.tensors import TensorSpec
+from adroit.deploy.runtimes.tensorrt.profiles import Profile, Range, Shape
+from adroit.errors import UsageError
 
 # TensorRT's dimensions are 32-bit.
 LARGEST = 2**31 - 1
@@ -42,7 +42,7 @@ def _read_shape(text: str, whole: str) -> Shape:
     return tuple(map(int, text.split("x")))
 
 
-def profiles_for(info: EntryInfo, given: Sequence[Profile]) -> list[Profile]:
+def profiles_for(info: Description, given: Sequence[Profile]) -> list[Profile]:
     """The profiles to build, completed and checked: without any, one image of the usual size.
 
     A profile may leave out `gate_threshold`: it then holds one value a sample.
@@ -60,7 +60,7 @@ def profiles_for(info: EntryInfo, given: Sequence[Profile]) -> list[Profile]:
     return completed
 
 
-def _usual(info: EntryInfo) -> Profile:
+def _usual(info: Description) -> Profile:
     image = info.inputs[0]
     usual = (1, image.shape[1], *info.input_size)
     shape = tuple(u if isinstance(s, str) else s for u, s in zip(usual, image.shape, strict=True))

@@ -10,8 +10,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from deploy.runtimes.tensorrt.gpu import Gpu
-from models import files
+from adroit import files
+from adroit.deploy.runtimes.tensorrt.gpu import Gpu
 
 
 def cache_file(gpu: Gpu, tensorrt: str, plugins: str) -> Path:

@@ -1,4 +1,4 @@
-"""The building process: `python -m deploy.build.worker FOLDER DESCRIPTOR`.
+"""The building process: `python -m adroit.deploy.build.worker FOLDER DESCRIPTOR`.
 
 It writes one JSON object a line to the file descriptor: what happens, and at the end {"done": facts}
 or {"error": ...}. Standard output is NVIDIA's to write to.
@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from deploy.build.builder import run_job
-from deploy.build.job import Job
-from models.errors import AdroitError
+from adroit.deploy.build.builder import run_job
+from adroit.deploy.build.job import Job
+from adroit.errors import AdroitError
 
 
 def main(folder: Path, descriptor: int) -> None:

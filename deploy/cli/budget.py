@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.options import AsJson, DataPath, EntryPath, FirstImages, Operators, Provider, Threads
-from deploy.cli.text import progress, table
-from deploy.runtimes.choices import OperatorForm
-from models import files
+from adroit import files
+from adroit.deploy.cli.options import AsJson, DataPath, DeploymentPath, FirstImages, Operators, Provider, Threads
+from adroit.deploy.runtimes.choices import OperatorForm
+from adroit.text import progress, table
 
 if TYPE_CHECKING:
-    from deploy.budget.table import BudgetTable, Setting
+    from adroit.deploy.routing.budget.table import BudgetTable, Setting
 
 
 def budget(
-    entry: EntryPath,
+    deployment: DeploymentPath,
     data: DataPath = "",
     images: FirstImages = None,
     gflops: Annotated[float | None, typer.Option(help="Hold the mean image to so many operations / 1e9.")] = None,
@@ -48,11 +48,11 @@ def budget(
     as_json: AsJson = False,
 ) -> None:
     """Calibrate gate thresholds on images, and find the one that keeps a budget; without --data, look it up."""
-    from deploy.budget.report import json_beside, report_values, write_report
-    from deploy.budget.table import check_form, choose, read_table, wanted_budget
-    from deploy.entry import Entry
+    from adroit.deploy.deployment.deployment import Deployment
+    from adroit.deploy.report.budget import json_beside, report_values, write_report
+    from adroit.deploy.routing.budget.table import check_form, choose, read_table, wanted_budget
 
-    read = Entry.read(entry)
+    read = Deployment.read(deployment)
     check_form(read)
     limits = (gflops, milliseconds, accuracy_drop)
     asked = any(limit is not None for limit in limits)
@@ -62,15 +62,15 @@ def budget(
         for file in (html, json_beside(html)):
             files.check_writable(file)
     if data:
-        from deploy.budget.calibrate import calibrate
-        from deploy.runtimes.open import RuntimeOptions
-        from models.data.images import read_images
+        from adroit.deploy.routing.budget.calibrate import calibrate
+        from adroit.deploy.runtimes.options import RuntimeOptions
+        from adroit.models.data.images import read_images
 
         options = RuntimeOptions(operators=operators, threads=threads, providers=provider or ("CPUExecutionProvider",))
         pictures, told = read_images(data).first(images), progress("calibrating")
         found = calibrate(read, pictures, options, settings, told, steady, seconds)
         # Read again: other commands may have written to it meanwhile.
-        dataclasses.replace(Entry.read(entry).info, budget=found.to_json()).write(entry)
+        dataclasses.replace(Deployment.read(deployment).info, budget=found.to_json()).write(deployment)
     else:
         found = read_table(read)
     chosen = choose(found, *limits, paper=paper, worst=worst) if asked else None
@@ -84,7 +84,7 @@ def budget(
 
 def describe(found: BudgetTable, chosen: Setting | None) -> str:
     """The table as text, and the threshold that keeps the budget with how steady it is."""
-    from deploy.budget.report import rows
+    from adroit.deploy.report.budget import rows
 
     parts = [f"{found.images} images, {found.size[0]} x {found.size[1]} pixels padded", table(rows(found))]
     names = ("predicted by", "prediction", "left out")

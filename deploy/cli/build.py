@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.build.choices import Backend, Precision
-from deploy.cli.options import AsJson, EntryPath
-from models import files
+from adroit import files
+from adroit.deploy.build.choices import Backend, Precision
+from adroit.deploy.cli.options import AsJson, DeploymentPath
 
 if TYPE_CHECKING:
-    from deploy.build.build import Built
-    from deploy.build.process import Progress
+    from adroit.deploy.build.build import Built
+    from adroit.deploy.build.process import Progress
 
 
 def build(
-    entry: EntryPath,
+    deployment: DeploymentPath,
     backend: Annotated[Backend, typer.Option(help="What to build for.")],
     precision: Annotated[
         Precision, typer.Option(help="fp16 casts the network; our operators' sums stay float32.")
@@ -50,14 +50,14 @@ def build(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all that needs no GPU; build nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Build an engine (or ONNX Runtime's optimised file) as a new version of the deployment."""
-    from deploy.build.build import build_entry, refit_entry
-    from deploy.build.build import dry_run as check
-    from deploy.build.options import BuildOptions, read_compute_capability
-    from deploy.build.profiles import read_profile
-    from deploy.entry import Entry
+    """Build an engine (or ONNX Runtime's optimized file) as a new version of the deployment."""
+    from adroit.deploy.build.build import build_deployment, refit_deployment
+    from adroit.deploy.build.build import dry_run as check
+    from adroit.deploy.build.options import BuildOptions, read_compute_capability
+    from adroit.deploy.build.profiles import read_profile
+    from adroit.deploy.deployment.deployment import Deployment
 
-    read = Entry.read(entry)
+    read = Deployment.read(deployment)
     options = BuildOptions(
         backend,
         precision,
@@ -78,16 +78,16 @@ def build(
             print("\n".join(f"{'ok     ' if line.right else 'missing'}  {line.what}" for line in lines))
         return
     if refit is not None:
-        built = refit_entry(read, refit, backend, _progress())
+        built = refit_deployment(read, refit, backend, _progress())
     else:
-        built = build_entry(read, options, _progress())
+        built = build_deployment(read, options, _progress())
     print(files.json_text(built.record) if as_json else describe(built), end="" if as_json else "\n")
 
 
 def describe(built: Built) -> str:
     """The build as text."""
     record = built.record
-    lines = [f"{built.entry.path / record['file']}: {record['builder']}, {record['bytes'] / 1e6:.1f} MB"]
+    lines = [f"{built.deployment.path / record['file']}: {record['builder']}, {record['bytes'] / 1e6:.1f} MB"]
     if "plan" in record:
         capabilities = ", ".join(map(str, record["plan"]["compute_capabilities"]))
         gpu = f"compute capability {capabilities}" if capabilities else record["gpu"]["name"]

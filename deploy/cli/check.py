@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.options import (
+from adroit import files
+from adroit.deploy.cli.options import (
     AllowHostCode,
     AsJson,
     BuildVersion,
     CudaGraph,
     DataPath,
-    EntryPath,
+    DeploymentPath,
     FirstImages,
     GateThreshold,
     Gflops,
@@ -21,18 +22,17 @@ from deploy.cli.options import (
     Provider,
     Threads,
 )
-from deploy.cli.text import progress, table
-from deploy.runtimes.choices import OperatorForm, RuntimeName
-from models import files
-from models.errors import ParityError, RouteMismatch, UsageError
+from adroit.deploy.runtimes.choices import OperatorForm, RuntimeName
+from adroit.errors import ParityError, RouteMismatch, UsageError
+from adroit.text import progress, table
 
 if TYPE_CHECKING:
-    from deploy.entry import Entry
-    from deploy.parity.report import ParityReport
+    from adroit.deploy.deployment.deployment import Deployment
+    from adroit.deploy.parity.report import ParityReport
 
 
 def check(
-    entry: EntryPath,
+    deployment: DeploymentPath,
     data: DataPath,
     images: FirstImages = None,
     layers: Annotated[
@@ -59,51 +59,51 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Compare a deployment with the float64 PyTorch network. Exit code 3 where it leaves the tolerance."""
-    from deploy.budget.table import asked_threshold
-    from deploy.entry import Entry
-    from deploy.parity.check import check_entry
-    from deploy.parity.quantised import check_quantised
-    from deploy.runtimes.open import RuntimeOptions
-    from models.data.images import read_images
+    from adroit.deploy.deployment.deployment import Deployment
+    from adroit.deploy.parity.check import check_deployment
+    from adroit.deploy.parity.quantized import check_quantized
+    from adroit.deploy.routing.budget.table import asked_threshold
+    from adroit.deploy.runtimes.options import RuntimeOptions
+    from adroit.models.data.images import read_images
 
-    read = Entry.read(entry)
+    read = Deployment.read(deployment)
     threshold = asked_threshold(read, gate_threshold, gflops)
     image_set = read_images(data, read.info.labels).first(images)
     providers = provider or ("CPUExecutionProvider",)
     options = RuntimeOptions(runtime, operators, threads, providers, build, cuda_graph, allow_host_code)
     if layers and (runtime != RuntimeName.onnxruntime or build is not None):
         raise UsageError("--layers compares the layers of the exported model in ONNX Runtime", hint="leave one out")
-    if read.info.quantisation is None:
-        report = check_entry(read, image_set, options, layers, progress("checking"), threshold, shift_consistency)
+    if read.info.quantization is None:
+        report = check_deployment(read, image_set, options, layers, progress("checking"), threshold, shift_consistency)
     else:
-        report = check_quantised(read, image_set, options, layers, progress("checking"), shift_consistency)
+        report = check_quantized(read, image_set, options, layers, progress("checking"), shift_consistency)
     print(files.json_text(report.to_json()) if as_json else describe(read, report), flush=True)
     verdict = {"passed": report.passed, "used": report.output.used, "images": report.images, **report.facts}
-    dataclasses.replace(read.info, parity=verdict).write(entry)
+    dataclasses.replace(read.info, parity=verdict).write(deployment)
     if report.routes and report.routes.different:
         raise RouteMismatch(
-            f"{entry} takes other paths than its PyTorch network",
+            f"{deployment} takes other paths than its PyTorch network",
             facts={"gates that differ": report.routes.different, "largest of them": report.routes.largest_gate},
         )
     if not report.passed:
         raise ParityError(
-            f"{entry} is not what its PyTorch network computes",
+            f"{deployment} is not what its PyTorch network computes",
             facts=_where(report),
             hint=None if report.layers else "`--layers` names the first layer that is wrong",
         )
 
 
-def describe(entry: Entry, report: ParityReport) -> str:
+def describe(deployment: Deployment, report: ParityReport) -> str:
     """The report as text."""
     output, count = report.output, report.images
-    predictions = "images" if entry.info.task == "classification" else "pixels"
+    predictions = "images" if deployment.info.task == "classification" else "pixels"
     lines = [
-        f"{entry.info.name} on {report.facts['runtime']} ({report.facts['operators']}), {count} images",
-        f"{entry.info.outputs[0].name}: {output.used:.3f} of the limit used, worst error {output.error:.3g}"
+        f"{deployment.info.name} on {report.facts['runtime']} ({report.facts['operators']}), {count} images",
+        f"{deployment.info.outputs[0].name}: {output.used:.3f} of the limit used, worst error {output.error:.3g}"
         f" (limit {output.limit:.3g}) at {list(output.worst)}",
         f"same class as PyTorch: {report.argmax_equal:.4%} of the {predictions}",
     ]
-    if entry.info.quantisation is not None:
+    if deployment.info.quantization is not None:
         lines.append("in 8 bits: every part was compared on its own inputs, the classes with the float64 network")
     if report.top1:
         ours, theirs = report.top1

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from deploy.cli.options import AsJson
-from models import files
+from adroit import files
+from adroit.deploy.cli.options import AsJson
 
 
 def doctor(as_json: AsJson = False) -> None:
     """Tell what is installed and usable here, and how to get what is not."""
-    from deploy.doctor import examine
+    from adroit.deploy.doctor import examine
 
     findings = examine()
     if as_json:

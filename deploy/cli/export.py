@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.text import describe_agreement, progress
-from models.errors import UsageError
+from adroit.deploy.cli.text import describe_agreement
+from adroit.errors import UsageError
+from adroit.text import progress
 
 if TYPE_CHECKING:
-    from deploy.export.entry import Routing
+    from adroit.deploy.export.deployment import Routing
 
 
 class RoutingChoice(StrEnum):
@@ -26,7 +27,7 @@ def export(
         Path, typer.Argument(metavar="DIR", help="A checkpoint, from `adroit import` or `adroit train`.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="REPOSITORY", help="The model repository.")],
-    name: Annotated[str | None, typer.Option(help="Name of the entry; the architecture's if not given.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the deployment; the architecture's if not given.")] = None,
     routing: Annotated[
         RoutingChoice | None,
         typer.Option(help="How a routed network runs: if skips what its gates close (default), masked computes all."),
@@ -52,12 +53,12 @@ def export(
     portable: Annotated[bool, typer.Option("--portable", help="Standard ONNX operators only.")] = False,
 ) -> None:
     """Write a deployment: ONNX with adroit's operators, preprocessing, provenance."""
-    from deploy.export.entry import export_entry
+    from adroit.deploy.export.deployment import export_deployment
 
     asked = _routing(checkpoint, routing, route, data, share, gate_threshold)
-    entry = export_entry(checkpoint, output, name, "portable" if portable else "operators", asked)
-    found = ", ".join(f"{entry['nodes']} {name}" for name, entry in entry.info.operators.items())
-    print(f"{entry.path}: {found or 'standard operators only'}")
+    deployment = export_deployment(checkpoint, output, name, "portable" if portable else "operators", asked)
+    found = ", ".join(f"{deployment['nodes']} {name}" for name, deployment in deployment.info.operators.items())
+    print(f"{deployment.path}: {found or 'standard operators only'}")
 
 
 def _routing(
@@ -68,9 +69,9 @@ def _routing(
     share: float,
     threshold: float | None,
 ) -> Routing | None:
-    from deploy.export.entry import Routing
-    from deploy.routes.specialise import specialise
-    from models.data.images import read_images
+    from adroit.deploy.export.deployment import Routing
+    from adroit.deploy.routing.specialize import specialize
+    from adroit.models.data.images import read_images
 
     if route is None and data is not None:
         raise UsageError("--data is for choosing a route and measuring it", hint="give --route common")
@@ -79,7 +80,7 @@ def _routing(
     if form not in (None, RoutingChoice.static):
         raise UsageError(f"--route bakes a route in, which --routing {form} does not")
     images = read_images(data) if data else None
-    found = specialise(checkpoint, route, images, share, threshold or 0.0, progress("comparing"))
+    found = specialize(checkpoint, route, images, share, threshold or 0.0, progress("comparing"))
     nodes = found.route.space.nodes
     print(f"route {route}: {sum(map(found.route.is_open, nodes))} of {len(nodes)} nodes compute")
     if found.agreement:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from models.architectures import architecture_named
-from models.errors import UsageError
+from adroit.errors import UsageError
+from adroit.models.networks.architectures import architecture_named
 
 
 def import_(
@@ -26,7 +26,7 @@ def import_(
     ] = None,
 ) -> None:
     """Read a published checkpoint, check every tensor, and write it as one of ours."""
-    from models.importers import import_checkpoint
+    from adroit.models.checkpoints.importers import import_checkpoint
 
     arguments = _read_arguments(architecture, argument or [])
     if classes is not None:

@@ -19,6 +19,6 @@ def kserve(
     name: Annotated[str, typer.Option(help="The service's name.")] = "adroit",
 ) -> None:
     """Check REPOSITORY for a full Triton, print KServe's resources (YAML) to serve it on Kubernetes."""
-    from deploy.triton.kserve import kserve_resources
+    from adroit.deploy.triton.kserve import kserve_resources
 
     print(kserve_resources(repository, image, storage, name), end="")

@@ -7,22 +7,22 @@ import traceback
 
 import typer
 
-from deploy.cli.budget import budget
-from deploy.cli.build import build
-from deploy.cli.check import check
-from deploy.cli.doctor import doctor
-from deploy.cli.export import export
-from deploy.cli.import_ import import_
-from deploy.cli.kserve import kserve
-from deploy.cli.plugins import plugins
-from deploy.cli.profile import profile
-from deploy.cli.quantize import quantize
-from deploy.cli.routes import routes
-from deploy.cli.run import run
-from deploy.cli.serve import serve
-from deploy.cli.train import train
-from deploy.parts import missing
-from models.errors import AdroitError, OutOfResource
+from adroit.deploy.cli.budget import budget
+from adroit.deploy.cli.build import build
+from adroit.deploy.cli.check import check
+from adroit.deploy.cli.doctor import doctor
+from adroit.deploy.cli.export import export
+from adroit.deploy.cli.import_ import import_
+from adroit.deploy.cli.kserve import kserve
+from adroit.deploy.cli.plugins import plugins
+from adroit.deploy.cli.profile import profile
+from adroit.deploy.cli.quantize import quantize
+from adroit.deploy.cli.routes import routes
+from adroit.deploy.cli.run import run
+from adroit.deploy.cli.serve import serve
+from adroit.deploy.cli.train import train
+from adroit.deploy.extras import missing
+from adroit.errors import AdroitError, OutOfResource
 
 app = typer.Typer(
     name="adroit",

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from deploy.runtimes.choices import OperatorForm
+from adroit.deploy.runtimes.choices import OperatorForm
 
-EntryPath = Annotated[Path, typer.Argument(metavar="ENTRY", help="A deployment: REPOSITORY/NAME.")]
+DeploymentPath = Annotated[Path, typer.Argument(metavar="DEPLOYMENT", help="A deployment: REPOSITORY/NAME.")]
 DataPath = Annotated[
     str,
     typer.Option(

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.options import AsJson
-from models import files
-from models.errors import UnsupportedModel
+from adroit import files
+from adroit.deploy.cli.options import AsJson
+from adroit.errors import UnsupportedModel
 
 if TYPE_CHECKING:
-    from deploy.plugin_check.check import PluginReport
+    from adroit.deploy.plugin_check.check import PluginReport
 
 plugins = typer.Typer(help="TensorRT plugin libraries.", no_args_is_help=True)
 
@@ -26,18 +26,19 @@ def _group() -> None:
 def check(
     library: Annotated[Path, typer.Argument(metavar="LIBRARY", help="A plugin library (.so), ours or another.")],
     model: Annotated[
-        Path | None, typer.Option(metavar="ENTRY", help="A deployment: tell which of its nodes the library serves.")
+        Path | None,
+        typer.Option(metavar="DEPLOYMENT", help="A deployment: tell which of its nodes the library serves."),
     ] = None,
     load: Annotated[
         bool, typer.Option(help="Let TensorRT load it, in a process of its own; else only read the file.")
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what a plugin library holds and needs. Exit code 6 where it leaves nodes of ENTRY unserved."""
-    from deploy.entry import Entry
-    from deploy.plugin_check.check import check_library
+    """Tell what a plugin library holds and needs. Exit code 6 where it leaves nodes of DEPLOYMENT unserved."""
+    from adroit.deploy.deployment.deployment import Deployment
+    from adroit.deploy.plugin_check.check import check_library
 
-    report = check_library(library, Entry.read(model) if model else None, load)
+    report = check_library(library, Deployment.read(model) if model else None, load)
     print(files.json_text(report.to_json()) if as_json else describe(report), end="" if as_json else "\n", flush=True)
     if report.unserved:
         raise UnsupportedModel(

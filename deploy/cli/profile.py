@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.options import AsJson, GateThreshold, Gflops, Provider, Threads
-from deploy.cli.text import describe_latency, describe_statistics, progress, table
-from deploy.runtimes.choices import OperatorForm, RuntimeName
-from models import files
+from adroit import files
+from adroit.deploy.cli.options import AsJson, GateThreshold, Gflops, Provider, Threads
+from adroit.deploy.cli.text import describe_latency, describe_statistics
+from adroit.deploy.runtimes.choices import OperatorForm, RuntimeName
+from adroit.text import progress, table
 
 if TYPE_CHECKING:
-    from deploy.entry import Entry
-    from deploy.profile.profile import Candidate, ProfileReport
+    from adroit.deploy.deployment.deployment import Deployment
+    from adroit.deploy.profile.profile import Candidate, ProfileReport
 
 
 def profile(
-    entries: Annotated[list[Path], typer.Argument(metavar="ENTRY...", help="Deployments to measure side by side.")],
+    deployments: Annotated[
+        list[Path], typer.Argument(metavar="DEPLOYMENT...", help="Deployments to measure side by side.")
+    ],
     data: Annotated[
         str | None,
         typer.Option(metavar="DATA", help="Images to measure with, and to count routes of; noise if not given."),
@@ -47,15 +50,15 @@ def profile(
 ) -> None:
     """Count operations and measure latency of deployments, side by side in one run.
 
-    With --data, what the parts of a routed network take is stored in its entry.
+    With --data, what the parts of a routed network take is stored in its deployment.
     """
-    from deploy.entry import Entry
-    from deploy.profile.profile import profile as measure
-    from deploy.report.html import write_html
-    from deploy.report.routes import route_figures
-    from models.data.images import read_images
+    from adroit.deploy.deployment.deployment import Deployment
+    from adroit.deploy.profile.profile import profile as measure
+    from adroit.deploy.report.html import write_html
+    from adroit.deploy.report.routes import route_figures
+    from adroit.models.data.images import read_images
 
-    read = [Entry.read(path) for path in entries]
+    read = [Deployment.read(path) for path in deployments]
     candidates = _candidates(
         read,
         runtime or [RuntimeName.onnxruntime],
@@ -79,52 +82,56 @@ def profile(
     print(files.json_text(values) if as_json else describe(report, layers), end="" if as_json else "\n", flush=True)
     # Last, so that a repository that cannot be written to costs none of what was measured.
     for routed in report.routes:
-        if routed.entry and routed.latency:
-            dataclasses.replace(routed.entry.info, latency=routed.latency.table.to_json()).write(routed.entry.path)
+        if routed.deployment and routed.latency:
+            dataclasses.replace(routed.deployment.info, latency=routed.latency.table.to_json()).write(
+                routed.deployment.path
+            )
 
 
-def _thresholds(entries: list[Entry], gate_threshold: float, gflops: float | None) -> list[float]:
+def _thresholds(deployments: list[Deployment], gate_threshold: float, gflops: float | None) -> list[float]:
     """Each one's gate threshold; beside one that a budget holds, deployments that no threshold changes run as they are.
 
     Raises:
         UsageError, UnsupportedModel: as asked_threshold, where no deployment can be held to the budget.
     """
-    from deploy.budget.table import asked_threshold, takes_budget
+    from adroit.deploy.routing.budget.table import asked_threshold, takes_budget
 
     if gflops is None:
-        return [gate_threshold] * len(entries)
-    held = [entry for entry in entries if takes_budget(entry)] or entries
-    return [asked_threshold(entry, gate_threshold, gflops) if entry in held else 0.0 for entry in entries]
+        return [gate_threshold] * len(deployments)
+    held = [deployment for deployment in deployments if takes_budget(deployment)] or deployments
+    return [
+        asked_threshold(deployment, gate_threshold, gflops) if deployment in held else 0.0 for deployment in deployments
+    ]
 
 
 def _candidates(
-    entries: list[Entry],
+    deployments: list[Deployment],
     runtimes: list[RuntimeName],
     operators: list[OperatorForm],
     threads: int | None,
     providers: list[str],
     thresholds: list[float],
 ) -> list[Candidate]:
-    from deploy.profile.profile import Candidate
-    from deploy.runtimes.open import RuntimeOptions
+    from adroit.deploy.profile.profile import Candidate
+    from adroit.deploy.runtimes.options import RuntimeOptions
 
     found = []
-    for entry, threshold in zip(entries, thresholds, strict=True):
+    for deployment, threshold in zip(deployments, thresholds, strict=True):
         for runtime in runtimes:
             # Forms of operators exist for ONNX Runtime only, and where the model has custom ones.
-            forms = operators if runtime == RuntimeName.onnxruntime and entry.info.operators else operators[:1]
+            forms = operators if runtime == RuntimeName.onnxruntime and deployment.info.operators else operators[:1]
             for form in forms:
-                title = f"{entry.info.name} {runtime}" + (f" {form}" if len(forms) > 1 else "")
+                title = f"{deployment.info.name} {runtime}" + (f" {form}" if len(forms) > 1 else "")
                 title += f" at {threshold:.4g}" if threshold else ""
-                found.append(Candidate(title, entry, RuntimeOptions(runtime, form, threads, providers), threshold))
+                found.append(Candidate(title, deployment, RuntimeOptions(runtime, form, threads, providers), threshold))
     return found
 
 
 def describe(report: ProfileReport, layers: bool) -> str:
     """The report as text."""
-    from deploy.profile.counts import total_counts
-    from deploy.report.html import readable_count
-    from models.operators.counts import COLUMNS
+    from adroit.deploy.measure.counts import total_counts
+    from adroit.models.operators.counts import COLUMNS
+    from adroit.text import readable_count
 
     rows: list[tuple[str, ...]] = [
         (

@@ -10,24 +10,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploy.cli.options import AsJson, GateThreshold, Operators, Provider, Threads
-from deploy.cli.text import describe_agreement, describe_statistics, progress, table
-from deploy.runtimes.choices import OperatorForm, RuntimeName
-from models import files
-from models.errors import UsageError
+from adroit import files
+from adroit.deploy.cli.options import AsJson, GateThreshold, Operators, Provider, Threads
+from adroit.deploy.cli.text import describe_agreement, describe_statistics
+from adroit.deploy.runtimes.choices import OperatorForm, RuntimeName
+from adroit.errors import UsageError
+from adroit.text import progress, table
 
 if TYPE_CHECKING:
-    from deploy.entry import Entry
-    from deploy.routes.collect import RouteSample
-    from deploy.routes.replay import Replayed
-    from deploy.runtimes.open import RuntimeOptions
-    from models.data.images import ImageSet
+    from adroit.deploy.deployment.deployment import Deployment
+    from adroit.deploy.routing.collect import RouteSample
+    from adroit.deploy.routing.replay import Replayed
+    from adroit.deploy.runtimes.options import RuntimeOptions
+    from adroit.models.data.images import ImageSet
 
     Found = tuple[list[RouteSample], list[Replayed]]
 
 
 def routes(
-    entry: Annotated[Path, typer.Argument(metavar="ENTRY", help="A routed deployment: REPOSITORY/NAME.")],
+    deployment: Annotated[Path, typer.Argument(metavar="DEPLOYMENT", help="A routed deployment: REPOSITORY/NAME.")],
     image: Annotated[
         list[Path] | None, typer.Argument(metavar="IMAGE...", help="Images whose routes are drawn.")
     ] = None,
@@ -55,14 +56,14 @@ def routes(
     """Draw the routes that images take, and a data set's use of every path."""
     if not image and data is None:
         raise UsageError("there are no images to show the routes of", hint="name images, or give --data")
-    from deploy.entry import Entry
-    from deploy.routes.album import image_pages, usage_page, write_pages
-    from deploy.routes.replay import Agreement
-    from deploy.routes.statistics import route_statistics
-    from deploy.runtimes.open import RuntimeOptions
-    from models.data.images import image_files, read_images
+    from adroit.deploy.deployment.deployment import Deployment
+    from adroit.deploy.routing.diagram_files import image_pages, usage_page, write_pages
+    from adroit.deploy.routing.replay import Agreement
+    from adroit.deploy.routing.statistics import route_statistics
+    from adroit.deploy.runtimes.options import RuntimeOptions
+    from adroit.models.data.images import image_files, read_images
 
-    read = Entry.read(entry)
+    read = Deployment.read(deployment)
     if output is not None:
         files.check_writable(output / "usage.svg")
     options = RuntimeOptions(runtime, operators, threads, provider or ("CPUExecutionProvider",))
@@ -86,13 +87,15 @@ def routes(
     print("\n\n".join(parts))
 
 
-def _run(entry: Entry, options: RuntimeOptions, images: ImageSet, gate_threshold: float, route: str | None) -> Found:
-    from deploy.routes.collect import collect_routes
-    from deploy.routes.replay import replay_entry
+def _run(
+    deployment: Deployment, options: RuntimeOptions, images: ImageSet, gate_threshold: float, route: str | None
+) -> Found:
+    from adroit.deploy.routing.collect import collect_routes
+    from adroit.deploy.routing.replay import replay_deployment
 
     if route is None:
-        return collect_routes(entry, options, images, gate_threshold, progress=progress("running")), []
-    return replay_entry(entry, images, route, gate_threshold, progress("replaying"))
+        return collect_routes(deployment, options, images, gate_threshold, progress=progress("running")), []
+    return replay_deployment(deployment, images, route, gate_threshold, progress("replaying"))
 
 
 def _told(sample: RouteSample) -> dict[str, Any]:
@@ -113,7 +116,7 @@ def _told_replay(replayed: Replayed) -> dict[str, Any]:
 
 
 def _image_table(samples: Sequence[RouteSample]) -> str:
-    from deploy.report.html import readable_count
+    from adroit.text import readable_count
 
     rows = [("image", "nodes that compute", "open paths", "operations", "by the paper's counting")]
     for sample in samples:

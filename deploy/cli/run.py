@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deploy.cli.options import (
+from adroit import files
+from adroit.deploy.cli.options import (
     AllowHostCode,
     AsJson,
     BuildVersion,
     CudaGraph,
     DataPath,
-    EntryPath,
+    DeploymentPath,
     FirstImages,
     GateThreshold,
     Gflops,
@@ -23,17 +24,16 @@ from deploy.cli.options import (
     Provider,
     Threads,
 )
-from deploy.cli.text import progress
-from deploy.runtimes.choices import OperatorForm, RuntimeName
-from models import files
-from models.errors import UsageError
+from adroit.deploy.runtimes.choices import OperatorForm, RuntimeName
+from adroit.errors import UsageError
+from adroit.text import progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 def run(
-    entry: EntryPath,
+    deployment: DeploymentPath,
     data: DataPath,
     images: FirstImages = None,
     output: Annotated[
@@ -55,13 +55,14 @@ def run(
     """Run a deployment on images; write its outputs as named arrays, print the likeliest labels."""
     if output is None and not top:
         raise UsageError("nothing to do with the outputs", hint="give --output FILE.npz, --top N, or both")
-    from deploy.budget.table import asked_threshold
-    from deploy.entry import Entry
-    from deploy.likeliest import likeliest
-    from deploy.runtimes.open import RuntimeOptions, open_runtime
-    from models.data.images import read_images
+    from adroit.deploy.deployment.deployment import Deployment
+    from adroit.deploy.deployment.predictions import likeliest
+    from adroit.deploy.routing.budget.table import asked_threshold
+    from adroit.deploy.runtimes.open import open_runtime
+    from adroit.deploy.runtimes.options import RuntimeOptions
+    from adroit.models.data.images import read_images
 
-    read = Entry.read(entry)
+    read = Deployment.read(deployment)
     threshold = asked_threshold(read, gate_threshold, gflops)
     if output is not None:
         files.check_writable(output)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.options import AllowHostCode, AsJson, BuildVersion, CudaGraph, Operators, Provider, Threads
-from deploy.parts import require
-from deploy.runtimes.choices import OperatorForm, RuntimeName
-from models import files
-from models.errors import UsageError
+from adroit import files
+from adroit.deploy.cli.options import AllowHostCode, AsJson, BuildVersion, CudaGraph, Operators, Provider, Threads
+from adroit.deploy.extras import require
+from adroit.deploy.runtimes.choices import OperatorForm, RuntimeName
+from adroit.errors import UsageError
 
 if TYPE_CHECKING:
-    from deploy.serve.server import Addresses
+    from adroit.deploy.serve.server import Addresses
 
 Port = Annotated[int, typer.Option(min=-1, max=65535, help="0 is any free port, -1 leaves it out.")]
 
@@ -89,7 +89,7 @@ def serve(
 ) -> None:
     """Serve deployments by the Open Inference Protocol (V2), over HTTP and gRPC, until a signal to stop."""
     if print_triton_command:
-        from deploy.triton.command import triton_command
+        from adroit.deploy.triton.command import triton_command
 
         print(triton_command(repository))
         return
@@ -98,11 +98,11 @@ def serve(
     require("serve", "`adroit serve`")
     import uvloop
 
-    from deploy.runtimes.open import RuntimeOptions
-    from deploy.serve.classes import CostClasses
-    from deploy.serve.log import start_logging
-    from deploy.serve.options import MIB, Limits, Security, ServeOptions
-    from deploy.serve.server import serve as serve_repository
+    from adroit.deploy.runtimes.options import RuntimeOptions
+    from adroit.deploy.serve.classes import CostClasses
+    from adroit.deploy.serve.observe.log import start_logging
+    from adroit.deploy.serve.options import MIB, Limits, Security, ServeOptions
+    from adroit.deploy.serve.server import serve as serve_repository
 
     options = ServeOptions(
         repository,

@@ -2,41 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from adroit.text import table
+
 if TYPE_CHECKING:
-    from deploy.profile.route_latency import RouteLatency
-    from deploy.routes.replay import Agreement
-    from deploy.routes.statistics import RouteStatistics
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns aligned: the first to the left, the others to the right; the first row is the heading."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        first, *others = (
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        lines.append("  ".join([first, *others]).rstrip())
-    return "\n".join(lines)
-
-
-def progress(what: str) -> Callable[[int, int], None]:
-    """A counter on standard error: one line that moves on a terminal, every fourth part elsewhere."""
-    told = [-1]
-
-    def show(done: int, total: int) -> None:
-        part = 4 * done // total
-        if sys.stderr.isatty():
-            print(f"\r{what} {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
-        elif part != told[0]:
-            print(f"{what} {done}/{total}", file=sys.stderr, flush=True)
-        told[0] = part
-
-    return show
+    from adroit.deploy.routing.replay import Agreement
+    from adroit.deploy.routing.route_latency import RouteLatency
+    from adroit.deploy.routing.statistics import RouteStatistics
 
 
 def describe_agreement(agreement: Agreement) -> str:
@@ -49,7 +22,7 @@ def describe_agreement(agreement: Agreement) -> str:
 
 def describe_statistics(statistics: RouteStatistics) -> str:
     """What the routes of a data set cost, and how they differ; details are in JSON and HTML."""
-    from deploy.report.html import readable_count as readable
+    from adroit.text import readable_count as readable
 
     s, all_open = statistics, statistics.all_open
     rows: list[tuple[str, ...]] = [("", "mean", "least", "median", "most")]
@@ -81,7 +54,7 @@ def describe_statistics(statistics: RouteStatistics) -> str:
 
 def describe_latency(latency: RouteLatency) -> str:
     """What the images of a data set take, and what skipping saves."""
-    from deploy.report.html import readable_count as readable
+    from adroit.text import readable_count as readable
 
     told = [image.measured for image in latency.images if image.measured is not None]
     rows: list[tuple[str, ...]] = [("routes", "images", "operations", "ms", "skip efficiency", *LOSSES.values())]
@@ -100,7 +73,7 @@ def describe_latency(latency: RouteLatency) -> str:
     )
 
 
-# Kinds of loss (deploy/profile/losses.py), as columns.
+# Kinds of loss (deploy/routing/losses.py), as columns.
 LOSSES = {
     "gates": "ms lost: gates",
     "control_flow": "control flow",

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli.options import Threads
-from models.errors import AdroitError
-from models.training.options import Accelerator, RunOptions
+from adroit.deploy.cli.options import Threads
+from adroit.errors import AdroitError
+from adroit.models.training.options import Accelerator, RunOptions
 
 
 def train(
@@ -36,10 +36,10 @@ def train(
     log: Annotated[Path | None, typer.Option(metavar="DIR", help="Write figures for TensorBoard there.")] = None,
 ) -> None:
     """Train a network as a recipe says, and write a checkpoint."""
-    from deploy.cli.training_progress import open_progress
-    from models.training.device import is_first_process
-    from models.training.loop import train as run_training
-    from models.training.recipe import read_recipe
+    from adroit.deploy.cli.training_progress import open_progress
+    from adroit.models.training.device import is_first_process
+    from adroit.models.training.loop import train as run_training
+    from adroit.models.training.recipe import read_recipe
 
     read, text = read_recipe(recipe)
     read = read.with_overrides(folder, training, validation, seed, teacher, initial)

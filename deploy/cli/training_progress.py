@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from models.errors import EnvironmentFault
-from models.files import check_writable
+from adroit.errors import EnvironmentFault
+from adroit.files import check_writable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-    from models.training.loop import Epoch
-    from models.training.options import StepDone
+    from adroit.models.training.loop import Epoch
+    from adroit.models.training.options import StepDone
 
 
 class Progress(Protocol):
-    """What `models.training.loop.train` tells."""
+    """What `adroit.models.training.loop.train` tells."""
 
     def begin(self, done: int, steps: int) -> None:
         """Steps that are done already, and all."""

@@ -1,1 +1,1 @@
-"""From a checkpoint to a model repository entry."""
+"""From a checkpoint to a model repository deployment."""

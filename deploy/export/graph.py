@@ -9,16 +9,16 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
-from deploy import __version__
-from deploy.export.trace import trace
-from deploy.operators import DOMAIN
-from deploy.passes.drop_zero_bias import drop_zero_bias
-from deploy.passes.fold_batch_norm import fold_batch_norm
-from deploy.passes.fuse_relu import fuse_relu
-from deploy.passes.fuse_residual import fuse_residual
-from deploy.passes.name_nodes import name_values
-from deploy.passes.stamp_operators import stamp_operators
-from deploy.schemas import register_schemas
+from adroit.deploy.export.trace import trace
+from adroit.deploy.operators.definitions import DOMAIN
+from adroit.deploy.operators.schemas import register_schemas
+from adroit.deploy.passes.drop_zero_bias import drop_zero_bias
+from adroit.deploy.passes.fold_batch_norm import fold_batch_norm
+from adroit.deploy.passes.fuse_relu import fuse_relu
+from adroit.deploy.passes.fuse_residual import fuse_residual
+from adroit.deploy.passes.name_nodes import name_values
+from adroit.deploy.passes.stamp_operators import stamp_operators
+from adroit.version import __version__
 
 INPUT, OUTPUT = "image", "logits"
 

@@ -20,16 +20,16 @@ import onnx
 import onnx_ir as ir
 import torch
 
-from deploy.export.graph import INPUT, OUTPUT, finish, fuse
-from deploy.export.trace import trace
-from deploy.passes.branch_on_gates import branch_on_gates
-from deploy.passes.graph import add_initializer, constant
-from models.errors import UnsupportedModel, UsageError
-from models.networks.dynamic_routing.gate import SoftGate
-from models.networks.dynamic_routing.layers import ConvNorm
-from models.networks.dynamic_routing.network import DynamicRouting
-from models.routing.cost import GATE_SHRINK, SIZE_MULTIPLE
-from models.routing.route import Route
+from adroit.deploy.export.graph import INPUT, OUTPUT, finish, fuse
+from adroit.deploy.export.trace import trace
+from adroit.deploy.passes.branch_on_gates import branch_on_gates
+from adroit.deploy.passes.graph import add_initializer, constant
+from adroit.errors import UnsupportedModel, UsageError
+from adroit.models.networks.dynamic_routing.gate import SoftGate
+from adroit.models.networks.dynamic_routing.layers import ConvNorm
+from adroit.models.networks.dynamic_routing.network import DynamicRouting
+from adroit.models.routing.cost import GATE_SHRINK, SIZE_MULTIPLE
+from adroit.models.routing.route import Route
 
 RoutingForm = Literal["masked", "if", "static"]
 THRESHOLD, GATES = "gate_threshold", "gates"

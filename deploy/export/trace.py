@@ -1,6 +1,6 @@
-"""Tracing a PyTorch network to ONNX nodes: PyTorch's exporter, and of its optimiser what networks here need.
+"""Tracing a PyTorch network to ONNX nodes: PyTorch's exporter, and of its optimizer what networks here need.
 
-The exporter's own optimiser tries some seventy patterns on every node, which takes minutes for a
+The exporter's own optimizer tries some seventy patterns on every node, which takes minutes for a
 routed network; folding constants and sharing common nodes is all that matters here.
 """
 
@@ -19,10 +19,10 @@ import torch
 from onnx_ir.passes import common
 from torch import nn
 
-from deploy.export.translations import translations
-from deploy.passes.graph import MODULE_KEY, add_initializer
-from deploy.passes.name_nodes import keep_module_paths
-from models.errors import UnsupportedModel
+from adroit.deploy.export.translations import translations
+from adroit.deploy.passes.graph import MODULE_KEY, add_initializer
+from adroit.deploy.passes.name_nodes import keep_module_paths
+from adroit.errors import UnsupportedModel
 
 OPSET = 18
 # Constants of up to so many elements are computed at export: shapes, and the gates' folded weights.
@@ -68,11 +68,11 @@ def trace(
     assert program is not None
     model = program.model
     keep_module_paths(model.graph)
-    _optimise(model)
+    _optimize(model)
     return model
 
 
-def _optimise(model: ir.Model) -> None:
+def _optimize(model: ir.Model) -> None:
     from onnxscript.optimizer import fold_constants
 
     common.InlinePass()(model)

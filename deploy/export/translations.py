@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-# These imports register torch.ops.adroit.*.
-import models.operators.adaptive_filter
-import models.operators.adder_conv2d
-import models.operators.quantised_adder_conv2d
-import models.operators.routing_gate  # noqa: F401
-from deploy.operators import DOMAIN
-from deploy.schemas import schema_of
+import adroit.models.operators.adaptive_filter
+import adroit.models.operators.adder_conv2d
+import adroit.models.operators.quantized_adder_conv2d
+import adroit.models.operators.routing_gate  # noqa: F401  (registers torch.ops.adroit.*)
+from adroit.deploy.operators.definitions import DOMAIN
+from adroit.deploy.operators.schemas import schema_of
 
 if TYPE_CHECKING:
     from onnxscript.values import Op
@@ -37,7 +36,7 @@ def _adder_conv2d(x: Any, weight: Any, stride: int, padding: int) -> Any:
     return _node("AdderConv2d")(x, weight, one, zero, strides=[stride] * 2, pads=[padding] * 4, activation=0)
 
 
-def _quantised_attributes(
+def _quantized_attributes(
     stride: int,
     padding: int,
     relu: bool,
@@ -58,7 +57,7 @@ def _quantised_attributes(
 
 
 def _q_adder_conv2d(x: Any, weight: Any, scale: Any, shift: Any, *attributes: Any) -> Any:
-    return _node("QAdderConv2d")(x, weight, scale, shift, **_quantised_attributes(*attributes))
+    return _node("QAdderConv2d")(x, weight, scale, shift, **_quantized_attributes(*attributes))
 
 
 def _q_adder_conv2d_add(x: Any, weight: Any, scale: Any, shift: Any, residual: Any, *attributes: Any) -> Any:
@@ -69,7 +68,7 @@ def _q_adder_conv2d_add(x: Any, weight: Any, scale: Any, shift: Any, residual: A
         scale,
         shift,
         residual,
-        **_quantised_attributes(*shared),
+        **_quantized_attributes(*shared),
         residual_scale=residual_scale,
         residual_zero_point=residual_zero_point,
     )

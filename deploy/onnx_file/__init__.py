@@ -6,7 +6,15 @@ ONNX. What is made of onnx_file.proto has onnx's names, so that a function takes
 
 from __future__ import annotations
 
-from deploy.onnx_file.onnx_file_pb2 import ModelProto
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, overload
+
+from adroit.deploy.onnx_file.onnx_file_pb2 import ModelProto
+
+if TYPE_CHECKING:
+    import onnx
+
+    from adroit.deploy.onnx_file import onnx_file_pb2 as onnx_file
 
 
 def parse_model(content: bytes) -> ModelProto:
@@ -14,3 +22,16 @@ def parse_model(content: bytes) -> ModelProto:
     model = ModelProto()
     model.ParseFromString(content)
     return model
+
+
+@overload
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]: ...
+@overload
+def all_nodes(graph: onnx_file.GraphProto) -> Iterator[onnx_file.NodeProto]: ...
+def all_nodes(graph: onnx.GraphProto | onnx_file.GraphProto) -> Iterator[onnx.NodeProto | onnx_file.NodeProto]:
+    """Every node, those inside branches too."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from all_nodes(attribute.g)

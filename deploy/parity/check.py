@@ -9,19 +9,20 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from deploy.entry import GATES, Entry
-from deploy.parity.consistency import compare_consistency
-from deploy.parity.labels import Overlap, accuracy, check_labels
-from deploy.parity.reference import Reference
-from deploy.parity.report import LayerParity, ParityReport, RouteAgreement
-from deploy.parity.tolerance import Comparison, compare
-from deploy.passes.graph import MODULE_KEY
-from deploy.runtimes.base import Runtime
-from deploy.runtimes.onnxruntime_runtime import OnnxRuntime
-from deploy.runtimes.open import RuntimeOptions, open_runtime
-from models.data.images import ImageSet
-from models.errors import ParityError
-from models.metrics.shift_consistency import Batch
+from adroit.deploy.deployment.deployment import GATES, Deployment
+from adroit.deploy.parity.consistency import compare_consistency
+from adroit.deploy.parity.labels import Overlap, accuracy, check_labels
+from adroit.deploy.parity.reference import Reference
+from adroit.deploy.parity.report import LayerParity, ParityReport, RouteAgreement
+from adroit.deploy.parity.tolerance import Comparison, compare
+from adroit.deploy.passes.graph import MODULE_KEY
+from adroit.deploy.runtimes.onnxruntime_runtime import OnnxRuntime
+from adroit.deploy.runtimes.open import open_runtime
+from adroit.deploy.runtimes.options import RuntimeOptions
+from adroit.deploy.runtimes.runtime import Runtime
+from adroit.errors import ParityError
+from adroit.models.data.images import ImageSet
+from adroit.models.metrics.shift_consistency import Batch
 
 # Images at a time; bounds the memory of the float64 reference.
 BATCH = {"classification": 32, "segmentation": 2}
@@ -29,8 +30,8 @@ BATCH = {"classification": 32, "segmentation": 2}
 Progress = Callable[[int, int], None]
 
 
-def check_entry(
-    entry: Entry,
+def check_deployment(
+    deployment: Deployment,
     images: ImageSet,
     options: RuntimeOptions,
     layers: bool = False,
@@ -43,32 +44,32 @@ def check_entry(
     Args:
         layers: also compare every intermediate tensor that is a module's output.
         progress: called with images done and images in all.
-        gate_threshold: of a routed network, see Entry.feeds.
+        gate_threshold: of a routed network, see Deployment.feeds.
         shift: also measure how often shifts of less than so many pixels leave the answer as it was.
 
     Raises:
-        UsageError: unreadable images or entry, labels that are no classes, images too small for `shift`.
+        UsageError: unreadable images or deployment, labels that are no classes, images too small for `shift`.
         EnvironmentFault, UnsupportedModel: as open_runtime.
     """
-    check_labels(images, entry.info.outputs[0].shape[1])
-    reference = Reference(entry, gate_threshold)
-    targets = {"": entry.info.outputs[0].name}
+    check_labels(images, deployment.info.outputs[0].shape[1])
+    reference = Reference(deployment, gate_threshold)
+    targets = {"": deployment.info.outputs[0].name}
     nodes: dict[str, str] = {}
     if layers:
-        model, nodes = _with_layer_outputs(entry.load_model(), reference.modules)
-        runtime: Runtime = OnnxRuntime(model, options, bool(entry.info.operators))
+        model, nodes = _with_layer_outputs(deployment.load_model(), reference.modules)
+        runtime: Runtime = OnnxRuntime(model, options, bool(deployment.info.operators))
         targets |= {module: module for module in nodes}
     else:
-        runtime = open_runtime(entry, options)
+        runtime = open_runtime(deployment, options)
 
     precision = "float16" if runtime.facts.get("precision") == "fp16" else "float32"
     worst: dict[str, Comparison] = {}
     predictions: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     gates: list[tuple[NDArray[np.floating], NDArray[np.floating]]] = []
-    overlap = Overlap(entry, images)
+    overlap = Overlap(deployment, images)
     with runtime:
-        for where, x in images.batches(entry.info.preprocessing, BATCH[entry.info.task]):
-            values = runtime.run(entry.feeds(x, gate_threshold))
+        for where, x in images.batches(deployment.info.preprocessing, BATCH[deployment.info.task]):
+            values = runtime.run(deployment.feeds(x, gate_threshold))
             references, limits = reference.run(x, list(targets), where.start, precision)
             for module, name in targets.items():
                 if module in references:
@@ -82,9 +83,9 @@ def check_entry(
                 progress(where.stop, len(images))
 
         def predict(x: Batch) -> NDArray[np.floating]:
-            return runtime.run(entry.feeds(x, gate_threshold))[targets[""]]
+            return runtime.run(deployment.feeds(x, gate_threshold))[targets[""]]
 
-        consistency = compare_consistency(entry, images, predict, reference.logits, shift) if shift else None
+        consistency = compare_consistency(deployment, images, predict, reference.logits, shift) if shift else None
     if not reference.varies:
         raise ParityError(
             "nothing can be checked: the PyTorch network gives the same output for all of these images",

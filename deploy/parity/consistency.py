@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.entry import Entry
-from models.data.images import ImageSet
-from models.data.preprocessing import Image, Preprocessing, centre_crop
-from models.errors import UsageError
-from models.metrics.shift_consistency import PASSES, Batch, Predict, overlap_agreement, shift_consistency
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.errors import UsageError
+from adroit.models.data.images import ImageSet
+from adroit.models.data.preprocessing import Image, Preprocessing, center_crop
+from adroit.models.metrics.shift_consistency import PASSES, Batch, Predict, overlap_agreement, shift_consistency
 
 # All images of a batch have the same two offsets: small batches draw more of them.
 BATCH = {"classification": 50, "segmentation": 2}
@@ -45,7 +45,7 @@ class ConsistencyReport:
 
 
 def compare_consistency(
-    entry: Entry, images: ImageSet, ours: Predict, theirs: Predict, pixels: int, passes: int = PASSES
+    deployment: Deployment, images: ImageSet, ours: Predict, theirs: Predict, pixels: int, passes: int = PASSES
 ) -> ConsistencyReport:
     """Measures both on the same crops.
 
@@ -56,8 +56,8 @@ def compare_consistency(
     Raises:
         UsageError: images too small, or unreadable.
     """
-    moved = _MovedImages(entry, images, pixels)
-    if entry.info.task == "segmentation":
+    moved = _MovedImages(deployment, images, pixels)
+    if deployment.info.task == "segmentation":
         shares = [
             overlap_agreement(predict, lambda: (x for x, _ in moved), moved.crop, pixels, passes)
             for predict in (ours, theirs)
@@ -76,10 +76,10 @@ class _MovedImages:
         crop: height and width where fixed. padding: see ConsistencyReport; known after a pass.
     """
 
-    def __init__(self, entry: Entry, images: ImageSet, pixels: int) -> None:
-        self._images, self._pixels, self._batch = images, pixels, BATCH[entry.info.task]
-        self._preprocessing: Preprocessing = entry.info.preprocessing
-        sides = entry.info.inputs[0].shape[2:]
+    def __init__(self, deployment: Deployment, images: ImageSet, pixels: int) -> None:
+        self._images, self._pixels, self._batch = images, pixels, BATCH[deployment.info.task]
+        self._preprocessing: Preprocessing = deployment.info.preprocessing
+        sides = deployment.info.inputs[0].shape[2:]
         fixed = (sides[0], sides[1]) if isinstance(sides[0], int) and isinstance(sides[1], int) else None
         self.crop: tuple[int, int] | None = self._preprocessing.size or fixed
         self.padding = 0
@@ -105,7 +105,7 @@ class _MovedImages:
                 f"{self._images.names[index]} ({have[0]} x {have[1]} pixels) is too small to be moved by {more} pixels",
                 hint="measure smaller shifts, or give larger images",
             )
-        return centre_crop(image, (wanted[0], wanted[1]))
+        return center_crop(image, (wanted[0], wanted[1]))
 
     def _padded(self, x: Batch) -> Batch:
         if not self.crop:

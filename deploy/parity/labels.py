@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.entry import Entry
-from models.data.images import ImageSet
-from models.errors import UsageError
-from models.metrics.segmentation import ConfusionMatrix
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.errors import UsageError
+from adroit.models.data.images import ImageSet
+from adroit.models.metrics.segmentation import ConfusionMatrix
 
 
 def check_labels(images: ImageSet, classes: int | str) -> None:
@@ -51,9 +51,9 @@ def label_map(images: ImageSet, index: int, size: tuple[int, int], void: int) ->
 class Overlap:
     """Mean intersection over union of both, where there are label maps."""
 
-    def __init__(self, entry: Entry, images: ImageSet) -> None:
-        classes = entry.info.outputs[0].shape[1]
-        self._images, self._preprocessing = images, entry.info.preprocessing
+    def __init__(self, deployment: Deployment, images: ImageSet) -> None:
+        classes = deployment.info.outputs[0].shape[1]
+        self._images, self._preprocessing = images, deployment.info.preprocessing
         self._void = classes if isinstance(classes, int) else 0
         self._matrices = [ConfusionMatrix(self._void, self._void) for _ in range(2)]
 

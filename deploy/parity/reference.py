@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.entry import Entry
-from deploy.runtimes.torch_runtime import load_reference
-from models.metrics.shift_consistency import Batch
-from models.routing.route import Route
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.runtimes.torch_runtime import load_reference
+from adroit.models.metrics.shift_consistency import Batch
+from adroit.models.routing.route import Route
 
 
 class Reference:
-    """The network of an entry, run as the deployment is."""
+    """The network of a deployment, run as the deployment is."""
 
-    def __init__(self, entry: Entry, gate_threshold: float) -> None:
-        from models.anti_aliasing import AdaptiveAntiAlias
+    def __init__(self, deployment: Deployment, gate_threshold: float) -> None:
+        from adroit.models.layers.anti_aliasing import AdaptiveAntiAlias
 
-        self._network = load_reference(entry).double()
+        self._network = load_reference(deployment).double()
         # Leaf modules and filters: what a block returns is not always what its last node makes.
         self.modules = {
             path
@@ -30,11 +30,11 @@ class Reference:
         self._first: NDArray[np.float64] | None = None
         self.varies = False  # whether any output seen differs from the first
         self._arguments: tuple[Any, ...] = ()
-        if entry.info.routing is not None:
+        if deployment.info.routing is not None:
             import torch
 
-            baked = entry.info.routing["route"]
-            baked_threshold = entry.baked_threshold
+            baked = deployment.info.routing["route"]
+            baked_threshold = deployment.baked_threshold
             threshold = torch.tensor(
                 [gate_threshold if baked_threshold is None else baked_threshold], dtype=torch.float64
             )
@@ -46,7 +46,7 @@ class Reference:
         """References and limits, as run_with_limits."""
         import torch
 
-        from deploy.parity.rounding_model import run_with_limits
+        from adroit.deploy.parity.rounding_model import run_with_limits
 
         found = run_with_limits(self._network, torch.from_numpy(x).double(), modules, seed, self._arguments, precision)
         references, limits = ({path: value.numpy() for path, value in part.items()} for part in found)

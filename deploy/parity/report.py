@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploy.parity.consistency import ConsistencyReport
-from deploy.parity.tolerance import Comparison
+from adroit.deploy.parity.consistency import ConsistencyReport
+from adroit.deploy.parity.tolerance import Comparison
 
 
 @dataclass(frozen=True)

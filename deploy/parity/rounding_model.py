@@ -20,12 +20,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-# These imports register torch.ops.adroit.*.
-import models.operators.adaptive_filter
-import models.operators.adder_conv2d  # noqa: F401
-from deploy.parity.tolerance import SAFETY, UNIT_ROUNDOFF
-from models.errors import UnsupportedModel
-from models.operators.routing_gate import SMALL_GATE_SHRINK, shrink_for_gate
+import adroit.models.operators.adaptive_filter
+import adroit.models.operators.adder_conv2d  # noqa: F401  (registers torch.ops.adroit.*)
+from adroit.deploy.parity.tolerance import SAFETY, UNIT_ROUNDOFF
+from adroit.errors import UnsupportedModel
+from adroit.models.operators.routing_gate import SMALL_GATE_SHRINK, shrink_for_gate
 
 SAMPLES = 4
 

@@ -1,6 +1,6 @@
 """Parts of an ONNX graph as PyTorch modules, so that they can be computed in float64, with limits.
 
-Only what stays float32 in a quantised adder network is known here: the first and last layers, pooling,
+Only what stays float32 in a quantized adder network is known here: the first and last layers, pooling,
 and adder layers that were kept.
 """
 
@@ -15,9 +15,9 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
-import models.operators.adder_conv2d  # noqa: F401  (registers torch.ops.adroit.*)
-from deploy.operators import DOMAIN
-from models.errors import UnsupportedModel
+import adroit.models.operators.adder_conv2d  # noqa: F401  (registers torch.ops.adroit.*)
+from adroit.deploy.operators.definitions import DOMAIN
+from adroit.errors import UnsupportedModel
 
 Attributes = Mapping[str, Any]
 # An operator's attributes and inputs to its output, in its inputs' type.
@@ -75,7 +75,7 @@ def _operation_of(node: onnx.NodeProto) -> Operation:
     operation = _OPERATIONS.get((node.domain, node.op_type))
     if operation is None:
         raise UnsupportedModel(
-            f"{node.op_type} cannot be computed in float64 here, so the quantised deployment cannot be checked",
+            f"{node.op_type} cannot be computed in float64 here, so the quantized deployment cannot be checked",
             facts={"node": node.name},
             hint="add it to deploy/parity/segments.py",
         )
@@ -108,7 +108,7 @@ def _reduce_mean(a: Attributes, x: Tensor, axes: Tensor) -> Tensor:
     return x.mean(axes.tolist(), keepdim=bool(a.get("keepdims", 1)))
 
 
-def _dequantise(a: Attributes, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
+def _dequantize(a: Attributes, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
     if scale.dim():  # one for each channel of a weight
         column = [-1 if axis == a.get("axis", 1) else 1 for axis in range(x.dim())]
         scale, zero_point = scale.view(column), zero_point.view(column)
@@ -132,7 +132,7 @@ _OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("", "Max"): lambda a, x, low: x.clamp(min=float(low)),
     ("", "Add"): lambda a, x, y: x + y,
     ("", "Reshape"): lambda a, x, shape: x.reshape(shape.tolist()),
-    ("", "DequantizeLinear"): _dequantise,
+    ("", "DequantizeLinear"): _dequantize,
     (DOMAIN, "AdderConv2d"): _adder,
     (DOMAIN, "AdderConv2dAdd"): _adder,
 }

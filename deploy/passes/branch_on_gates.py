@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from deploy.passes.branches import Branches, Part, redirect
-from deploy.passes.graph import MODULE_KEY
-from deploy.passes.layer_decisions import LayerDecisions, decide_layer
-from models.routing.space import INIT, SCALES, Node, Path, RoutingSpace
+from adroit.deploy.passes.branches import Branches, Part, redirect
+from adroit.deploy.passes.graph import MODULE_KEY
+from adroit.deploy.passes.layer_decisions import LayerDecisions, decide_layer
+from adroit.models.routing.space import INIT, SCALES, Node, Path, RoutingSpace
 
 PREFIX = "backbone"
 

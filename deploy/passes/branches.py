@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnx_ir as ir
 
-from deploy.passes.graph import MODULE_KEY, add_initializer
+from adroit.deploy.passes.graph import MODULE_KEY, add_initializer
 
 
 class Part(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from deploy.passes.graph import constant
+from adroit.deploy.passes.graph import constant
 
 
 def drop_zero_bias(graph: ir.Graph) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import onnx
 
-from deploy.operators import DOMAIN, portable_body
+from adroit.deploy.operators.definitions import DOMAIN, portable_body
 
 
 @functools.cache

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from deploy.passes.graph import MODULE_KEY, add_initializer, constant, is_operator, replace_node, sole_consumer
+from adroit.deploy.passes.graph import MODULE_KEY, add_initializer, constant, is_operator, replace_node, sole_consumer
 
 Vector = NDArray[np.float64]
 

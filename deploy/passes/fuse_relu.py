@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from deploy.passes.graph import is_operator, replace_node, sole_consumer
+from adroit.deploy.passes.graph import is_operator, replace_node, sole_consumer
 
 
 def fuse_relu(graph: ir.Graph) -> int:

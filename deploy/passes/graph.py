@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
+import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from deploy.operators import DOMAIN
+from adroit.deploy.operators.definitions import DOMAIN
 
 # Where a node's module path is kept once the exporter's own metadata is gone.
 MODULE_KEY = "adroit.module"
@@ -54,3 +57,12 @@ def add_initializer(graph: ir.Graph, name: str, array: NDArray[np.generic]) -> i
     )
     graph.register_initializer(value)
     return value
+
+
+def with_outputs(model: onnx.ModelProto, tensors: Collection[str]) -> onnx.ModelProto:
+    """A copy that also gives out `tensors` (those of its inputs and outputs are there already)."""
+    wider = onnx.ModelProto()
+    wider.CopyFrom(model)
+    present = {value.name for value in (*model.graph.input, *model.graph.output)}
+    wider.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(set(tensors) - present))
+    return wider

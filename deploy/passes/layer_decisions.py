@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from deploy.operators import DOMAIN
-from deploy.passes.branches import Branches, Part
-from models.routing.space import Node, Path, RoutingSpace
+from adroit.deploy.operators.definitions import DOMAIN
+from adroit.deploy.passes.branches import Branches, Part
+from adroit.models.routing.space import Node, Path, RoutingSpace
 
 
 @dataclass(frozen=True)

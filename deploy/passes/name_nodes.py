@@ -11,7 +11,7 @@ from collections import Counter
 
 import onnx_ir as ir
 
-from deploy.passes.graph import MODULE_KEY
+from adroit.deploy.passes.graph import MODULE_KEY
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 # What the exporter calls the place of arithmetic on sizes, which no module does.

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from deploy.operators import DOMAIN, operators
-from deploy.passes.flat_bodies import flat_body
+from adroit.deploy.operators.definitions import DOMAIN, operators
+from adroit.deploy.passes.flat_bodies import flat_body
 
 
 def stamp_operators(model: ir.Model) -> int:

@@ -7,14 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploy.onnx_file import parse_model
-from deploy.plugin_check.library_file import REQUIRED, LibraryFile, PluginOperator, read_library, require_loadable
-from deploy.plugin_check.loaded import registered_operators
-from deploy.plugin_check.match import Wanted, match
-from models.errors import EnvironmentFault, UnsupportedModel
+from adroit.deploy.onnx_file import parse_model
+from adroit.deploy.plugin_check.library_file import (
+    REQUIRED,
+    LibraryFile,
+    PluginOperator,
+    read_library,
+    require_loadable,
+)
+from adroit.deploy.plugin_check.loaded import registered_operators
+from adroit.deploy.plugin_check.match import Wanted, match
+from adroit.errors import EnvironmentFault, UnsupportedModel
 
 if TYPE_CHECKING:
-    from deploy.entry import Entry
+    from adroit.deploy.deployment.deployment import Deployment
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,11 @@ class PluginReport:
         return values
 
 
-def check_library(path: Path, entry: Entry | None = None, load: bool = True) -> PluginReport:
+def check_library(path: Path, deployment: Deployment | None = None, load: bool = True) -> PluginReport:
     """Reads the library and, where TensorRT is installed, has it loaded in a process of its own.
 
     Args:
-        entry: a deployment whose nodes it should serve.
+        deployment: a deployment whose nodes it should serve.
         load: whether code of the library may run.
 
     Raises:
@@ -60,10 +66,10 @@ def check_library(path: Path, entry: Entry | None = None, load: bool = True) -> 
     require_loadable(library)
     operators, source = _operators(library, load)
     wanted = None
-    if entry:
+    if deployment:
         if operators is None:
             raise UnsupportedModel(f"the operators of {path} are unknown", facts={"reason": source})
-        wanted = tuple(match(parse_model(entry.read_model()), operators))
+        wanted = tuple(match(parse_model(deployment.read_model()), operators))
     return PluginReport(library, operators, source, tuple(_warnings(library)), wanted)
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.plugin_check.fatbin import architectures
-from deploy.runtimes.tensorrt.near_miss import Triple
-from models.errors import EnvironmentFault, UsageError
+from adroit.deploy.plugin_check.fatbin import architectures
+from adroit.deploy.runtimes.tensorrt.near_miss import Triple
+from adroit.errors import EnvironmentFault, UsageError
 
 # What TensorRT's registry asks a library for; without either it refuses it.
 REQUIRED = ("getCreators", "setLoggerFinder")

@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from deploy.plugin_check.library_file import PluginOperator
-from models.errors import EnvironmentFault, UsageError
+from adroit.deploy.plugin_check.library_file import PluginOperator
+from adroit.errors import EnvironmentFault, UsageError
 
 # The full one first: it is what engines are built with. The lean one has the same registry.
 BINDINGS = ("tensorrt", "tensorrt_lean_bindings")

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploy.entry import all_nodes
-from deploy.plugin_check.library_file import PluginOperator
-from deploy.runtimes.tensorrt.near_miss import Triple, near_miss
+from adroit.deploy.onnx_file import all_nodes
+from adroit.deploy.plugin_check.library_file import PluginOperator
+from adroit.deploy.runtimes.tensorrt.near_miss import Triple, near_miss
 
 if TYPE_CHECKING:
     import onnx
 
-    from deploy.onnx_file.onnx_file_pb2 import ModelProto
+    from adroit.deploy.onnx_file.onnx_file_pb2 import ModelProto
 
 _STANDARD = ("", "ai.onnx", "ai.onnx.ml")
 _STAMPS = {"plugin_version": "1", "plugin_namespace": ""}

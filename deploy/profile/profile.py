@@ -9,29 +9,31 @@ from typing import Any
 
 import numpy as np
 
-from deploy.entry import REFERENCE, Entry
-from deploy.profile.counts import LayerCounts, count_entry, total_counts
-from deploy.profile.nodes import node_milliseconds
-from deploy.profile.reference import ONE_SPEED, reference_work
-from deploy.profile.route_latency import RouteLatency, measure_routes
-from deploy.profile.routed import count_route, efficiencies, executed_route
-from deploy.profile.timing import Latency, machine_facts, measure_latency, ranks
-from deploy.routes.collect import Progress, collect_routes
-from deploy.routes.margins import gate_values
-from deploy.routes.statistics import RouteStatistics, route_statistics
-from deploy.runtimes.base import Runtime
-from deploy.runtimes.choices import RuntimeName
-from deploy.runtimes.open import RuntimeOptions, open_runtime
-from models.data.images import ImageSet
-from models.errors import UsageError
+from adroit.deploy.deployment.deployment import REFERENCE, Deployment
+from adroit.deploy.deployment.routed import executed_route
+from adroit.deploy.measure.counts import LayerCounts, count_deployment, total_counts
+from adroit.deploy.measure.nodes import node_milliseconds
+from adroit.deploy.measure.reference import ONE_SPEED, reference_work
+from adroit.deploy.measure.timing import Latency, machine_facts, measure_latency, ranks
+from adroit.deploy.routing.collect import Progress, collect_routes
+from adroit.deploy.routing.margins import gate_values
+from adroit.deploy.routing.route_counts import count_route, efficiencies
+from adroit.deploy.routing.route_latency import RouteLatency, measure_routes
+from adroit.deploy.routing.statistics import RouteStatistics, route_statistics
+from adroit.deploy.runtimes.choices import RuntimeName
+from adroit.deploy.runtimes.open import open_runtime
+from adroit.deploy.runtimes.options import RuntimeOptions
+from adroit.deploy.runtimes.runtime import Runtime
+from adroit.errors import UsageError
+from adroit.models.data.images import ImageSet
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One deployment in one runtime at one gate threshold (see Entry.feeds); `title` tells it from the others."""
+    """One deployment in one runtime at one gate threshold (see Deployment.feeds); `title` tells it from the others."""
 
     title: str
-    entry: Entry
+    deployment: Deployment
     options: RuntimeOptions
     gate_threshold: float = 0.0
 
@@ -41,7 +43,7 @@ class Profiled:
     """What was found of a candidate: facts of the runtime, latency of a batch, layers, time per node.
 
     `rank` is by latency; deployments that differ by less than the measurement's spread share one.
-    `skip_efficiency` is of a routed network (deploy/profile/routed.py), where its all-open static
+    `skip_efficiency` is of a routed network (deploy/routing/route_counts.py), where its all-open static
     form was measured too.
     """
 
@@ -82,12 +84,12 @@ class Profiled:
 class RoutedReport:
     """A routed network on images: their routes, and what they take where that can be measured.
 
-    `latency` is of the `if` form with adroit's operators in ONNX Runtime, `entry`, if it is among the candidates.
+    `latency` is of the `if` form with adroit's operators in ONNX Runtime, `deployment`, if it is among the candidates.
     """
 
     statistics: RouteStatistics
     latency: RouteLatency | None
-    entry: Entry | None
+    deployment: Deployment | None
 
     def to_json(self) -> dict[str, Any]:
         return {**self.statistics.to_json(), "latency": None if self.latency is None else self.latency.to_json()}
@@ -97,7 +99,7 @@ class RoutedReport:
 class ProfileReport:
     """All candidates of one run on one machine; `routes`, where there were images, of every routed network.
 
-    `machine` has the median of the reference work (deploy/profile/reference.py), which took turns with the
+    `machine` has the median of the reference work (deploy/measure/reference.py), which took turns with the
     candidates, and its spread: figures of another run compare with these only where its median is the same.
     """
 
@@ -132,7 +134,7 @@ def profile(
     Args:
         images: the first `batch` of them are the input, and the routes of all of them are counted; noise
             if None (an operator's time here does not depend on values).
-        size: height and width of the noise; the entry's own if None.
+        size: height and width of the noise; the deployment's own if None.
         seconds: to spend on each candidate.
 
     Raises:
@@ -140,16 +142,18 @@ def profile(
     """
     machine = machine_facts()
     feeds = [_feeds(c, images, batch, size) for c in candidates]
-    runtimes = [open_runtime(c.entry, c.options) for c in candidates]
+    runtimes = [open_runtime(c.deployment, c.options) for c in candidates]
     try:
         calls = [lambda r=r, f=f: r.run(f) for r, f in zip(runtimes, feeds, strict=True)]
         *latencies, reference = measure_latency([*calls, reference_work()], seconds)
         machine |= {"reference_ms": round(reference.median, 4), "reference_spread": round(reference.spread, 4)}
-        shapes = [f[c.entry.info.inputs[0].name].shape for c, f in zip(candidates, feeds, strict=True)]
-        layers = [_layers(c.entry, r, f, s) for c, r, f, s in zip(candidates, runtimes, feeds, shapes, strict=True)]
-        entries = [c.entry for c in candidates]
+        shapes = [f[c.deployment.info.inputs[0].name].shape for c, f in zip(candidates, feeds, strict=True)]
+        layers = [
+            _layers(c.deployment, r, f, s) for c, r, f, s in zip(candidates, runtimes, feeds, shapes, strict=True)
+        ]
+        deployments = [c.deployment for c in candidates]
         totals = [total_counts(found).total for found in layers]
-        saved = efficiencies(entries, [t.median for t in latencies], totals)
+        saved = efficiencies(deployments, [t.median for t in latencies], totals)
         found = [
             Profiled(c.title, r.facts, shape, latency, counted, _nodes(c, fed), rank, efficiency, c.gate_threshold)
             for c, r, fed, shape, latency, counted, rank, efficiency in zip(
@@ -175,52 +179,54 @@ def route_reports(
     """
     networks: dict[str, list[Candidate]] = {}
     for candidate in candidates:
-        routing = candidate.entry.info.routing
+        routing = candidate.deployment.info.routing
         if routing is not None and routing["gate"] != "none" and routing["route"] is None:
-            networks.setdefault(candidate.entry.info.checkpoint["sha256"], []).append(candidate)
+            networks.setdefault(candidate.deployment.info.checkpoint["sha256"], []).append(candidate)
     found = []
     for same in networks.values():
         timed = next(filter(_can_be_timed, same), None)
         first = timed or same[0]
         gate_threshold = first.gate_threshold
-        labelled = images.maps is not None
+        labeled = images.maps is not None
         samples = collect_routes(
-            first.entry, first.options, images, gate_threshold, progress=progress, with_losses=labelled
+            first.deployment, first.options, images, gate_threshold, progress=progress, with_losses=labeled
         )
         # A deployment gives out 0 for closed gates: how far from opening they are, only PyTorch tells.
-        told = (first.entry.path / REFERENCE).is_dir()
-        values = gate_values(first.entry, images, gate_threshold, first.options.threads) if told else None
-        statistics = route_statistics(first.entry, samples, gate_threshold, first.title, values)
+        told = (first.deployment.path / REFERENCE).is_dir()
+        values = gate_values(first.deployment, images, gate_threshold, first.options.threads) if told else None
+        statistics = route_statistics(first.deployment, samples, gate_threshold, first.title, values)
         if timed is None:
             found.append(RoutedReport(statistics, None, None))
         else:
-            latency = measure_routes(timed.entry, timed.options, images, samples, seconds, gate_threshold)
-            found.append(RoutedReport(statistics, latency, timed.entry))
+            latency = measure_routes(timed.deployment, timed.options, images, samples, seconds, gate_threshold)
+            found.append(RoutedReport(statistics, latency, timed.deployment))
     return found
 
 
 def _can_be_timed(candidate: Candidate) -> bool:
-    """Whether deploy/profile/route_latency.py takes it."""
-    info, options = candidate.entry.info, candidate.options
+    """Whether deploy/routing/route_latency.py takes it."""
+    info, options = candidate.deployment.info, candidate.options
     native = options.runtime == RuntimeName.onnxruntime and options.operators == "native" and info.form == "operators"
-    whole = (candidate.entry.path / REFERENCE).is_dir() and candidate.entry.baked_threshold is None
+    whole = (candidate.deployment.path / REFERENCE).is_dir() and candidate.deployment.baked_threshold is None
     return native and whole and info.routing is not None and info.routing["form"] == "if"
 
 
-def _layers(entry: Entry, runtime: Runtime, fed: Mapping[str, Any], shape: tuple[int, ...]) -> list[LayerCounts]:
+def _layers(
+    deployment: Deployment, runtime: Runtime, fed: Mapping[str, Any], shape: tuple[int, ...]
+) -> list[LayerCounts]:
     size = (shape[2], shape[3])
-    if entry.info.routing is None:
-        return count_entry(entry, shape[0], size)
-    return count_route(entry, executed_route(entry, runtime.run(fed).get("gates")), shape[0], size)
+    if deployment.info.routing is None:
+        return count_deployment(deployment, shape[0], size)
+    return count_route(deployment, executed_route(deployment, runtime.run(fed).get("gates")), shape[0], size)
 
 
 def _nodes(candidate: Candidate, fed: Mapping[str, Any]) -> dict[str, float]:
     is_onnx = candidate.options.runtime == RuntimeName.onnxruntime
-    return node_milliseconds(candidate.entry, candidate.options, fed) if is_onnx else {}
+    return node_milliseconds(candidate.deployment, candidate.options, fed) if is_onnx else {}
 
 
 def _feeds(candidate: Candidate, images: ImageSet | None, batch: int, size: tuple[int, int] | None) -> dict[str, Any]:
-    info = candidate.entry.info
+    info = candidate.deployment.info
     if images is None:
         shape = (batch, len(info.preprocessing.mean), *(size or info.input_size))
         x = np.random.default_rng(0).standard_normal(shape, np.float32)
@@ -229,4 +235,4 @@ def _feeds(candidate: Candidate, images: ImageSet | None, batch: int, size: tupl
         if len(x) < batch:
             raise UsageError(f"a batch of {batch} needs as many images of one size, there are {len(x)}")
     info.inputs[0].check(x)
-    return candidate.entry.feeds(x, candidate.gate_threshold)
+    return candidate.deployment.feeds(x, candidate.gate_threshold)

@@ -4,8 +4,8 @@
     calibrate.py    the values that tensors take on images, counted in histogram.py
     grid.py         the integers of a tensor; weights.py: a layer's weights on the grid of its input
     bias.py         the means that rounding moves, measured and put back
-    graph.py        the graph with quantised layers; store.py: the deployment round it
-    sensitivity.py  what quantising costs: the whole network, and each layer alone
+    graph.py        the graph with quantized layers; store.py: the deployment round it
+    sensitivity.py  what quantizing costs: the whole network, and each layer alone
 
-How such a deployment is checked: deploy/parity/quantised.py.
+How such a deployment is checked: deploy/parity/quantized.py.
 """

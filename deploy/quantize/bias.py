@@ -20,17 +20,17 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from deploy.entry import Entry
-from deploy.operators import DOMAIN
-from deploy.passes.graph import add_initializer
-from deploy.passes.stamp_operators import stamp_operators
-from deploy.quantize.calibrate import BATCH, Progress
-from deploy.quantize.graph import activations, adders, linear, quantised_node
-from deploy.quantize.grid import Grid
-from deploy.quantize.weights import QuantisedWeights
-from deploy.runtimes.onnxruntime_runtime import OnnxRuntime
-from deploy.runtimes.open import RuntimeOptions
-from models.data.images import ImageSet
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.operators.definitions import DOMAIN
+from adroit.deploy.operators.grid import Grid
+from adroit.deploy.passes.graph import add_initializer
+from adroit.deploy.passes.stamp_operators import stamp_operators
+from adroit.deploy.quantize.calibrate import BATCH, Progress
+from adroit.deploy.quantize.graph import activations, adders, linear, quantized_node
+from adroit.deploy.quantize.weights import QuantizedWeights
+from adroit.deploy.runtimes.onnxruntime_runtime import OnnxRuntime
+from adroit.deploy.runtimes.options import RuntimeOptions
+from adroit.models.data.images import ImageSet
 
 MEAN = "mean difference of "
 
@@ -38,10 +38,10 @@ Vector = NDArray[np.float64]
 
 
 def measure_bias(
-    entry: Entry,
+    deployment: Deployment,
     model: onnx.ModelProto,
     grids: Mapping[str, Grid],
-    layers: Mapping[str, QuantisedWeights],
+    layers: Mapping[str, QuantizedWeights],
     images: ImageSet,
     options: RuntimeOptions,
     progress: Progress | None = None,
@@ -49,12 +49,12 @@ def measure_bias(
     """By node name, [M] float64: the mean of float32 less 8-bit results, to be added to shift.
 
     Args:
-        model: the entry's, in float32. grids: of every layer's X.
+        model: the deployment's, in float32. grids: of every layer's X.
     """
     sums: dict[str, Vector] = {name: np.zeros(len(weights.shift)) for name, weights in layers.items()}
     with OnnxRuntime(_with_differences(model, grids, layers), options, custom=True) as runtime:
-        for where, x in images.batches(entry.info.preprocessing, BATCH):
-            values = runtime.run(entry.feeds(x))
+        for where, x in images.batches(deployment.info.preprocessing, BATCH):
+            values = runtime.run(deployment.feeds(x))
             for name in sums:
                 sums[name] += values[MEAN + name].astype(np.float64) * len(x)
             if progress:
@@ -63,7 +63,7 @@ def measure_bias(
 
 
 def _with_differences(
-    model: onnx.ModelProto, grids: Mapping[str, Grid], layers: Mapping[str, QuantisedWeights]
+    model: onnx.ModelProto, grids: Mapping[str, Grid], layers: Mapping[str, QuantizedWeights]
 ) -> onnx.ModelProto:
     """A copy that also gives out the mean difference of every layer, [M]."""
     copy = ir.from_proto(model)
@@ -75,13 +75,13 @@ def _with_differences(
     return ir.to_proto(copy)
 
 
-def _add_difference(graph: ir.Graph, node: ir.Node, grids: Mapping[str, Grid], weights: QuantisedWeights) -> None:
+def _add_difference(graph: ir.Graph, node: ir.Node, grids: Mapping[str, Grid], weights: QuantizedWeights) -> None:
     x, *_ = activations(node)
     grid = grids[str(x.name)]
     rounded = linear(graph, "QuantizeLinear", x, grid, None)
     attributes = [node.attributes["strides"], node.attributes["pads"], ir.AttrInt64("activation", 0)]
     exact = ir.Node(DOMAIN, "AdderConv2d", node.inputs[:4], attributes)
-    integer = quantised_node(
+    integer = quantized_node(
         graph, f"{node.name} in 8 bits", attributes, (rounded.outputs[0], grid), None, None, weights
     )
     difference = ir.Node("", "Sub", [exact.outputs[0], integer.outputs[0]])

@@ -6,13 +6,14 @@ from collections.abc import Callable, Collection, Mapping
 
 import onnx
 
-from deploy.entry import Entry
-from deploy.quantize.choices import Method
-from deploy.quantize.grid import Grid
-from deploy.quantize.histogram import Histogram
-from deploy.runtimes.onnxruntime_runtime import OnnxRuntime
-from deploy.runtimes.open import RuntimeOptions
-from models.data.images import ImageSet
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.operators.grid import Grid
+from adroit.deploy.passes.graph import with_outputs
+from adroit.deploy.quantize.choices import Method
+from adroit.deploy.quantize.histogram import Histogram
+from adroit.deploy.runtimes.onnxruntime_runtime import OnnxRuntime
+from adroit.deploy.runtimes.options import RuntimeOptions
+from adroit.models.data.images import ImageSet
 
 BATCH = 8
 
@@ -20,14 +21,14 @@ Progress = Callable[[int, int], None]
 
 
 def calibrate(
-    entry: Entry,
+    deployment: Deployment,
     model: onnx.ModelProto,
     tensors: Collection[str],
     images: ImageSet,
     options: RuntimeOptions,
     progress: Progress | None = None,
 ) -> dict[str, Histogram]:
-    """Runs `images` through `model` (the entry's) and counts the values of `tensors`, by name.
+    """Runs `images` through `model` (the deployment's) and counts the values of `tensors`, by name.
 
     Raises:
         UsageError: an unreadable image. UnsupportedModel: values that are not finite.
@@ -35,9 +36,9 @@ def calibrate(
     """
     histograms = {name: Histogram() for name in tensors}
     shown = with_outputs(model, tensors)
-    with OnnxRuntime(shown, options, bool(entry.info.operators)) as runtime:
-        for where, x in images.batches(entry.info.preprocessing, BATCH):
-            values = {entry.info.inputs[0].name: x, **runtime.run(entry.feeds(x))}
+    with OnnxRuntime(shown, options, bool(deployment.info.operators)) as runtime:
+        for where, x in images.batches(deployment.info.preprocessing, BATCH):
+            values = {deployment.info.inputs[0].name: x, **runtime.run(deployment.feeds(x))}
             for name, histogram in histograms.items():
                 histogram.add(values[name], name)
             if progress:
@@ -50,12 +51,3 @@ def grids_of(histograms: Mapping[str, Histogram], method: Method, share: float) 
     if method == Method.mse:
         return {name: histogram.least_error() for name, histogram in histograms.items()}
     return {name: histogram.percentile(share) for name, histogram in histograms.items()}
-
-
-def with_outputs(model: onnx.ModelProto, tensors: Collection[str]) -> onnx.ModelProto:
-    """A copy that also gives out `tensors` (those of its inputs and outputs are there already)."""
-    wider = onnx.ModelProto()
-    wider.CopyFrom(model)
-    present = {value.name for value in (*model.graph.input, *model.graph.output)}
-    wider.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(set(tensors) - present))
-    return wider

@@ -1,4 +1,4 @@
-"""What may be chosen of quantisation. Imports nothing, so that the command line may name the choices."""
+"""What may be chosen of quantization. Imports nothing, so that the command line may name the choices."""
 
 from __future__ import annotations
 

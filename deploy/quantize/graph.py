@@ -1,7 +1,7 @@
 """Adder convolutions in float32 become those of 8-bit integers, and activations stay uint8 between them.
 
-A tensor is quantised once, where a float layer makes what quantised layers read. Quantised layers hand
-each other integers; one whose result no quantised layer reads gives float32 itself, and where layers of
+A tensor is quantized once, where a float layer makes what quantized layers read. Quantized layers hand
+each other integers; one whose result no quantized layer reads gives float32 itself, and where layers of
 both kinds read it, it is turned back for the float ones.
 """
 
@@ -13,10 +13,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from deploy.operators import DOMAIN
-from deploy.passes.graph import MODULE_KEY, add_initializer, is_operator, replace_node
-from deploy.quantize.grid import Grid
-from deploy.quantize.weights import QuantisedWeights
+from adroit.deploy.operators.definitions import DOMAIN
+from adroit.deploy.operators.grid import Grid
+from adroit.deploy.passes.graph import MODULE_KEY, add_initializer, is_operator, replace_node
+from adroit.deploy.quantize.weights import QuantizedWeights
 
 # A uint8 value and the grid that it is on.
 Bytes = tuple[ir.Value, Grid]
@@ -28,7 +28,7 @@ def adders(graph: ir.Graph) -> list[ir.Node]:
 
 
 def byte_tensors(graph: ir.Graph, layers: Collection[str]) -> list[str]:
-    """Names of the tensors that are uint8 once `layers` (node names) are quantised: all that those read."""
+    """Names of the tensors that are uint8 once `layers` (node names) are quantized: all that those read."""
     read = [value for node in adders(graph) if node.name in layers for value in activations(node)]
     return list(dict.fromkeys(str(value.name) for value in read))
 
@@ -38,7 +38,7 @@ def activations(adder: ir.Node) -> list[ir.Value]:
     return [value for value in (adder.inputs[0], *adder.inputs[4:]) if value is not None]
 
 
-def quantise_adders(graph: ir.Graph, grids: Mapping[str, Grid], layers: Mapping[str, QuantisedWeights]) -> int:
+def quantize_adders(graph: ir.Graph, grids: Mapping[str, Grid], layers: Mapping[str, QuantizedWeights]) -> int:
     """Replaces the adder convolutions that `layers` has by node name; how many.
 
     Args:
@@ -51,7 +51,7 @@ def quantise_adders(graph: ir.Graph, grids: Mapping[str, Grid], layers: Mapping[
     for node in replaced:
         for value in activations(node):
             if value.name not in as_bytes:
-                as_bytes[str(value.name)] = _quantise(graph, value, wanted[str(value.name)])
+                as_bytes[str(value.name)] = _quantize(graph, value, wanted[str(value.name)])
         _replace(graph, node, wanted, layers[str(node.name)], as_bytes)
     return len(replaced)
 
@@ -60,34 +60,34 @@ def _replace(
     graph: ir.Graph,
     node: ir.Node,
     grids: Mapping[str, Grid],
-    weights: QuantisedWeights,
+    weights: QuantizedWeights,
     as_bytes: dict[str, ir.Value],
 ) -> None:
-    """Puts the quantised layer in the place of `node`."""
+    """Puts the quantized layer in the place of `node`."""
     name = str(node.outputs[0].name)
     x, *others = ((as_bytes[str(value.name)], grids[str(value.name)]) for value in activations(node))
     attributes = [node.attributes[key] for key in ("strides", "pads", "activation")]
     residual, output = others[0] if others else None, grids.get(name)
-    quantised = quantised_node(graph, str(node.name), attributes, x, residual, output, weights)
-    quantised.metadata_props.update(node.metadata_props)
+    quantized = quantized_node(graph, str(node.name), attributes, x, residual, output, weights)
+    quantized.metadata_props.update(node.metadata_props)
     if output is None:
-        replace_node(node, quantised)
+        replace_node(node, quantized)
         return
-    graph.insert_before(node, quantised)
-    as_bytes[name] = value = quantised.outputs[0]
+    graph.insert_before(node, quantized)
+    as_bytes[name] = value = quantized.outputs[0]
     value.shape, value.type = node.outputs[0].shape, ir.TensorType(ir.DataType.UINT8)
     # For the float layers that read it; taken out again where there are none.
     replace_node(node, linear(graph, "DequantizeLinear", value, output, node))
 
 
-def quantised_node(
+def quantized_node(
     graph: ir.Graph,
     name: str,
     attributes: Sequence[ir.Attr],
     x: Bytes,
     residual: Bytes | None,
     output: Grid | None,
-    weights: QuantisedWeights,
+    weights: QuantizedWeights,
 ) -> ir.Node:
     """QAdderConv2d, or QAdderConv2dAdd where there is a residual; its constants are put into `graph`.
 
@@ -96,7 +96,7 @@ def quantised_node(
         output: None for a result in float32.
     """
     arrays: dict[str, NDArray[np.generic]] = {"weight": weights.weight, "scale": weights.scale, "shift": weights.shift}
-    constants = [add_initializer(graph, f"{name}.quantised_{key}", array) for key, array in arrays.items()]
+    constants = [add_initializer(graph, f"{name}.quantized_{key}", array) for key, array in arrays.items()]
     grids = {"x": x[1], "output": output or Grid(1.0, 0), **({"residual": residual[1]} if residual else {})}
     return ir.Node(
         DOMAIN,
@@ -113,7 +113,7 @@ def quantised_node(
     )
 
 
-def _quantise(graph: ir.Graph, value: ir.Value, grid: Grid) -> ir.Value:
+def _quantize(graph: ir.Graph, value: ir.Value, grid: Grid) -> ir.Value:
     """QuantizeLinear of a float layer's result, right after it."""
     before = value.producer()
     if before is not None and before.op_type == "MaxPool":

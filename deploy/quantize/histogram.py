@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.quantize.grid import Grid
-from models.errors import UnsupportedModel
+from adroit.deploy.operators.grid import Grid
+from adroit.errors import UnsupportedModel
 
 BINS = 4096
 # Ranges tried by least_error: shares of the whole range, in steps of one of this many.
@@ -43,7 +43,7 @@ class Histogram:
             self._counts += np.histogram(values, BINS, (-self._reach, self._reach))[0]
 
     @property
-    def _centres(self) -> NDArray[np.float64]:
+    def _centers(self) -> NDArray[np.float64]:
         return np.asarray((np.arange(BINS) + 0.5 - BINS / 2) * (2 * self._reach / BINS), np.float64)
 
     def percentile(self, share: float) -> Grid:
@@ -66,5 +66,5 @@ class Histogram:
 
     def _error(self, grid: Grid) -> float:
         """Within the grid the error is that of rounding, scale^2 / 12; outside, the distance to its end."""
-        outside = np.maximum(np.maximum(grid.low - self._centres, self._centres - grid.high), 0.0)
+        outside = np.maximum(np.maximum(grid.low - self._centers, self._centers - grid.high), 0.0)
         return float((self._counts * np.maximum(outside**2, grid.scale**2 / 12)).sum())

@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.quantize.grid import Grid
+from adroit.deploy.operators.grid import Grid
 
 
 @dataclass(frozen=True)
-class QuantisedWeights:
+class QuantizedWeights:
     """What QAdderConv2d takes for W, scale and shift.
 
     Attributes:
@@ -34,21 +34,21 @@ class QuantisedWeights:
     shift: NDArray[np.float32]
     clamped: float
 
-    def moved(self, bias: NDArray[np.float64]) -> QuantisedWeights:
+    def moved(self, bias: NDArray[np.float64]) -> QuantizedWeights:
         """With `bias` [M] added to shift."""
         return replace(self, shift=(self.shift.astype(np.float64) + bias).astype(np.float32))
 
 
-def quantise_weights(
+def quantize_weights(
     weight: NDArray[np.float32], scale: NDArray[np.float32], shift: NDArray[np.float32], grid: Grid
-) -> QuantisedWeights:
+) -> QuantizedWeights:
     """W [M,C,kH,kW], scale [M] and shift [M] of AdderConv2d for an X on `grid`; computed in float64."""
     exact = weight.astype(np.float64)
     inside = np.clip(exact, grid.low, grid.high)
     constant = np.abs(exact - inside).sum((1, 2, 3))
     factor = scale.astype(np.float64)
-    return QuantisedWeights(
-        grid.quantise(inside),
+    return QuantizedWeights(
+        grid.quantize(inside),
         (factor * grid.scale).astype(np.float32),
         (shift.astype(np.float64) - factor * constant).astype(np.float32),
         float((exact != inside).mean()),

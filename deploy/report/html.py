@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from models import files
+from adroit import files
+from adroit.text import readable_count
 
 
 def write_html(path: Path, template: str, **values: Any) -> None:
@@ -17,7 +18,7 @@ def write_html(path: Path, template: str, **values: Any) -> None:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("deploy.report"),
+        loader=PackageLoader("adroit.deploy.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -25,12 +26,3 @@ def write_html(path: Path, template: str, **values: Any) -> None:
     )
     environment.filters["count"] = readable_count
     files.write_bytes(path, environment.get_template(f"{template}.html").render(**values).encode())
-
-
-def readable_count(value: float) -> str:
-    """12345678 as 12.35 M: four digits at most."""
-    for unit in ("", "k", "M", "G", "T"):
-        if abs(value) < 1000 or unit == "T":
-            return f"{value:.4g} {unit}".strip()
-        value /= 1000
-    raise AssertionError

@@ -1,4 +1,4 @@
-"""A plot of points joined by a line, as SVG that takes the page's colours."""
+"""A plot of points joined by a line, as SVG that takes the page's colors."""
 
 from __future__ import annotations
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from deploy.report.html import readable_count
-from deploy.routes.picture import route_picture, usage_picture
-from models.routing.route import Route
-from models.routing.space import RoutingSpace
+from adroit.deploy.routing.diagram import route_picture, usage_picture
+from adroit.models.routing.route import Route
+from adroit.models.routing.space import RoutingSpace
+from adroit.text import readable_count
 
 TOP_ROUTES, BINS = 3, 12
 

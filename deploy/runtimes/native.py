@@ -6,8 +6,8 @@ import ctypes
 import os
 from pathlib import Path
 
-from deploy.operators import plugin_files
-from models.errors import EnvironmentFault
+from adroit.deploy.operators.definitions import plugin_files
+from adroit.errors import EnvironmentFault
 
 VARIABLE = "ADROIT_ONNXRUNTIME_LIBRARY"
 

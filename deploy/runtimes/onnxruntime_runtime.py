@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.entry import Entry
-from deploy.runtimes.base import Runtime, Tensors, TensorSpec
-from deploy.runtimes.builds import find_build
-from deploy.runtimes.native import instruction_set, native_library
-from deploy.runtimes.upsampling import use_own_upsampling
-from models.errors import EnvironmentFault, UnsupportedModel, UsageError
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.tensors import Tensors, TensorSpec
+from adroit.deploy.runtimes.builds import find_build
+from adroit.deploy.runtimes.native import instruction_set, native_library
+from adroit.deploy.runtimes.runtime import Runtime
+from adroit.deploy.runtimes.upsampling import use_own_upsampling
+from adroit.errors import EnvironmentFault, UnsupportedModel, UsageError
 
 if TYPE_CHECKING:
     import onnx
 
-    from deploy.runtimes.open import RuntimeOptions
+    from adroit.deploy.runtimes.options import RuntimeOptions
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -91,20 +92,20 @@ class OnnxRuntime(Runtime):
         self.outputs = tuple(_spec(v) for v in self._session.get_outputs())
 
     @classmethod
-    def of_entry(cls, entry: Entry, options: RuntimeOptions) -> OnnxRuntime:
-        """The entry's model, checked to be the exported one; or the build of it that `options` names."""
+    def of_deployment(cls, deployment: Deployment, options: RuntimeOptions) -> OnnxRuntime:
+        """The deployment's model, checked to be the exported one; or the build of it that `options` names."""
         if options.version in (None, 1):
-            return cls(entry.read_model(), options, bool(entry.info.operators))
-        _, record, path = find_build(entry, "onnxruntime", options.version)
-        here = {"machine": platform.machine(), "instruction_set": _own_set(entry)}
+            return cls(deployment.read_model(), options, bool(deployment.info.operators))
+        _, record, path = find_build(deployment, "onnxruntime", options.version)
+        here = {"machine": platform.machine(), "instruction_set": _own_set(deployment)}
         made_for = {name: record[name] for name in here}
         if made_for != here:
             raise EnvironmentFault(
-                f"{path} was optimised for another kind of machine",
+                f"{path} was optimized for another kind of machine",
                 facts={"made for": made_for, "here": here},
-                hint=f"build it here: adroit build {entry.path} --backend onnxruntime",
+                hint=f"build it here: adroit build {deployment.path} --backend onnxruntime",
             )
-        return cls(path.read_bytes(), options, bool(entry.info.operators))
+        return cls(path.read_bytes(), options, bool(deployment.info.operators))
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -126,8 +127,8 @@ class OnnxRuntime(Runtime):
         self._session = None
 
 
-def _own_set(entry: Entry) -> str | None:
-    return instruction_set(native_library()) if entry.info.operators else None
+def _own_set(deployment: Deployment) -> str | None:
+    return instruction_set(native_library()) if deployment.info.operators else None
 
 
 def _check_providers(options: RuntimeOptions, available: list[str]) -> None:

@@ -6,31 +6,33 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from deploy.entry import Entry
-from deploy.runtimes.base import Runtime, Tensors
-from models.checkpoint import WEIGHTS, load_checkpoint
-from models.errors import UnsupportedModel, UsageError
-from models.files import sha256
-from models.routing.route import Route
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.tensors import Tensors
+from adroit.deploy.runtimes.runtime import Runtime
+from adroit.errors import UnsupportedModel, UsageError
+from adroit.files import sha256
+from adroit.models.checkpoints.checkpoint import WEIGHTS, load_checkpoint
+from adroit.models.routing.route import Route
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def load_reference(entry: Entry) -> nn.Module:
-    """The network that `entry` was exported from, in evaluation mode.
+def load_reference(deployment: Deployment) -> nn.Module:
+    """The network that `deployment` was exported from, in evaluation mode.
 
     Raises:
         UsageError: reference/ is missing or damaged.
         UnsupportedModel: its weights are not those that were exported.
     """
-    if not (entry.reference / WEIGHTS).is_file():
-        raise UsageError(f"the weights of the PyTorch network are missing: {entry.reference / WEIGHTS}")
-    if sha256(entry.reference / WEIGHTS) != entry.info.checkpoint["sha256"]:
+    if not (deployment.reference / WEIGHTS).is_file():
+        raise UsageError(f"the weights of the PyTorch network are missing: {deployment.reference / WEIGHTS}")
+    if sha256(deployment.reference / WEIGHTS) != deployment.info.checkpoint["sha256"]:
         raise UnsupportedModel(
-            f"{entry.reference / WEIGHTS} was changed after the export", hint="export it again with `adroit export`"
+            f"{deployment.reference / WEIGHTS} was changed after the export",
+            hint="export it again with `adroit export`",
         )
-    network, _ = load_checkpoint(entry.reference)
+    network, _ = load_checkpoint(deployment.reference)
     return network.requires_grad_(False)
 
 
@@ -39,20 +41,20 @@ class TorchRuntime(Runtime):
 
     name = "torch"
 
-    def __init__(self, entry: Entry, threads: int | None) -> None:
+    def __init__(self, deployment: Deployment, threads: int | None) -> None:
         import torch
 
         if threads is not None:
             torch.set_num_threads(threads)
-        self._network: nn.Module | None = load_reference(entry)
+        self._network: nn.Module | None = load_reference(deployment)
         self._facts = {
             "runtime": f"torch {torch.__version__}",
             "operators": "torch",
             "threads": torch.get_num_threads(),
         }
-        self.inputs, self.outputs = entry.info.inputs, entry.info.outputs
-        baked = (entry.info.routing or {}).get("route")
-        self._threshold = entry.baked_threshold or 0.0
+        self.inputs, self.outputs = deployment.info.inputs, deployment.info.outputs
+        baked = (deployment.info.routing or {}).get("route")
+        self._threshold = deployment.baked_threshold or 0.0
         self._route = Route.from_json(baked) if baked else None
 
     @property

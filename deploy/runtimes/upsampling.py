@@ -15,10 +15,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.entry import all_nodes
-from deploy.onnx_file import parse_model
-from deploy.onnx_file.onnx_file_pb2 import AttributeProto, GraphProto, NodeProto, TensorProto
-from deploy.operators import DOMAIN, session_operators
+from adroit.deploy.onnx_file import all_nodes, parse_model
+from adroit.deploy.onnx_file.onnx_file_pb2 import AttributeProto, GraphProto, NodeProto, TensorProto
+from adroit.deploy.operators.definitions import DOMAIN, session_operators
 
 NAME = "BilinearUpsample"
 _MODES = (b"half_pixel", b"pytorch_half_pixel")  # the same but where the result has one pixel

@@ -22,8 +22,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from deploy.serve.refusal import Reason, Refusal, invalid
-from models.errors import UsageError
+from adroit.deploy.serve.protocol.refusal import Reason, Refusal, invalid
+from adroit.errors import UsageError
 
 # The parameter by which a request names its class.
 PARAMETER = "cost_class"

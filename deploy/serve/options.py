@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy.runtimes.open import RuntimeOptions
-from deploy.serve.classes import CostClasses
+from adroit.deploy.runtimes.options import RuntimeOptions
+from adroit.deploy.serve.classes import CostClasses
 
 MIB = 1 << 20
 
@@ -56,7 +56,7 @@ class Limits:
     def messages(self) -> int:
         """Of gRPC that are received at a time by calls, and as many by streams.
 
-        gRPC hands over whole messages, so each counts as the largest (deploy/serve/grpc_receiving.py), and both
+        gRPC hands over whole messages, so each counts as the largest (deploy/serve/grpc/receiving.py), and both
         kinds take at most `pending_bytes` again before `pending_bytes` counts them.
         """
         return max(1, self.pending_bytes // self.message_bytes)
@@ -85,7 +85,7 @@ class ServeOptions:
     """A whole server. Port 0 is any free one; None leaves that server out.
 
     Attributes:
-        models: names of entries to serve; all of the repository if empty.
+        models: names of deployments to serve; all of the repository if empty.
         instances: runtimes a model, each with a thread of its own.
         page: a web page at the HTTP server's root, for people.
         floor_gflops: operations / 1e9 an image to which load may lower the budget of networks with a budget

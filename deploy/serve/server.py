@@ -21,14 +21,14 @@ import grpc
 import uvicorn
 from prometheus_client import make_asgi_app
 
-from deploy.serve.connection import Early, limited_protocol
-from deploy.serve.grpc_receiving import CHANNEL_OPTIONS
-from deploy.serve.grpc_service import handlers
-from deploy.serve.http_app import HttpApp
-from deploy.serve.http_early import EarlyRefusal
-from deploy.serve.options import ServeOptions
-from deploy.serve.service import Service
-from models.errors import UsageError
+from adroit.deploy.serve.grpc.receiving import CHANNEL_OPTIONS
+from adroit.deploy.serve.grpc.servicer import handlers
+from adroit.deploy.serve.http.application import HttpApp
+from adroit.deploy.serve.http.connection import Early, limited_protocol
+from adroit.deploy.serve.http.early import EarlyRefusal
+from adroit.deploy.serve.options import ServeOptions
+from adroit.deploy.serve.service import Service
+from adroit.errors import UsageError
 
 logger = logging.getLogger("adroit.serve")
 # For clients to learn that connections end, before they do.

@@ -9,20 +9,20 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploy import __version__
-from deploy.entry import THRESHOLD
-from deploy.runtimes.base import TensorSpec
-from deploy.serve.budget import PARAMETERS
-from deploy.serve.datatypes import datatype_of
-from deploy.serve.inference import Answer, Inference, Preparer, infer
-from deploy.serve.messages import ModelMetadata, ModelStatistics, ServerMetadata, TensorMetadata
-from deploy.serve.metrics import Metrics
-from deploy.serve.options import ServeOptions
-from deploy.serve.pending import PendingBytes
-from deploy.serve.refusal import Refusal
-from deploy.serve.repository import Repository
-from deploy.serve.served_model import ServedModel
-from deploy.serve.shared_memory import SharedMemory
+from adroit.deploy.deployment.deployment import THRESHOLD
+from adroit.deploy.deployment.tensors import TensorSpec
+from adroit.deploy.serve.engine.budget import PARAMETERS
+from adroit.deploy.serve.engine.inference import Answer, Inference, Preparer, infer
+from adroit.deploy.serve.engine.memory import PendingBytes
+from adroit.deploy.serve.engine.repository import Repository
+from adroit.deploy.serve.engine.served_model import ServedModel
+from adroit.deploy.serve.engine.shared_memory import SharedMemory
+from adroit.deploy.serve.observe.metrics import Metrics
+from adroit.deploy.serve.options import ServeOptions
+from adroit.deploy.serve.protocol.datatypes import datatype_of
+from adroit.deploy.serve.protocol.messages import ModelMetadata, ModelStatistics, ServerMetadata, TensorMetadata
+from adroit.deploy.serve.protocol.refusal import Refusal
+from adroit.version import __version__
 
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics", "system_shared_memory")
 
@@ -97,7 +97,7 @@ def server_metadata() -> ServerMetadata:
 
 def model_metadata(model: ServedModel) -> ModelMetadata:
     """-1 is a free dimension; pixels are taken for the image too, which `properties` says."""
-    info = model.entry.info
+    info = model.deployment.info
     properties = {"task": info.task, f"{info.inputs[0].name} as pixels": "UINT8 [-1,-1,-1,3]"}
     if model.budget.gated:
         properties["budget parameters"] = ", ".join(sorted(PARAMETERS))

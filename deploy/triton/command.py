@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from deploy.triton.needs import TritonNeeds
+from adroit.deploy.triton.needs import TritonNeeds
 
 
 def triton_command(repository: Path) -> str:

@@ -1,7 +1,7 @@
 """A repository on Kubernetes: KServe's InferenceService, and the ServingRuntime of our own that it runs in.
 
 KServe's own runtime for Triton is older than what is safe to serve with, and has not our libraries of
-operators. Checked against the schemas of KServe's resources (tests/serve/test_kserve.py); no cluster was tried.
+operators. Checked against the schemas of KServe's resources (tests/deploy/serve/test_kserve.py); no cluster was tried.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from deploy.triton.needs import TritonNeeds
-from models.errors import UsageError
+from adroit.deploy.triton.needs import TritonNeeds
+from adroit.errors import UsageError
 
 # Where KServe lays what it has fetched from the storage, and the port that it asks at.
 _FOLDER, _HTTP_PORT, _GRPC_PORT = "/mnt/models", 8080, 9000
@@ -41,7 +41,9 @@ def kserve_resources(repository: Path, image: str, storage: str, name: str) -> s
         raise UsageError(f"{storage!r} is no URI", hint="such as pvc://CLAIM/repository or s3://BUCKET/repository")
     needs = TritonNeeds.of(repository)
     words = [*needs.words(_FOLDER), f"--http-port={_HTTP_PORT}", f"--grpc-port={_GRPC_PORT}"]
-    template = Template((resources.files("deploy.triton") / "templates" / "kserve.yaml").read_text(encoding="utf-8"))
+    template = Template(
+        (resources.files("adroit.deploy.triton") / "templates" / "kserve.yaml").read_text(encoding="utf-8")
+    )
     # Text of JSON is text of YAML, whatever is in it.
     return template.substitute(
         notes="\n".join(f"# {note}" for note in needs.notes),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
-from deploy.serve.protocol import open_inference_pb2 as pb
-from models.errors import UsageError
+from adroit.deploy.protocol import open_inference_pb2 as pb
+from adroit.errors import UsageError
 
 
 def lint(path: Path) -> list[str]:

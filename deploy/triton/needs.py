@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.entry import INFO, Entry
-from deploy.triton.config import ONNXRUNTIME_LIBRARY, PLAN_CONFIG, TENSORRT_LIBRARY
-from deploy.triton.lint import lint
-from models.errors import UsageError
+from adroit.deploy.deployment.deployment import INFO, Deployment
+from adroit.deploy.deployment.triton_configuration import ONNXRUNTIME_LIBRARY, PLAN_CONFIG, TENSORRT_LIBRARY
+from adroit.deploy.triton.lint import lint
+from adroit.errors import UsageError
 
 # The first with the fixes of August 2025's advisories for its HTTP server and Python backend.
 OLDEST = "25.07"
@@ -32,15 +32,18 @@ class TritonNeeds:
     @classmethod
     def of(cls, repository: Path) -> TritonNeeds:
         """Raises UsageError: no repository, or a configuration with a fault that Triton would not tell of."""
-        entries = [Entry.read(path.parent) for path in sorted(repository.glob(f"*/{INFO}"))]
-        if not entries:
+        deployments = [Deployment.read(path.parent) for path in sorted(repository.glob(f"*/{INFO}"))]
+        if not deployments:
             raise UsageError(f"{repository} holds no deployment", hint="give a folder that `adroit export` wrote to")
-        _check(repository, entries)
-        planned = [entry for entry in entries if (entry.path / PLAN_CONFIG).is_file()]
-        libraries = [ONNXRUNTIME_LIBRARY] * any(e.info.operators for e in entries)
+        _check(repository, deployments)
+        planned = [deployment for deployment in deployments if (deployment.path / PLAN_CONFIG).is_file()]
+        libraries = [ONNXRUNTIME_LIBRARY] * any(e.info.operators for e in deployments)
         libraries += [TENSORRT_LIBRARY] * any(e.info.operators for e in planned)
         return cls(
-            tuple(entry.path.name for entry in entries), bool(planned), any(map(_compatible, planned)), tuple(libraries)
+            tuple(deployment.path.name for deployment in deployments),
+            bool(planned),
+            any(map(_compatible, planned)),
+            tuple(libraries),
         )
 
     @property
@@ -69,16 +72,19 @@ class TritonNeeds:
         return words
 
 
-def _check(repository: Path, entries: list[Entry]) -> None:
+def _check(repository: Path, deployments: list[Deployment]) -> None:
     paths = [
-        path for entry in entries for path in (entry.path / "config.pbtxt", entry.path / PLAN_CONFIG) if path.is_file()
+        path
+        for deployment in deployments
+        for path in (deployment.path / "config.pbtxt", deployment.path / PLAN_CONFIG)
+        if path.is_file()
     ]
     faults = {f"{path.relative_to(repository)} {i + 1}": told for path in paths for i, told in enumerate(lint(path))}
     if faults:
         raise UsageError("Triton would load this and serve other than meant", facts=faults, hint="correct the files")
 
 
-def _compatible(entry: Entry) -> bool:
+def _compatible(deployment: Deployment) -> bool:
     """Of the newest plan, which is the one that is served."""
-    plans = [int(version) for version, record in entry.info.builds.items() if record["backend"] == "tensorrt"]
-    return bool(plans and entry.info.builds[str(max(plans))].get("version_compatible"))
+    plans = [int(version) for version, record in deployment.info.builds.items() if record["backend"] == "tensorrt"]
+    return bool(plans and deployment.info.builds[str(max(plans))].get("version_compatible"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.images import ImageSet
-from models.data.preprocessing import Image
-from models.errors import EnvironmentFault
+from adroit.errors import EnvironmentFault
+from adroit.models.data.images import ImageSet
+from adroit.models.data.preprocessing import Image
 
 
 def read_digits() -> tuple[ImageSet, ImageSet]:
@@ -21,8 +21,8 @@ def read_digits() -> tuple[ImageSet, ImageSet]:
     except ImportError as error:
         raise EnvironmentFault("scikit-learn is not installed", hint="pip install 'adroit-deploy[train]'") from error
     bunch = load_digits()
-    grey = np.rint(bunch.images * (255.0 / 16.0)).astype(np.uint8)  # pixels count 0 to 16
-    images: Image = np.repeat(grey[..., None], 3, axis=3)
+    gray = np.rint(bunch.images * (255.0 / 16.0)).astype(np.uint8)  # pixels count 0 to 16
+    images: Image = np.repeat(gray[..., None], 3, axis=3)
     labels: NDArray[np.int64] = bunch.target.astype(np.int64)
     held_out = np.arange(len(images)) % 5 == 4
     return _set(images[~held_out], labels[~held_out]), _set(images[held_out], labels[held_out])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.data.images import ImageSet, read_images
-from models.errors import UsageError
+from adroit.errors import UsageError
+from adroit.models.data.images import ImageSet, read_images
 
 
 def read_imagenet(folder: Path, split: str) -> ImageSet:

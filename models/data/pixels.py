@@ -1,11 +1,11 @@
-"""Pixel values 0 to 255 seen from behind the preprocessing: where attacks and changes of colour are defined."""
+"""Pixel values 0 to 255 seen from behind the preprocessing: where attacks and changes of color are defined."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from models.data.preprocessing import Preprocessing
+from adroit.models.data.preprocessing import Preprocessing
 
 
 class Pixels:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import UsageError
+from adroit.errors import UsageError
 
 Image = NDArray[np.uint8]
 
@@ -21,7 +21,7 @@ class Preprocessing:
     Attributes:
         channels: what the network expects; "gray" is ITU-R 601 luma.
         resize: None, (height, width) exactly, or the shorter side (bilinear, as Pillow does it).
-        crop: None, or (height, width) cut from the centre.
+        crop: None, or (height, width) cut from the center.
         divisor: pixel values 0 to 255 are divided by it (255 or 1).
         mean, deviation: subtracted, then divided by, per channel.
         pad_multiple: zeros are then added at the bottom and right until both sides are multiples of it;
@@ -82,7 +82,7 @@ class Preprocessing:
         if self.resize is not None:
             image = _resized(image, self.resize)
         if self.crop is not None:
-            image = centre_crop(image, self.crop)
+            image = center_crop(image, self.crop)
         return image
 
     def values(self, images: Image) -> NDArray[np.float32]:
@@ -112,7 +112,7 @@ def _resized(image: Image, size: tuple[int, int] | int) -> Image:
     return np.asarray(Pillow.fromarray(image).resize((size[1], size[0]), Pillow.Resampling.BILINEAR))
 
 
-def centre_crop(image: Image, size: tuple[int, int]) -> Image:
+def center_crop(image: Image, size: tuple[int, int]) -> Image:
     """[H,W,3] to `size` (height, width); raises UsageError where the image is smaller."""
     height, width = image.shape[:2]
     if height < size[0] or width < size[1]:

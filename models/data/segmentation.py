@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.images import SUFFIXES, read_image
-from models.data.preprocessing import Image
-from models.errors import UsageError
+from adroit.errors import UsageError
+from adroit.models.data.image_files import SUFFIXES, read_image
+from adroit.models.data.preprocessing import Image
 
 LabelMap = NDArray[np.uint8]
 

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.errors import UsageError
-from models.losses.precision import in_float32
+from adroit.errors import UsageError
+from adroit.models.losses.precision import in_float32
 
 # He's, of the fan-in: what the paper's derivation asks for. torch's own default is 1 / sqrt(3).
 PAPER_GAIN = math.sqrt(2.0)

@@ -32,11 +32,11 @@ def input_gradient(
     return gradient
 
 
-def normalised_gradient(gradient: Tensor, epsilon: float = 1e-12) -> Tensor:
-    """[N,C,H,W], each sample centred over its pixels and channels, then of L2 norm 1 (a constant one: 0)."""
+def normalized_gradient(gradient: Tensor, epsilon: float = 1e-12) -> Tensor:
+    """[N,C,H,W], each sample centered over its pixels and channels, then of L2 norm 1 (a constant one: 0)."""
     flat = gradient.flatten(1)
-    centred = flat - flat.mean(1, keepdim=True)
-    return functional.normalize(centred, dim=1, eps=epsilon).view_as(gradient)
+    centered = flat - flat.mean(1, keepdim=True)
+    return functional.normalize(centered, dim=1, eps=epsilon).view_as(gradient)
 
 
 def gradient_difference(student: Tensor, teacher: Tensor) -> Tensor:
@@ -47,8 +47,8 @@ def gradient_difference(student: Tensor, teacher: Tensor) -> Tensor:
 def discriminator_loss(discriminator: nn.Module, student: Tensor, teacher: Tensor) -> Tensor:
     """Cross entropy of telling the student's input gradients (class 0) from the teacher's (class 1): a scalar.
 
-    Both, [N,C,H,W], go through `discriminator` (to logits [2N,2]) in one batch, each normalised.
+    Both, [N,C,H,W], go through `discriminator` (to logits [2N,2]) in one batch, each normalized.
     """
-    both = normalised_gradient(torch.cat([student, teacher]))
+    both = normalized_gradient(torch.cat([student, teacher]))
     truth = torch.arange(2, device=both.device).repeat_interleave(len(student))
     return functional.cross_entropy(discriminator(both), truth)

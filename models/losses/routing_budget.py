@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from models.errors import UsageError
-from models.routing.cost import CostTable
+from adroit.errors import UsageError
+from adroit.models.routing.cost import CostTable
 
 # The official code's shares of the training, see Budget.
 START, WARM_UP = 0.4, 0.02

@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.losses.routing_budget import Budget, check_paper
-from models.routing.cost import CostTable
-from models.routing.space import INIT, Node
+from adroit.models.losses.routing_budget import Budget, check_paper
+from adroit.models.routing.cost import CostTable
+from adroit.models.routing.space import INIT, Node
 
 
 class SpreadLoss(nn.Module):

@@ -9,9 +9,9 @@ each (models/training/exits.py), and
     SR-F           features of exit 1 teach those of exits 2 to N
     SR-L           classification logits of exit N teach those of exits 1 to N - 1
 
-where to teach is - sum_j t_j^(1/tau) log s_j^(1/tau) with normalised vectors t and s, summed over students.
+where to teach is - sum_j t_j^(1/tau) log s_j^(1/tau) with normalized vectors t and s, summed over students.
 
-Not known to us, and chosen here: tau is 1; t and s are softmaxes over the channels, normalised again after the
+Not known to us, and chosen here: tau is 1; t and s are softmaxes over the channels, normalized again after the
 power; positions and samples are averaged, and smaller maps resized to the teacher's; the logits of SR-L are
 those of the image; the teacher gets no gradient; the first quarter of the training is L_cls and L_seg only (as
 the official code's README says of its 40,000 iterations; its script does not). Each is a field of
@@ -31,13 +31,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.losses.precision import in_float32
+from adroit.models.losses.precision import in_float32
 
-Normalisation = Callable[[Tensor], Tensor]
+Normalization = Callable[[Tensor], Tensor]
 _LEAST = 1e-6
 
-# Logarithms of normalised vectors over dimension 1. "sum" divides what is above 0 by its sum.
-NORMALISATIONS: Mapping[str, Normalisation] = {
+# Logarithms of normalized vectors over dimension 1. "sum" divides what is above 0 by its sum.
+NORMALISATIONS: Mapping[str, Normalization] = {
     "softmax": lambda x: x.log_softmax(1),
     "sum": lambda x: (x.relu() + _LEAST).log() - (x.relu() + _LEAST).sum(1, keepdim=True).log(),
 }
@@ -78,22 +78,22 @@ def pixel_cross_entropy(logits: Tensor, labels: Tensor, ignored: int | None) -> 
 
 
 def tempered_cross_entropy(
-    teacher: Tensor, student: Tensor, temperature: float = 1.0, normalisation: str = "softmax", literal: bool = False
+    teacher: Tensor, student: Tensor, temperature: float = 1.0, normalization: str = "softmax", literal: bool = False
 ) -> Tensor:
     """- sum_j t_j^(1/tau) log s_j^(1/tau), the mean over samples and positions.
 
     Args:
-        teacher, student: [N,M] or [N,M,h,w], not normalised.
-        literal: the powers are taken as they are; if not, they are normalised again, as in distillation.
+        teacher, student: [N,M] or [N,M,h,w], not normalized.
+        literal: the powers are taken as they are; if not, they are normalized again, as in distillation.
     """
-    log_t, log_s = (NORMALISATIONS[normalisation](in_float32(x)) / temperature for x in (teacher, student))
+    log_t, log_s = (NORMALISATIONS[normalization](in_float32(x)) / temperature for x in (teacher, student))
     if not literal:
         log_t, log_s = log_t.log_softmax(1), log_s.log_softmax(1)
     return -(log_t.exp() * log_s).sum(1).mean()
 
 
 def teaching(
-    teacher: Tensor, student: Tensor, temperature: float = 1.0, normalisation: str = "softmax", literal: bool = False
+    teacher: Tensor, student: Tensor, temperature: float = 1.0, normalization: str = "softmax", literal: bool = False
 ) -> Tensor:
     """The tempered cross entropy less the teacher's with itself: the same gradient, and 0 at equality.
 
@@ -102,16 +102,16 @@ def teaching(
     teacher = teacher.detach()
     if student.shape[2:] != teacher.shape[2:]:
         student = functional.interpolate(student, teacher.shape[2:], mode="bilinear", align_corners=False)
-    least = tempered_cross_entropy(teacher, teacher, temperature, normalisation, literal)
-    return tempered_cross_entropy(teacher, student, temperature, normalisation, literal) - least
+    least = tempered_cross_entropy(teacher, teacher, temperature, normalization, literal)
+    return tempered_cross_entropy(teacher, student, temperature, normalization, literal) - least
 
 
 def shallow_to_deep(
-    exits: Sequence[ExitAnswers], temperature: float = 1.0, normalisation: str = "softmax", literal: bool = False
+    exits: Sequence[ExitAnswers], temperature: float = 1.0, normalization: str = "softmax", literal: bool = False
 ) -> Tensor:
     """SR-F: exit 1's features teach all others'."""
     first, *others = (answers.features for answers in exits)
-    return torch.stack([teaching(first, s, temperature, normalisation, literal) for s in others]).sum()
+    return torch.stack([teaching(first, s, temperature, normalization, literal) for s in others]).sum()
 
 
 def deep_to_shallow(

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.data.pixels import Pixels
-from models.errors import UsageError
+from adroit.errors import UsageError
+from adroit.models.data.pixels import Pixels
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import UsageError
+from adroit.errors import UsageError
 
 
 class ConfusionMatrix:
@@ -60,10 +60,10 @@ def mean_cross_entropy(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -
     Args:
         logits: [classes,H,W]. labels: [H,W]; `classes` and above is void.
     """
-    labelled = labels < len(logits)
-    if not labelled.any():
+    labeled = labels < len(logits)
+    if not labeled.any():
         return None
-    values = logits[:, labelled].astype(np.float64)
+    values = logits[:, labeled].astype(np.float64)
     values -= values.max(0)
-    right = np.take_along_axis(values, labels[labelled][None].astype(np.int64), 0)[0]
+    right = np.take_along_axis(values, labels[labeled][None].astype(np.int64), 0)[0]
     return float((np.log(np.exp(values).sum(0)) - right).mean())

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import UsageError
+from adroit.errors import UsageError
 
 Batch = NDArray[np.float32]
 Predict = Callable[[Batch], NDArray[np.floating]]
@@ -47,7 +47,7 @@ class ShiftConsistency:
 
 
 def pad_images(images: Batch, margin: int) -> Batch:
-    """[N,C,H,W] with `margin` pixels of 0 (the mean colour, after preprocessing) on each side."""
+    """[N,C,H,W] with `margin` pixels of 0 (the mean color, after preprocessing) on each side."""
     return np.pad(images, ((0, 0), (0, 0), (margin, margin), (margin, margin)))
 
 
@@ -79,7 +79,7 @@ def shift_consistency(
         raise UsageError(f"shift consistency needs at least 2 crops and 1 pass, got {crops} and {passes}")
     random = np.random.default_rng(seed)
     agreed = right_once = agreed_and_right = right = total = 0
-    labelled = True
+    labeled = True
     for _ in range(passes):
         for images, labels in batches():
             size = crop or largest_crop(images, max_offset)
@@ -89,7 +89,7 @@ def shift_consistency(
             total += len(images)
             agreed += int(same.sum())
             if labels is None:
-                labelled = False
+                labeled = False
                 continue
             correct = answers == labels
             right += int(correct.sum())
@@ -99,8 +99,8 @@ def shift_consistency(
         raise UsageError("shift consistency was given no images")
     return ShiftConsistency(
         consistent=100.0 * agreed / total,
-        correct=100.0 * agreed_and_right / right_once if labelled and right_once else None,
-        accuracy=100.0 * right / (total * crops) if labelled else None,
+        correct=100.0 * agreed_and_right / right_once if labeled and right_once else None,
+        accuracy=100.0 * right / (total * crops) if labeled else None,
         comparisons=total,
     )
 

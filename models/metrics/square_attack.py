@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from models.data.pixels import Pixels
+from adroit.models.data.pixels import Pixels
 
 # Of 10,000 queries, those after which the squares' area is halved; scaled to the number that is allowed.
 _HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)

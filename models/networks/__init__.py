@@ -1,1 +1,1 @@
-"""The networks, one file a family; models/architectures.py names them."""
+"""The networks, one file a family; models/networks/architectures.py names them."""

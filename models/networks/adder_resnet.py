@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.layers import convolution
-from models.networks.residual import BasicBlock, Bottleneck
+from adroit.models.layers.adder import convolution
+from adroit.models.networks.residual import BasicBlock, Bottleneck
 
 
 class AdderBasicBlock(BasicBlock):

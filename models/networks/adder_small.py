@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models.layers import convolution
+from adroit.models.layers.adder import convolution
 
 
 def _unit(conv: nn.Module, channels: int, pool: bool = False) -> list[nn.Module]:

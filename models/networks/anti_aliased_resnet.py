@@ -15,9 +15,9 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from models.anti_aliasing import FilterChoice
-from models.errors import UsageError
-from models.networks.residual import BasicBlock, Bottleneck
+from adroit.errors import UsageError
+from adroit.models.layers.anti_aliasing import FilterChoice
+from adroit.models.networks.residual import BasicBlock, Bottleneck
 
 
 class FilteredBasicBlock(BasicBlock):
@@ -130,9 +130,9 @@ class AntiAliasedResNet(nn.Module):
             self.avgpool = nn.AdaptiveAvgPool2d(1)
             self.fc = nn.Linear(channels, classes)
         self.out_channels = channels
-        self._initialise()
+        self._initialize()
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

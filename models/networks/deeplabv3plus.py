@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.anti_aliasing import FilterChoice
-from models.networks.anti_aliased_resnet import dilated_backbone
+from adroit.models.layers.anti_aliasing import FilterChoice
+from adroit.models.networks.anti_aliased_resnet import dilated_backbone
 
 _CHANNELS = 256
 _LOW_LEVEL_CHANNELS = 48

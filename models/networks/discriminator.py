@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models.errors import UsageError
+from adroit.errors import UsageError
 
 
 class GradientDiscriminator(nn.Module):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models.layers import Add
+from adroit.models.layers.adder import Add
 
 
 class BasicBlock(nn.Module):

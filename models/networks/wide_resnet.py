@@ -11,8 +11,8 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.errors import UsageError
-from models.layers import Add
+from adroit.errors import UsageError
+from adroit.models.layers.adder import Add
 
 Shortcut = Literal["projection", "padding"]
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.errors import UsageError
-from models.operators.shapes import kept_size
+from adroit.errors import UsageError
+from adroit.models.operators.shapes import kept_size
 
 FILTER_SIZES = (3, 5, 7)
 STRIDES = (1, 2)

@@ -1,7 +1,7 @@
 """The adder convolution: L1 distance where a convolution has a product.
 
 Source: AdderNet, arXiv 1912.13200 (equation 2 forward; section 3.2 the gradients; section 3.3 the
-normalisation of the weight gradient).
+normalization of the weight gradient).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
-from models.errors import UsageError
-from models.operators.shapes import convolved_size
+from adroit.errors import UsageError
+from adroit.models.operators.shapes import convolved_size
 
 # Elements of the largest temporary of the backward pass on a CPU. The one-line form needs
 # filters x taps x positions elements; this one works through it in pieces that fit a cache.
@@ -114,7 +114,7 @@ def _clipped_distance_gradient(taps: Tensor, filters: Tensor, gradient: Tensor) 
 def _backward(
     gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int, need_x: bool, need_weight: bool
 ) -> tuple[Tensor, Tensor]:
-    """The paper's gradients, before normalisation.
+    """The paper's gradients, before normalization.
 
     dL/dW[m,k] = sum over positions of (X - W) * g  (equation 6: full precision, not the sign)
     dL/dX[k]   = sum over filters of clip(W - X, -1, 1) * g  (equation 7: HardTanh)
@@ -131,7 +131,7 @@ def _backward(
 
 
 def weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
-    """dL/dW, before normalisation: of an ordinary convolution by X, less W times the sum of g; `weight`'s shape."""
+    """dL/dW, before normalization: of an ordinary convolution by X, less W times the sum of g; `weight`'s shape."""
     by_x: Tensor = conv2d_weight(x, weight.shape, gradient, stride, padding)
     return by_x.sub_(weight * gradient.sum((0, 2, 3))[:, None, None, None])
 
@@ -161,14 +161,14 @@ for _device in ("cpu", "cuda"):
     adder_conv2d.register_autocast(_device, torch.float32)
 
 
-def normalised(gradient: Tensor, eta: float) -> Tensor:
+def normalized(gradient: Tensor, eta: float) -> Tensor:
     """The gradient with the norm eta * sqrt(number of elements); 0 stays 0."""
     norm = gradient.norm().clamp_min(1e-12)
     result: Tensor = gradient * (eta * gradient.numel() ** 0.5 / norm)
     return result
 
 
-class _NormalisedGradient(torch.autograd.Function):
+class _NormalizedGradient(torch.autograd.Function):
     """Identity forward; backward rescales the gradient to the norm eta * sqrt(number of elements)."""
 
     @staticmethod
@@ -179,14 +179,14 @@ class _NormalisedGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (gradient,) = gradients
-        return normalised(gradient, ctx.eta), None
+        return normalized(gradient, ctx.eta), None
 
 
-def normalise_gradient(weight: Tensor, eta: float) -> Tensor:
+def normalize_gradient(weight: Tensor, eta: float) -> Tensor:
     """`weight` unchanged, its gradient scaled by eta * sqrt(k) / ||gradient||_2 (paper, equation 12).
 
     The result does not depend on the scale of the loss, so weight decay and momentum act after it;
     and it is not linear in the gradient: accumulating micro-batches is not one large batch.
     """
-    normalised: Tensor = _NormalisedGradient.apply(weight, eta)
-    return normalised
+    normalized: Tensor = _NormalizedGradient.apply(weight, eta)
+    return normalized

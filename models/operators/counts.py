@@ -49,13 +49,13 @@ def adder_conv2d_counts(
     )
 
 
-def quantised_adder_conv2d_counts(
-    weight: Sequence[int], output: Sequence[int], residual: bool = False, relu: bool = False, quantised: bool = True
+def quantized_adder_conv2d_counts(
+    weight: Sequence[int], output: Sequence[int], residual: bool = False, relu: bool = False, quantized: bool = True
 ) -> OperationCounts:
     """QAdderConv2d and QAdderConv2dAdd: as adder_conv2d_counts, and per element the residual's zero point and
     scale, and the output's division, rounding, zero point and saturation."""
     counts = adder_conv2d_counts(weight, output, residual, relu)
-    return counts + OperationCounts(elementwise=prod(output) * (2 * int(residual) + 4 * int(quantised)))
+    return counts + OperationCounts(elementwise=prod(output) * (2 * int(residual) + 4 * int(quantized)))
 
 
 def convolution_counts(weight: Sequence[int], output: Sequence[int], bias: bool) -> OperationCounts:

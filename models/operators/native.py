@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from models.errors import EnvironmentFault
-from models.operators.adder_conv2d import adder_conv2d, check_inputs, output_size, weight_gradient
+from adroit.errors import EnvironmentFault
+from adroit.models.operators.adder_conv2d import adder_conv2d, check_inputs, output_size, weight_gradient
 
 _Shape = ctypes.c_int64 * 13  # AdderConv2dShape of plugins/kernels/shapes.h
 
@@ -24,7 +24,7 @@ _Shape = ctypes.c_int64 * 13  # AdderConv2dShape of plugins/kernels/shapes.h
 @functools.cache
 def training_library() -> ctypes.CDLL | None:
     """The library, or None where it was not built."""
-    path = resources.files("models") / "native" / "libadroit_training.so"
+    path = resources.files("adroit") / "native" / "libadroit_training.so"
     if not path.is_file():
         return None
     library = ctypes.CDLL(str(path))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.errors import UsageError
+from adroit.errors import UsageError
 
 SMALL_GATE_SHRINK = 4
 
@@ -49,7 +49,7 @@ def _shape(tensor: Tensor) -> str:
 def shrink_for_gate(x: Tensor) -> Tensor:
     """[N,C,H,W] to [N,C,floor(H/4),floor(W/4)]: bilinear, align_corners False, no antialias.
 
-    That is the mean of the centre 2 x 2 of every 4 x 4 block, whatever remains of H and W.
+    That is the mean of the center 2 x 2 of every 4 x 4 block, whatever remains of H and W.
     """
     return functional.interpolate(x, scale_factor=1.0 / SMALL_GATE_SHRINK, mode="bilinear", align_corners=False)
 

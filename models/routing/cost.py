@@ -9,7 +9,7 @@ published code counts it on a square.)
 `own` counts what the network executes when it is held to the route: batch norms are folded into a bias,
 sizes are the true ones, a node's paths share one ReLU; interpolation, additions, gates and the init node
 are there, and only reached nodes run their gate. Choosing between maps (torch.where) and deciding on a
-few gates count for nothing. tests/profiling/test_routed_counts.py holds both countings to what runs.
+few gates count for nothing. tests/deploy/routing/test_route_counts.py holds both countings to what runs.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.errors import UsageError
-from models.operators.counts import OperationCounts, convolution_counts, routing_gate_counts
-from models.operators.shapes import convolved_size
-from models.routing.route import Route
-from models.routing.space import INIT, SCALES, Node, Path, RoutingSpace
+from adroit.errors import UsageError
+from adroit.models.operators.counts import OperationCounts, convolution_counts, routing_gate_counts
+from adroit.models.operators.shapes import convolved_size
+from adroit.models.routing.route import Route
+from adroit.models.routing.space import INIT, SCALES, Node, Path, RoutingSpace
 
 Counting = Literal["paper", "own"]
 Gate = Literal["normal", "small", "none"]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from models.errors import UsageError
-from models.routing.space import INIT, Node, Path, RoutingSpace
+from adroit.errors import UsageError
+from adroit.models.routing.space import INIT, Node, Path, RoutingSpace
 
 # A sample's node is closed where its gates sum to less: the official code's rule.
 CLOSED_BELOW = 1e-4
@@ -41,7 +41,7 @@ class Route:
         values = np.asarray(gates)
         if values.shape != (len(space.paths),):
             raise UsageError(f"gates of this space have shape [{len(space.paths)}], not {list(values.shape)}")
-        return cls(space, tuple(bool(value > 0) for value in values)).normalised()
+        return cls(space, tuple(bool(value > 0) for value in values)).normalized()
 
     @classmethod
     def all_open(cls, space: RoutingSpace) -> Route:
@@ -110,7 +110,7 @@ class Route:
         """
         return self.carries(path) or (gated and path.kind == "keep" and self.is_live(path.node))
 
-    def normalised(self) -> Route:
+    def normalized(self) -> Route:
         """The same computation with the paths of unreached nodes closed."""
         return Route(
             self.space,

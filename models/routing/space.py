@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from models.errors import UsageError
+from adroit.errors import UsageError
 
 SCALES = 4
 # Layers until a node exists at every scale: the head needs all four.

@@ -1,6 +1,6 @@
 """Classical networks as routes of the space, after figure 3 of the dynamic-routing paper (arXiv 2003.10401).
 
-This is our modelling: the paper draws FCN-32s, DeepLabV3, U-Net, HRNetV2 and Auto-DeepLab in its space and
+This is our modeling: the paper draws FCN-32s, DeepLabV3, U-Net, HRNetV2 and Auto-DeepLab in its space and
 counts 35.1, 42.5, 53.9, 62.5 and 33.1 G at 1024 x 2048 (depth 16, width 64), but its coordinates are
 unpublished, and its code has none of them. Ours follow each network's own connections:
 
@@ -9,7 +9,7 @@ unpublished, and its code has none of them. Ours follow each network's own conne
     u-net-like         down to 1/32 in the first half, back up to 1/4 in the second; at each scale the
                        contracting half is handed across, uncomputed, to the expanding half; the head gets 1/4
     hrnetv2-like       all scales kept to the end, in four stages that each begin one more; every second
-                       layer neighbouring scales exchange; the head gets all four
+                       layer neighboring scales exchange; the head gets all four
     auto-deeplab-like  one path, the one that network's search found, stretched to the depth at hand; the
                        head gets 1/8 only
 
@@ -30,9 +30,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 
-from models.errors import UsageError
-from models.routing.route import Route
-from models.routing.space import INIT, SCALES, Node, Path, RoutingSpace
+from adroit.errors import UsageError
+from adroit.models.routing.route import Route
+from adroit.models.routing.space import INIT, SCALES, Node, Path, RoutingSpace
 
 # The scale of each of the 12 cells of Auto-DeepLab (arXiv 1901.02985, figure 3), 0 for 1/4 to 3 for 1/32.
 AUTO_DEEPLAB = (0, 0, 0, 1, 2, 1, 2, 2, 3, 3, 2, 1)
@@ -46,7 +46,7 @@ def topology(name: str, space: RoutingSpace) -> Route:
         raise UsageError(f"there is no topology named {name!r}", facts={"known": ", ".join(TOPOLOGIES)})
     if space.depth < LEAST_DEPTH:
         raise UsageError(f"{name} needs at least {LEAST_DEPTH} layers, the network has {space.depth}")
-    return Route.of_paths(space, TOPOLOGIES[name](space)).normalised()
+    return Route.of_paths(space, TOPOLOGIES[name](space)).normalized()
 
 
 def _one_path(scales: Sequence[int]) -> list[Path]:

@@ -9,16 +9,16 @@ given the checkpoint before it: `teacher` (learnt from, unchanged) or `[initial]
 
 How a method joins
 ------------------
-1. `models/methods/<name>.py` holds `Settings`, a frozen dataclass of numbers, strings, bools and lists of
+1. `models/training/methods/<name>.py` holds `Settings`, a frozen dataclass of numbers, strings, bools and lists of
    numbers or strings (limits in a field's metadata, see fields.py), and `METHOD`, a subclass of
-   `models.methods.base.Method`. Losses that stand alone are functions in `models/losses/`.
-2. `<name>` is added to `METHODS` in models/methods/__init__.py. A recipe then may have the table `[<name>]`:
+   `adroit.models.training.methods.base.Method`. Losses that stand alone are functions in `models/losses/`.
+2. `<name>` is added to `METHODS` in models/training/methods/__init__.py. A recipe then may have the table `[<name>]`:
    it is built into `Settings`, and a wrong field is refused with its place (`<name>.<field>`). The table's
    presence switches the method on; several may stand in one recipe.
 3. The loop (assembly.py, loop.py, stepper.py, step.py) does, for the methods in the order of METHODS:
    `task` (wraps data and targets), network built and given `[initial]` weights, `METHOD(settings, setup)`
-   (hooks, heads), parameters of heads join the optimiser; each step: `inputs`, the network's forward and
-   the learner's loss (unless `replaces_loss`), plus every `loss`, backward, the optimiser, `after_step`;
+   (hooks, heads), parameters of heads join the optimizer; each step: `inputs`, the network's forward and
+   the learner's loss (unless `replaces_loss`), plus every `loss`, backward, the optimizer, `after_step`;
    at the end `figures`, then `finish`, and the checkpoint is written.
 4. Randomness: draw from torch's global generator in training (it is saved for `--resume`), and from
    `sample`'s own generator in a task. What is computed once at the start (features, clusters) must follow

@@ -10,20 +10,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.architectures import architecture_named, build_network
-from models.layers import AdderConv2d
-from models.methods.base import Method, Setup, Teacher, method_module
-from models.training.adder_gradients import defer_normalisation
-from models.training.batches import Batches, generator_of, steps_of_epoch
-from models.training.device import division_of
-from models.training.initial import apply_initial, read_teacher
-from models.training.learner import Learner, learner_of
-from models.training.optimizer import make_optimizer
-from models.training.recipe import Recipe
-from models.training.state import Parts
-from models.training.step import TrainingStep
-from models.training.synchronised_norm import synchronise_norms
-from models.training.tasks import Task, task_of
+from adroit.models.layers.adder import AdderConv2d
+from adroit.models.networks.architectures import architecture_named, build_network
+from adroit.models.training.adder_gradients import defer_normalization
+from adroit.models.training.batches import Batches, generator_of, steps_of_epoch
+from adroit.models.training.device import division_of
+from adroit.models.training.initial import apply_initial, read_teacher
+from adroit.models.training.learner import Learner, learner_of
+from adroit.models.training.methods.base import Method, Setup, Teacher, method_module
+from adroit.models.training.optimizer import make_optimizer
+from adroit.models.training.recipe import Recipe
+from adroit.models.training.state import Parts
+from adroit.models.training.step import TrainingStep
+from adroit.models.training.synchronized_norm import synchronize_norms
+from adroit.models.training.tasks import Task, task_of
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -34,7 +34,7 @@ class Assembly:
     """See the module's text.
 
     Attributes:
-        steps: of an epoch. adders: the network's adder layers. trained: what the recipe's optimiser moves.
+        steps: of an epoch. adders: the network's adder layers. trained: what the recipe's optimizer moves.
         step: network, loss and methods; `wrapped` is the same for several processes and autocast.
         parts: what an interrupted training must keep.
     """
@@ -69,8 +69,8 @@ def assemble(fabric: Fabric, recipe: Recipe, workers: int) -> Assembly:
     torch.manual_seed(recipe.seed)  # whatever the task has drawn
     network = _network(recipe).to(fabric.device)
     if fabric.world_size > 1:
-        synchronise_norms(network)
-    adders = defer_normalisation(network)
+        synchronize_norms(network)
+    adders = defer_normalization(network)
     learner = learner_of(network, task, recipe)
     methods = _methods(fabric, recipe, task, network, teacher)
     groups = learner.parameter_groups(recipe)

@@ -1,7 +1,7 @@
 """Random changes to training images: uint8 in and out, each from its own generator.
 
 Magnitudes are the recipe's; how they are drawn is as torchvision does it, which the papers' codes use, but
-for the order of the colour changes: brightness, contrast, saturation, hue, always.
+for the order of the color changes: brightness, contrast, saturation, hue, always.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import torch
 from PIL import Image as Pillow
 from PIL import ImageEnhance
 
-from models.data.preprocessing import Image
-from models.data.segmentation import LabelMap
-from models.training.tables import AugmentationRecipe
+from adroit.models.data.preprocessing import Image
+from adroit.models.data.segmentation import LabelMap
+from adroit.models.training.tables import AugmentationRecipe
 
 # Of the area's crop: width / height is drawn from here, evenly on a logarithmic scale.
 ASPECT_RATIOS = (3 / 4, 4 / 3)
@@ -41,7 +41,7 @@ def area_crop(image: Image, area: tuple[float, ...], size: tuple[int, int], gene
         if 0 < w <= width and 0 < h <= height:
             top, left = integer(generator, height - h + 1), integer(generator, width - w + 1)
             break
-    else:  # as torchvision: the centre, as large as the ratios allow
+    else:  # as torchvision: the center, as large as the ratios allow
         w = min(width, round(height * ASPECT_RATIOS[1]))
         h = min(height, round(width / ASPECT_RATIOS[0]))
         top, left = (height - h) // 2, (width - w) // 2
@@ -55,7 +55,7 @@ def _resize(image: Image, size: tuple[int, int], how: Pillow.Resampling) -> Imag
 
 
 def augmented(image: Image, recipe: AugmentationRecipe, generator: torch.Generator) -> Image:
-    """[H,W,3], already of the input's size: shifted, flipped, its colours changed."""
+    """[H,W,3], already of the input's size: shifted, flipped, its colors changed."""
     if recipe.shift:
         height, width = image.shape[:2]
         top, left = (integer(generator, 2 * recipe.shift + 1) for _ in range(2))
@@ -96,7 +96,7 @@ def _rescaled(
 
 
 def recolored(image: Image, recipe: AugmentationRecipe, generator: torch.Generator) -> Image:
-    """[H,W,3] with other brightness, contrast, saturation and hue, or none of its colours."""
+    """[H,W,3] with other brightness, contrast, saturation and hue, or none of its colors."""
     amounts = (recipe.brightness, recipe.contrast, recipe.saturation)
     if (any(amounts) or recipe.hue) and uniform(generator, 0, 1) < recipe.color_probability:
         picture = Pillow.fromarray(np.ascontiguousarray(image))

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from models.errors import AdroitError, OutOfResource, UsageError
-from models.training.tables import OptimizerRecipe
-from models.training.tasks import Task
+from adroit.errors import AdroitError, OutOfResource, UsageError
+from adroit.models.training.tables import OptimizerRecipe
+from adroit.models.training.tasks import Task
 
 # Epoch (0: those that settle batch norms) and index of an image.
 Key = tuple[int, int]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from models.errors import AdroitError, EnvironmentFault, OutOfResource, UsageError
-from models.training.batches import Division
-from models.training.options import RunOptions
-from models.training.tables import OptimizerRecipe
+from adroit.errors import AdroitError, EnvironmentFault, OutOfResource, UsageError
+from adroit.models.training.batches import Division
+from adroit.models.training.options import RunOptions
+from adroit.models.training.tables import OptimizerRecipe
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

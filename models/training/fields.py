@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, TypeVar, get_type_hints
 
-from models.errors import UsageError
+from adroit.errors import UsageError
 
 T = TypeVar("T")
 

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.architectures import architecture_named, build_network
-from models.checkpoint import fit_weights, load_checkpoint
-from models.errors import UsageError
-from models.methods.base import Teacher
-from models.training.tables import InitialRecipe
+from adroit.errors import UsageError
+from adroit.models.checkpoints.checkpoint import fit_weights, load_checkpoint
+from adroit.models.networks.architectures import architecture_named, build_network
+from adroit.models.training.methods.base import Teacher
+from adroit.models.training.tables import InitialRecipe
 
 
 def read_teacher(folder: str) -> Teacher | None:

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.losses.routing_budget import Budget, BudgetLoss
-from models.losses.routing_spread import SpreadLoss
-from models.networks.dynamic_routing.network import DynamicRouting
-from models.networks.dynamic_routing.parameter_groups import parameter_groups
-from models.routing.cost import cost_table
-from models.routing.route import Route
-from models.statistics import settle_batch_norm
-from models.training.recipe import Recipe
-from models.training.tasks import Task, device_of
+from adroit.models.losses.routing_budget import Budget, BudgetLoss
+from adroit.models.losses.routing_spread import SpreadLoss
+from adroit.models.networks.dynamic_routing.network import DynamicRouting
+from adroit.models.networks.dynamic_routing.parameter_groups import parameter_groups
+from adroit.models.routing.cost import cost_table
+from adroit.models.routing.route import Route
+from adroit.models.training.precise_batch_norm import settle_batch_norm
+from adroit.models.training.recipe import Recipe
+from adroit.models.training.tasks import Task, device_of
 
 
 class Outcome(NamedTuple):
@@ -40,7 +40,7 @@ class Learner:
         self.network, self._ignored = network, ignored
 
     def parameter_groups(self, recipe: Recipe) -> list[dict[str, Any]]:
-        """For a torch optimiser: what is trained, by whether it decays and whether it is of a backbone."""
+        """For a torch optimizer: what is trained, by whether it decays and whether it is of a backbone."""
         settings = recipe.optimizer
         norms = {id(p) for m in self.network.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters()}
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}

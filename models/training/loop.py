@@ -8,17 +8,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models import files
-from models.checkpoint import CheckpointConfig, check_checkpoint_folder, save_checkpoint
-from models.errors import UsageError
-from models.training.assembly import assemble
-from models.training.device import agreed, gathered, processes, start_fabric
-from models.training.initial import set_training_mode
-from models.training.optimizer import rate_factor
-from models.training.options import RunOptions, StepDone
-from models.training.recipe import Recipe
-from models.training.state import Position, random_state, read_state, save_state, state_path
-from models.training.stepper import Stepper
+from adroit import files
+from adroit.errors import UsageError
+from adroit.models.checkpoints.checkpoint import CheckpointConfig, check_checkpoint_folder, save_checkpoint
+from adroit.models.training.assembly import assemble
+from adroit.models.training.device import agreed, gathered, processes, start_fabric
+from adroit.models.training.initial import set_training_mode
+from adroit.models.training.optimizer import rate_factor
+from adroit.models.training.options import RunOptions, StepDone
+from adroit.models.training.recipe import Recipe
+from adroit.models.training.state import Position, random_state, read_state, save_state, state_path
+from adroit.models.training.stepper import Stepper
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

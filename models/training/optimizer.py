@@ -1,4 +1,4 @@
-"""The optimiser and the rate at each step."""
+"""The optimizer and the rate at each step."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from models.training.tables import OptimizerRecipe
+from adroit.models.training.tables import OptimizerRecipe
 
 
 def rate_factor(settings: OptimizerRecipe, progress: float) -> float:

@@ -31,7 +31,7 @@ class StepDone:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """For models.training.loop.train.
+    """For adroit.models.training.loop.train.
 
     Attributes:
         devices: processes, each with a device of its own (CPU: a process more).

@@ -9,13 +9,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from models.architectures import architecture_named
-from models.data.segmentation import READERS
-from models.errors import UsageError
-from models.methods import METHODS
-from models.methods.base import method_module
-from models.training.fields import built
-from models.training.tables import (
+from adroit.errors import UsageError
+from adroit.models.data.segmentation import READERS
+from adroit.models.networks.architectures import architecture_named
+from adroit.models.training.fields import built
+from adroit.models.training.methods import METHODS
+from adroit.models.training.methods.base import method_module
+from adroit.models.training.tables import (
     AugmentationRecipe,
     DataRecipe,
     EvaluationRecipe,
@@ -31,7 +31,7 @@ class Recipe:
 
     Attributes:
         teacher: a finished checkpoint's folder, for the methods that learn from one.
-        methods: the `Settings` of each method whose table the file has, by name (models/methods).
+        methods: the `Settings` of each method whose table the file has, by name (models/training/methods).
     """
 
     architecture: str
@@ -68,7 +68,7 @@ class Recipe:
 
 def recipe_names() -> list[str]:
     """The recipes that come with adroit."""
-    return sorted(p.name.removesuffix(".toml") for p in (resources.files("models") / "recipes").iterdir())
+    return sorted(p.name.removesuffix(".toml") for p in (resources.files("adroit.models") / "recipes").iterdir())
 
 
 def read_recipe(name_or_path: str) -> tuple[Recipe, str]:
@@ -80,7 +80,7 @@ def read_recipe(name_or_path: str) -> tuple[Recipe, str]:
     """
     path = Path(name_or_path)
     if not path.suffix and name_or_path in recipe_names():
-        text = (resources.files("models") / "recipes" / f"{name_or_path}.toml").read_text(encoding="utf-8")
+        text = (resources.files("adroit.models") / "recipes" / f"{name_or_path}.toml").read_text(encoding="utf-8")
     else:
         try:
             text = path.read_text(encoding="utf-8")

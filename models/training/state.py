@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models import files
-from models.errors import UsageError
+from adroit import files
+from adroit.errors import UsageError
 
 FORMAT = 1
 

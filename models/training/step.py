@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from models.methods.base import Method, Step
-from models.training.learner import Learner
+from adroit.models.training.learner import Learner
+from adroit.models.training.methods.base import Method, Step
 
 
 class TrainingStep(nn.Module):

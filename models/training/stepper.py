@@ -1,4 +1,4 @@
-"""One step of the optimiser, on a whole batch."""
+"""One step of the optimizer, on a whole batch."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from models.errors import UnsupportedModel
-from models.methods.base import Step
-from models.training.adder_gradients import normalise_step
-from models.training.assembly import Assembly
-from models.training.batches import Batch
-from models.training.device import gathered
-from models.training.optimizer import rate_factor, set_rate
-from models.training.state import random_state, set_random_state
-from models.training.watch import NOWHERE, all_finite, first_fault
+from adroit.errors import UnsupportedModel
+from adroit.models.training.adder_gradients import normalize_step
+from adroit.models.training.assembly import Assembly
+from adroit.models.training.batches import Batch
+from adroit.models.training.device import gathered
+from adroit.models.training.methods.base import Step
+from adroit.models.training.optimizer import rate_factor, set_rate
+from adroit.models.training.state import random_state, set_random_state
+from adroit.models.training.watch import NOWHERE, all_finite, first_fault
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
 class Stepper:
-    """Forward and backward of a batch's parts, then the optimiser.
+    """Forward and backward of a batch's parts, then the optimizer.
 
     Args:
         steps: of the whole training.
@@ -56,7 +56,7 @@ class Stepper:
             mean += loss.detach() / len(batches)
         if not all_finite([p.grad for p in made.trained if p.grad is not None]):
             self._fail("a gradient is not finite", number, *again)
-        normalise_step(made.adders)
+        normalize_step(made.adders)
         if settings.clip_gradient:
             nn.utils.clip_grad_norm_(made.trained, settings.clip_gradient)
         made.optimizer.step()

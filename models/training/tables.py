@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from models.data.segmentation import READERS
-from models.losses.routing_budget import START, WARM_UP
+from adroit.models.data.segmentation import READERS
+from adroit.models.losses.routing_budget import START, WARM_UP
 
 CLASSIFICATION_SETS = ("digits", "imagenet")
 SCHEDULES = ("cosine", "poly", "step", "constant")
@@ -50,7 +50,7 @@ class OptimizerRecipe:
     Attributes:
         batch: images a step, over all processes and accumulated parts together.
         accumulate: parts in which a batch is computed, one after the other, for memory. Adder gradients are
-            normalised once a step, of the whole batch's gradient, so that parts change nothing but what
+            normalized once a step, of the whole batch's gradient, so that parts change nothing but what
             batch norms see, and rounding.
         schedule: "cosine"; "poly": (1 - share of the steps done)^0.9; "step": a tenth from each of
             `milestones` (epochs) on; "constant".
@@ -101,7 +101,7 @@ class AugmentationRecipe:
         brightness, contrast, saturation: each is multiplied by a factor drawn from 1 - value to 1 + value.
         hue: turned by a share of the circle drawn from -hue to hue.
         color_probability: the share of images to which the four above are done.
-        gray: the share of images that lose their colours.
+        gray: the share of images that lose their colors.
     """
 
     shift: int = 0

@@ -5,11 +5,11 @@
 
 #include "kernels/cuda/adaptive_filter.h"
 #include "kernels/cuda/adder_conv2d.h"
-#include "kernels/cuda/quantised_adder_conv2d.h"
+#include "kernels/cuda/quantized_adder_conv2d.h"
 #include "kernels/cuda/routing_gate.h"
 #include "onnxruntime/adaptive_filter.h"
 #include "onnxruntime/adder_conv2d.h"
-#include "onnxruntime/quantised_adder_conv2d.h"
+#include "onnxruntime/quantized_adder_conv2d.h"
 #include "onnxruntime/routing_gate.h"
 #include "onnxruntime/workspace.h"
 
@@ -59,20 +59,20 @@ public:
 
     void compute(const Ort::KernelContext& context) const {
         const auto call = this->read(context);
-        cuda::QuantisedAdderEpilogue epilogue{};
+        cuda::QuantizedAdderEpilogue epilogue{};
         epilogue.scale = call.scale;
         epilogue.shift = call.shift;
         epilogue.residual = call.residual;
         epilogue.residual_scale = this->residual_scale_;
         epilogue.residual_zero_point = this->residual_zero_point_;
         epilogue.relu = this->relu_;
-        epilogue.quantised_output = Node::kQuantised;
+        epilogue.quantized_output = Node::kQuantized;
         epilogue.output_scale = this->output_scale_;
         epilogue.output_zero_point = this->output_zero_point_;
         epilogue.x_zero_point = this->x_zero_point_;
         epilogue.is_signed = Node::kSigned;
         require_launched(
-            cuda::quantised_adder_conv2d(stream_of(context), call.shape, call.x, call.w, epilogue, call.y));
+            cuda::quantized_adder_conv2d(stream_of(context), call.shape, call.x, call.w, epilogue, call.y));
     }
 };
 

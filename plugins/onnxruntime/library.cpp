@@ -6,7 +6,7 @@
 #include "onnxruntime/adaptive_filter.h"
 #include "onnxruntime/adder_conv2d.h"
 #include "onnxruntime/bilinear_upsample.h"
-#include "onnxruntime/quantised_adder_conv2d.h"
+#include "onnxruntime/quantized_adder_conv2d.h"
 #include "onnxruntime/registration.h"
 #include "onnxruntime/routing_decision.h"
 #include "onnxruntime/routing_gate.h"
@@ -29,13 +29,13 @@ Ort::CustomOpDomain& domain() {
         add<BilinearUpsample>(created);
         add<RoutingDecision>(created);
         add<RoutingGate>(created);
-        add_quantised<QAdderConv2d>(created);
+        add_quantized<QAdderConv2d>(created);
 #ifdef ADROIT_WITH_CUDA
         add<CudaAdaptiveFilter>(created);
         add<CudaAdderConv2d<false>>(created);
         add<CudaAdderConv2d<true>>(created);
         add<CudaRoutingGate>(created);
-        add_quantised<CudaQAdderConv2d>(created);
+        add_quantized<CudaQAdderConv2d>(created);
 #endif
         return created;
     }();

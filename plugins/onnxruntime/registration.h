@@ -13,16 +13,16 @@ void add(Ort::CustomOpDomain& domain) {
 }
 
 // One registration per type of X and of Y: ONNX Runtime picks the one whose types a node has.
-template <template <bool, typename, typename> class Quantised>
-void add_quantised(Ort::CustomOpDomain& domain) {
-    add<Quantised<false, uint8_t, uint8_t>>(domain);
-    add<Quantised<false, uint8_t, float>>(domain);
-    add<Quantised<false, int8_t, int8_t>>(domain);
-    add<Quantised<false, int8_t, float>>(domain);
-    add<Quantised<true, uint8_t, uint8_t>>(domain);
-    add<Quantised<true, uint8_t, float>>(domain);
-    add<Quantised<true, int8_t, int8_t>>(domain);
-    add<Quantised<true, int8_t, float>>(domain);
+template <template <bool, typename, typename> class Quantized>
+void add_quantized(Ort::CustomOpDomain& domain) {
+    add<Quantized<false, uint8_t, uint8_t>>(domain);
+    add<Quantized<false, uint8_t, float>>(domain);
+    add<Quantized<false, int8_t, int8_t>>(domain);
+    add<Quantized<false, int8_t, float>>(domain);
+    add<Quantized<true, uint8_t, uint8_t>>(domain);
+    add<Quantized<true, uint8_t, float>>(domain);
+    add<Quantized<true, int8_t, int8_t>>(domain);
+    add<Quantized<true, int8_t, float>>(domain);
 }
 
 }  // namespace adroit::onnxruntime

@@ -84,14 +84,14 @@ Attributes::Attributes(const description::Operator& op, const nvinfer1::PluginFi
         for (size_t k = 0; k < value.integers.size(); ++k) text_ += (k ? "," : "=") + number_text(value.integers[k]);
         for (size_t k = 0; k < value.reals.size(); ++k) text_ += (k ? "," : "=") + number_text(value.reals[k]);
         if (attribute.is_float)
-            serialised_.emplace_back(attribute.name, value.reals.data(), PluginFieldType::kFLOAT32, attribute.length);
+            serialized_.emplace_back(attribute.name, value.reals.data(), PluginFieldType::kFLOAT32, attribute.length);
         else
-            serialised_.emplace_back(attribute.name, value.integers.data(), PluginFieldType::kINT32, attribute.length);
+            serialized_.emplace_back(attribute.name, value.integers.data(), PluginFieldType::kINT32, attribute.length);
     }
     // TensorRT says nothing of an empty timing cache ID.
     if (op.attributes.size == 0) text_ = "no attributes";
-    collection_.nbFields = static_cast<int32_t>(serialised_.size());
-    collection_.fields = serialised_.data();
+    collection_.nbFields = static_cast<int32_t>(serialized_.size());
+    collection_.fields = serialized_.data();
 }
 
 void Attributes::read(const PluginField& field) {

@@ -1,5 +1,5 @@
 // The attributes of one node: read from TensorRT's fields, checked against operators.toml, and
-// written back when an engine is serialised. They are the whole state of a plugin.
+// written back when an engine is serialized. They are the whole state of a plugin.
 #pragma once
 
 #include <NvInferRuntime.h>
@@ -41,7 +41,7 @@ private:
 
     const description::Operator& operator_;
     std::vector<Value> values_;  // in the order of the description
-    std::vector<nvinfer1::PluginField> serialised_;
+    std::vector<nvinfer1::PluginField> serialized_;
     nvinfer1::PluginFieldCollection collection_{};
     std::string text_;
 };

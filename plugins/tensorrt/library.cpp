@@ -7,7 +7,7 @@
 
 #include "tensorrt/adaptive_filter.h"
 #include "tensorrt/adder_conv2d.h"
-#include "tensorrt/quantised_adder_conv2d.h"
+#include "tensorrt/quantized_adder_conv2d.h"
 #include "tensorrt/routing_decision.h"
 #include "tensorrt/routing_gate.h"
 

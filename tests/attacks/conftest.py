@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from deploy.entry import Entry
+from adroit.deploy.deployment.deployment import Deployment
 from tests.attacks.scene import Scene
-from tests.routes.conftest import checkpoint, entries, network, options
+from tests.deploy.routing.conftest import checkpoint, deployments, network, options
 
-__all__ = ["checkpoint", "entries", "network", "options", "scene"]
+__all__ = ["checkpoint", "deployments", "network", "options", "scene"]
 
 
 @pytest.fixture
-def scene(tmp_path: Path, lenet_checkpoint: Path, lenet_entry: Entry, images: Path) -> Scene:
+def scene(tmp_path: Path, lenet_checkpoint: Path, lenet_deployment: Deployment, images: Path) -> Scene:
     folder = tmp_path / "scene"
     folder.mkdir()
-    return Scene(folder, lenet_checkpoint, lenet_entry.path, images)
+    return Scene(folder, lenet_checkpoint, lenet_deployment.path, images)

@@ -24,7 +24,7 @@ class Scene:
 
     folder: Path
     checkpoint: Path
-    entry: Path
+    deployment: Path
     images: Path
 
     @property
@@ -54,10 +54,10 @@ class Payload:
         return os.system, (f"touch {self.proof}",)
 
 
-def copied_entry(scene: Scene) -> Path:
+def copied_deployment(scene: Scene) -> Path:
     """One that may be damaged."""
-    copy = scene.folder / "entry"
-    shutil.copytree(scene.entry, copy)
+    copy = scene.folder / "deployment"
+    shutil.copytree(scene.deployment, copy)
     return copy
 
 
@@ -71,7 +71,11 @@ def meet(attack: Attack, scene: Scene, adroit: Adroit, snapshot: SnapshotAsserti
     before = _listing(scene.folder)
     result = adroit(*command)
     message = result.err
-    for path, name in ((scene.folder, "FOLDER"), (scene.entry, "ENTRY"), (scene.entry.parent, "REPOSITORY")):
+    for path, name in (
+        (scene.folder, "FOLDER"),
+        (scene.deployment, "DEPLOYMENT"),
+        (scene.deployment.parent, "REPOSITORY"),
+    ):
         message = message.replace(str(path), name)
     assert result.code == attack.code, result.err
     assert "Traceback" not in result.err

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from tests.attacks.scene import Attack, Scene, copied_entry, meet
+from tests.attacks.scene import Attack, Scene, copied_deployment, meet
 from tests.conftest import Adroit
 
 
-def _routed_entry(scene: Scene, **changes: object) -> Path:
+def _routed_deployment(scene: Scene, **changes: object) -> Path:
     """A copy of the deployment whose description says that it is a routed network; for what reads no model."""
-    entry = copied_entry(scene)
-    description = json.loads((entry / "adroit.json").read_text())
+    deployment = copied_deployment(scene)
+    description = json.loads((deployment / "adroit.json").read_text())
     description["routing"] = {"form": "if", "gate": "small", "depth": 3, "width": 8, "route": None, **changes}
     description["task"], description["preprocessing"]["crop"] = "segmentation", None
     description["preprocessing"]["resize"] = None
@@ -28,53 +28,53 @@ def _routed_entry(scene: Scene, **changes: object) -> Path:
     ]  # fmt: skip
     sha256 = description["checkpoint"]["sha256"]
     description["budget"] = {"checkpoint": sha256, "images": 1, "size": [32, 32], "facts": {}, "settings": rows}
-    (entry / "adroit.json").write_text(json.dumps(description))
-    return entry
+    (deployment / "adroit.json").write_text(json.dumps(description))
+    return deployment
 
 
 def budget_table_of_another_checkpoint(scene: Scene) -> list[object]:
     """Copied from a deployment before its network was trained again. Its thresholds would keep no budget."""
-    entry = _routed_entry(scene)
-    description = json.loads((entry / "adroit.json").read_text())
+    deployment = _routed_deployment(scene)
+    description = json.loads((deployment / "adroit.json").read_text())
     description["budget"]["checkpoint"] = "0" * 64
-    (entry / "adroit.json").write_text(json.dumps(description))
-    return ["budget", entry, "--gflops", 0.2]
+    (deployment / "adroit.json").write_text(json.dumps(description))
+    return ["budget", deployment, "--gflops", 0.2]
 
 
 def budget_that_no_threshold_keeps(scene: Scene) -> list[object]:
     """Less than stem, gates and head. Silence would close every path and still miss it."""
-    return ["budget", _routed_entry(scene), "--gflops", 0.05]
+    return ["budget", _routed_deployment(scene), "--gflops", 0.05]
 
 
 def two_budgets_at_once(scene: Scene) -> list[object]:
     """Which of them counts? Told before anything is measured."""
-    return ["budget", _routed_entry(scene), "--data", scene.images, "--gflops", 0.2, "--milliseconds", 4]
+    return ["budget", _routed_deployment(scene), "--data", scene.images, "--gflops", 0.2, "--milliseconds", 4]
 
 
 def drop_of_an_accuracy_that_was_not_measured(scene: Scene) -> list[object]:
     """The table was made on images without labels. Nothing can be said about their accuracy."""
-    return ["budget", _routed_entry(scene), "--accuracy-drop", 1]
+    return ["budget", _routed_deployment(scene), "--accuracy-drop", 1]
 
 
 def budget_of_a_network_without_gates(scene: Scene) -> list[object]:
     """An adder network. It has no threshold to set."""
-    return ["budget", scene.entry, "--data", scene.images]
+    return ["budget", scene.deployment, "--data", scene.images]
 
 
 def budget_of_a_routed_network_without_gates(scene: Scene) -> list[object]:
     """Trained with its gates off. It always costs the same."""
-    return ["budget", _routed_entry(scene, gate="none"), "--data", scene.images]
+    return ["budget", _routed_deployment(scene, gate="none"), "--data", scene.images]
 
 
 def budget_of_the_masked_form(scene: Scene) -> list[object]:
     """It computes closed paths too. A table of it would promise savings that it does not make."""
-    return ["budget", _routed_entry(scene, form="masked"), "--data", scene.images]
+    return ["budget", _routed_deployment(scene, form="masked"), "--data", scene.images]
 
 
 def budget_on_an_empty_folder(scene: Scene) -> list[object]:
     """A wrong path. A table of no image would have no numbers."""
     (scene.folder / "empty").mkdir()
-    return ["budget", _routed_entry(scene), "--data", scene.folder / "empty", "--html", scene.output / "r.html"]
+    return ["budget", _routed_deployment(scene), "--data", scene.folder / "empty", "--html", scene.output / "r.html"]
 
 
 def label_maps_of_another_size(scene: Scene) -> list[object]:
@@ -84,7 +84,7 @@ def label_maps_of_another_size(scene: Scene) -> list[object]:
     for part, size in (("images", (160, 128)), ("labels", (80, 64))):
         (scene.folder / "data" / part).mkdir(parents=True)
         Image.new("RGB" if part == "images" else "L", size).save(scene.folder / "data" / part / "street.png")
-    return ["budget", _routed_entry(scene), "--data", scene.folder / "data"]
+    return ["budget", _routed_deployment(scene), "--data", scene.folder / "data"]
 
 
 ATTACKS = [

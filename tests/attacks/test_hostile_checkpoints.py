@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from syrupy.assertion import SnapshotAssertion
 
-from models.architectures import build_network
-from models.importers import LAYOUTS
+from adroit.models.checkpoints.importers import LAYOUTS
+from adroit.models.networks.architectures import build_network
 from tests.attacks.scene import Attack, Payload, Scene, meet
 from tests.conftest import Adroit
 

@@ -8,13 +8,13 @@ import onnx
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from tests.attacks.scene import Attack, Scene, copied_entry, meet
+from tests.attacks.scene import Attack, Scene, copied_deployment, meet
 from tests.conftest import Adroit
 
 
 def onnx_file_without_our_operators(scene: Scene) -> list[object]:
     """Another model under the deployment's name."""
-    copy = copied_entry(scene)
+    copy = copied_deployment(scene)
     node = onnx.helper.make_node("Relu", ["image"], ["logits"])
     spec = [onnx.helper.make_tensor_value_info(n, 1, ["n", 1, 32, 32]) for n in ("image", "logits")]
     onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "g", spec[:1], spec[1:])), copy / "1/model.onnx")
@@ -23,7 +23,7 @@ def onnx_file_without_our_operators(scene: Scene) -> list[object]:
 
 def onnx_file_changed_after_export(scene: Scene) -> list[object]:
     """One weight differs: the verdict of parity and the provenance no longer hold."""
-    copy = copied_entry(scene)
+    copy = copied_deployment(scene)
     model = onnx.load(copy / "1/model.onnx")
     model.graph.initializer[0].raw_data = b"\0" * len(model.graph.initializer[0].raw_data)
     onnx.save(model, copy / "1/model.onnx")
@@ -32,29 +32,29 @@ def onnx_file_changed_after_export(scene: Scene) -> list[object]:
 
 def onnx_file_of_noise(scene: Scene) -> list[object]:
     """Not a protobuf at all."""
-    copy = copied_entry(scene)
+    copy = copied_deployment(scene)
     (copy / "1/model.onnx").write_bytes(b"\xff" * 1000)
     return ["run", copy, "--data", scene.images, "-o", scene.output]
 
 
 def description_that_is_no_json(scene: Scene) -> list[object]:
     """adroit.json damaged by an editor."""
-    copy = copied_entry(scene)
+    copy = copied_deployment(scene)
     (copy / "adroit.json").write_text('{"format": 1,')
     return ["run", copy, "--data", scene.images, "-o", scene.output]
 
 
 def description_of_another_format(scene: Scene) -> list[object]:
     """A deployment of a later adroit."""
-    copy = copied_entry(scene)
+    copy = copied_deployment(scene)
     description = json.loads((copy / "adroit.json").read_text())
     (copy / "adroit.json").write_text(json.dumps({**description, "format": 99}))
     return ["run", copy, "--data", scene.images, "-o", scene.output]
 
 
 def folder_that_is_no_deployment(scene: Scene) -> list[object]:
-    """The repository instead of the entry in it."""
-    return ["profile", scene.entry.parent]
+    """The repository instead of the deployment in it."""
+    return ["profile", scene.deployment.parent]
 
 
 ATTACKS = [
@@ -74,7 +74,7 @@ def test_attack(attack: Attack, scene: Scene, adroit: Adroit, snapshot: Snapshot
 
 def test_missing_library_is_an_error_with_a_way_out(scene: Scene, adroit: Adroit, snapshot: SnapshotAssertion) -> None:
     nowhere = {"ADROIT_ONNXRUNTIME_LIBRARY": "/nowhere/libadroit_onnxruntime.so"}
-    command = ["run", scene.entry, "--data", scene.images, "-o", scene.output]
+    command = ["run", scene.deployment, "--data", scene.images, "-o", scene.output]
     result = adroit(*command, environment=nowhere)
     assert result.code == 5
     assert result.err == snapshot
@@ -85,7 +85,7 @@ def test_missing_library_is_an_error_with_a_way_out(scene: Scene, adroit: Adroit
 def test_library_that_is_none_is_an_error(scene: Scene, adroit: Adroit) -> None:
     fake = scene.folder / "fake.so"
     fake.write_text("not a library")
-    command = ["run", scene.entry, "--data", scene.images, "-o", scene.output]
+    command = ["run", scene.deployment, "--data", scene.images, "-o", scene.output]
     result = adroit(*command, environment={"ADROIT_ONNXRUNTIME_LIBRARY": str(fake)})
     assert result.code == 5
     assert result.err.startswith("error: ")

@@ -12,14 +12,14 @@ from tests.conftest import Adroit
 
 def missing_image_folder(scene: Scene) -> list[object]:
     """A path with a typing error."""
-    return ["run", scene.entry, "--data", scene.folder / "nowhere", "-o", scene.output]
+    return ["run", scene.deployment, "--data", scene.folder / "nowhere", "-o", scene.output]
 
 
 def empty_image_folder(scene: Scene) -> list[object]:
     """A folder whose files are no images."""
     (scene.folder / "empty").mkdir()
     (scene.folder / "empty" / "notes.txt").write_text("no image")
-    return ["run", scene.entry, "--data", scene.folder / "empty", "-o", scene.output]
+    return ["run", scene.deployment, "--data", scene.folder / "empty", "-o", scene.output]
 
 
 def unreadable_image(scene: Scene) -> list[object]:
@@ -27,35 +27,35 @@ def unreadable_image(scene: Scene) -> list[object]:
     folder = scene.folder / "pictures"
     folder.mkdir()
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 40)
-    return ["run", scene.entry, "--data", folder, "-o", scene.output]
+    return ["run", scene.deployment, "--data", folder, "-o", scene.output]
 
 
 def wrong_channel_count(scene: Scene) -> list[object]:
     """Images with four channels: dropping one silently would give wrong answers."""
     path = scene.folder / "four.npz"
     np.savez(path, images=np.zeros((2, 32, 32, 4), np.uint8))
-    return ["run", scene.entry, "--data", path, "-o", scene.output]
+    return ["run", scene.deployment, "--data", path, "-o", scene.output]
 
 
 def float_images(scene: Scene) -> list[object]:
     """Images already divided by 255: preprocessing them again would give wrong answers."""
     path = scene.folder / "float.npz"
     np.savez(path, images=np.zeros((2, 32, 32, 3), np.float32))
-    return ["run", scene.entry, "--data", path, "-o", scene.output]
+    return ["run", scene.deployment, "--data", path, "-o", scene.output]
 
 
 def archive_with_a_pickle(scene: Scene) -> list[object]:
     """An .npz may hold pickled objects, which NumPy would run."""
     path = scene.folder / "objects.npz"
     np.savez(path, images=np.array([Payload(scene.folder / "owned")], dtype=object), allow_pickle=True)
-    return ["run", scene.entry, "--data", path, "-o", scene.output]
+    return ["run", scene.deployment, "--data", path, "-o", scene.output]
 
 
 def labels_beyond_the_classes(scene: Scene) -> list[object]:
     """Labels of another data set: an accuracy computed from them would mean nothing."""
     path = scene.folder / "labels.npz"
     np.savez(path, images=np.zeros((2, 32, 32, 3), np.uint8), labels=np.array([1, 10]))
-    return ["check", scene.entry, "--data", path]
+    return ["check", scene.deployment, "--data", path]
 
 
 ATTACKS = [

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from deploy.export.entry import export_entry
-from models import files
-from models.errors import OutOfResource
+from adroit import files
+from adroit.deploy.export.deployment import export_deployment
+from adroit.errors import OutOfResource
 from tests.attacks.scene import Attack, Scene, meet
 from tests.conftest import Adroit
 
@@ -18,7 +18,7 @@ from tests.conftest import Adroit
 def unwritable_output(scene: Scene) -> list[object]:
     """A path below a file. (Permissions would not stop the superuser, whom containers run as.)"""
     (scene.folder / "file").write_text("in the way")
-    return ["run", scene.entry, "--data", scene.images, "-o", scene.folder / "file" / "out.npz"]
+    return ["run", scene.deployment, "--data", scene.images, "-o", scene.folder / "file" / "out.npz"]
 
 
 def unwritable_repository(scene: Scene) -> list[object]:
@@ -65,5 +65,5 @@ def test_a_full_disk_is_told_and_leaves_nothing(
 
     monkeypatch.setattr(files, "write_bytes", full)
     with pytest.raises(OutOfResource, match="disk is full"):
-        export_entry(lenet_checkpoint, tmp_path / "repository")
+        export_deployment(lenet_checkpoint, tmp_path / "repository")
     assert list((tmp_path / "repository").iterdir()) == []

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from deploy.entry import Entry
-from deploy.plugin_check.library_file import LibraryFile, read_library
-from models.errors import UsageError
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.plugin_check.library_file import LibraryFile, read_library
+from adroit.errors import UsageError
 from tests.conftest import Adroit
 
 OURS = "adroit TensorRT plugins\\ntensorrt 10.3.0\\ncuda 12060\\n"
@@ -169,32 +169,32 @@ ATTACKS = [
 ]
 
 
-def shown(text: str, folder: Path, entry: Entry) -> str:
-    text = text.replace(str(folder), "FOLDER").replace(str(entry.path), "ENTRY")
+def shown(text: str, folder: Path, deployment: Deployment) -> str:
+    text = text.replace(str(folder), "FOLDER").replace(str(deployment.path), "DEPLOYMENT")
     return text.replace(platform.machine(), "THIS MACHINE").replace("aarch64", "ANOTHER").replace("x86_64", "ANOTHER")
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda a: a.name)
 def test_attack(
-    attack: Attack, tmp_path: Path, lenet_entry: Entry, adroit: Adroit, snapshot: SnapshotAssertion
+    attack: Attack, tmp_path: Path, lenet_deployment: Deployment, adroit: Adroit, snapshot: SnapshotAssertion
 ) -> None:
     library = attack.make(tmp_path)
-    result = adroit("plugins", "check", library, "--model", lenet_entry.path, "--no-load")
+    result = adroit("plugins", "check", library, "--model", lenet_deployment.path, "--no-load")
     assert result.code == attack.code, result.err
     assert result.err.startswith("error: ") and "Traceback" not in result.err
-    message = shown(result.err, tmp_path, lenet_entry)
+    message = shown(result.err, tmp_path, lenet_deployment)
     if attack.make in (cut_short, header_only, note_that_is_damaged):  # the reader's words change with its version
         message = message.split("  reason")[0]
     assert message == snapshot
 
 
 def test_a_library_that_serves_the_model(
-    tmp_path: Path, lenet_entry: Entry, adroit: Adroit, snapshot: SnapshotAssertion
+    tmp_path: Path, lenet_deployment: Deployment, adroit: Adroit, snapshot: SnapshotAssertion
 ) -> None:
     library = compiled(tmp_path, "AdderConv2d 1 adroit\\nRoutingGate 1 adroit\\n")
-    result = adroit("plugins", "check", library, "--model", lenet_entry.path, "--no-load")
+    result = adroit("plugins", "check", library, "--model", lenet_deployment.path, "--no-load")
     assert result.code == 0, result.err
-    assert shown(result.out, tmp_path, lenet_entry) == snapshot
+    assert shown(result.out, tmp_path, lenet_deployment) == snapshot
 
 
 def test_damaged_files_are_errors_and_never_crash_the_reader(tmp_path: Path) -> None:
@@ -244,12 +244,14 @@ LOADING = {
 
 
 @pytest.mark.parametrize("what", LOADING)
-def test_loading_happens_elsewhere_and_may_fail(what: str, tmp_path: Path, lenet_entry: Entry, adroit: Adroit) -> None:
+def test_loading_happens_elsewhere_and_may_fail(
+    what: str, tmp_path: Path, lenet_deployment: Deployment, adroit: Adroit
+) -> None:
     load, code, words = LOADING[what]
     (tmp_path / "tensorrt.py").write_text(BINDINGS.format(load=load))
     library = compiled(tmp_path, "AdderConv2d 1 adroit\\n")
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
-    command = ["plugins", "check", library, "--model", lenet_entry.path]
+    command = ["plugins", "check", library, "--model", lenet_deployment.path]
     result = adroit(*command, environment={"PYTHONPATH": path})
     assert result.code == code, result.err
     assert words in result.err and "Traceback" not in result.err

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from deploy.cli.main import main
-from deploy.entry import Entry
-from deploy.export.entry import export_entry
-from models.checkpoint import CheckpointConfig, save_checkpoint
-from models.data.preprocessing import Preprocessing
-from models.routing.route import Route
-from models.routing.space import RoutingSpace
-from tests.networks.routed import routed_network
+from adroit.deploy.cli.main import main
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.export.deployment import export_deployment
+from adroit.models.checkpoints.checkpoint import CheckpointConfig, save_checkpoint
+from adroit.models.data.preprocessing import Preprocessing
+from adroit.models.routing.route import Route
+from adroit.models.routing.space import RoutingSpace
+from tests.models.networks.routed import routed_network
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ def routes_of_a_network_without_gates(scene: Scene) -> list[object]:
     save_checkpoint(
         scene.folder / "fixed", fixed.float(), CheckpointConfig("dynamic-small", Preprocessing(), arguments)
     )
-    entry = export_entry(scene.folder / "fixed", scene.folder, "deployed")
-    return ["routes", entry.path, "--data", scene.images(128, 128)]
+    deployment = export_deployment(scene.folder / "fixed", scene.folder, "deployed")
+    return ["routes", deployment.path, "--data", scene.images(128, 128)]
 
 
 def route_of_another_network(scene: Scene) -> list[object]:
@@ -137,10 +137,10 @@ ATTACKS = [
 
 
 @pytest.fixture
-def scene(tmp_path: Path, checkpoint: Path, entries: dict[str, Entry], lenet_entry: Entry) -> Scene:
+def scene(tmp_path: Path, checkpoint: Path, deployments: dict[str, Deployment], lenet_deployment: Deployment) -> Scene:
     folder = tmp_path / "scene"
     folder.mkdir()
-    return Scene(folder, checkpoint, entries["if"].path, lenet_entry.path)
+    return Scene(folder, checkpoint, deployments["if"].path, lenet_deployment.path)
 
 
 def _listing(folder: Path) -> dict[str, bytes]:
@@ -164,6 +164,6 @@ def test_attack(
     assert _listing(scene.folder) == before
     # Progress before the error depends on the machine.
     message = told[told.index("error: ") :]
-    for path, name in ((scene.folder, "FOLDER"), (scene.routed, "ENTRY"), (scene.unrouted, "UNROUTED")):
+    for path, name in ((scene.folder, "FOLDER"), (scene.routed, "DEPLOYMENT"), (scene.unrouted, "UNROUTED")):
         message = message.replace(str(path), name)
     assert message == snapshot

@@ -11,8 +11,8 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import typer.main
 
-from deploy.cli.main import app
-from models.architectures import ARCHITECTURES
+from adroit.deploy.cli.main import app
+from adroit.models.networks.architectures import ARCHITECTURES
 from tests.conftest import ROOT
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -124,9 +124,9 @@ def anchors(document: Path) -> set[str]:
 @pytest.mark.parametrize(
     "text",
     [
-        "`adroit check ENTRY --imagez 3`",
-        "adroit build ENTRY \\\n    --backend tensorrt-tx",
-        "adroit run ENTRY --runtime tensorrt|tensorrt-leaner",
+        "`adroit check DEPLOYMENT --imagez 3`",
+        "adroit build DEPLOYMENT \\\n    --backend tensorrt-tx",
+        "adroit run DEPLOYMENT --runtime tensorrt|tensorrt-leaner",
         "hint: adroit plugins chuck LIBRARY",
         "adroit train digits-adder-lenet6 -o checkpoint",
         "adroit import adder-resnet21 FILE -o checkpoint",

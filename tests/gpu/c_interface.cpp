@@ -2,7 +2,7 @@
 // type of X is 0 (float32) or 1 (float16); the result is the launch's cudaError_t.
 #include "kernels/cuda/adaptive_filter.h"
 #include "kernels/cuda/adder_conv2d.h"
-#include "kernels/cuda/quantised_adder_conv2d.h"
+#include "kernels/cuda/quantized_adder_conv2d.h"
 #include "kernels/cuda/routing_decision.h"
 #include "kernels/cuda/routing_gate.h"
 
@@ -30,24 +30,24 @@ ADROIT_EXPORT int adroit_adder_conv2d(cudaStream_t stream, const int64_t* shape,
 }
 
 // zero_points: of X, of the residual, of the output.
-ADROIT_EXPORT int adroit_quantised_adder_conv2d(cudaStream_t stream, const int64_t* shape, int is_signed, const void* x,
+ADROIT_EXPORT int adroit_quantized_adder_conv2d(cudaStream_t stream, const int64_t* shape, int is_signed, const void* x,
                                                 const void* weights, const float* scale, const float* shift,
                                                 const void* residual, float residual_scale, int relu,
-                                                int quantised_output, float output_scale, const int* zero_points,
+                                                int quantized_output, float output_scale, const int* zero_points,
                                                 void* y) {
-    cuda::QuantisedAdderEpilogue e{};
+    cuda::QuantizedAdderEpilogue e{};
     e.scale = scale;
     e.shift = shift;
     e.residual = residual;
     e.residual_scale = residual_scale;
     e.residual_zero_point = zero_points[1];
     e.relu = relu != 0;
-    e.quantised_output = quantised_output != 0;
+    e.quantized_output = quantized_output != 0;
     e.output_scale = output_scale;
     e.output_zero_point = zero_points[2];
     e.x_zero_point = zero_points[0];
     e.is_signed = is_signed != 0;
-    return cuda::quantised_adder_conv2d(stream, adder_shape(shape), x, weights, e, y);
+    return cuda::quantized_adder_conv2d(stream, adder_shape(shape), x, weights, e, y);
 }
 
 ADROIT_EXPORT int adroit_adaptive_filter(cudaStream_t stream, const int64_t* s, int joint_softmax, int type,

@@ -88,18 +88,18 @@ def adder_conv2d(
     _require(error, "adder_conv2d")
 
 
-def quantised_adder_conv2d(
+def quantized_adder_conv2d(
     x: Tensor, w: Tensor, scale: Tensor, shift: Tensor, y: Tensor, stride: int, padding: int, zero_point: int
 ) -> None:
     """x, w: uint8 or int8; y: float32, or the bytes' type at scale 1 and zero point 0."""
     shape = _adder_shape(x, w, stride, padding)
     zero_points = (ctypes.c_int * 3)(zero_point, 0, 0)
     tensors = [_pointer(t) for t in (x, w, scale, shift)]
-    error = library().adroit_quantised_adder_conv2d(
+    error = library().adroit_quantized_adder_conv2d(
         _stream(), shape, int(x.dtype == torch.int8), *tensors, None, ctypes.c_float(1.0), 0,
         int(y.dtype != torch.float32), ctypes.c_float(1.0), zero_points, _pointer(y),
     )  # fmt: skip
-    _require(error, "quantised_adder_conv2d")
+    _require(error, "quantized_adder_conv2d")
 
 
 def adaptive_filter(

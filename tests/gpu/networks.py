@@ -27,7 +27,7 @@ def make(name: str, folder: Path) -> None:
     import onnx
     import torch
 
-    from deploy.parity.rounding_model import run_with_limits
+    from adroit.deploy.parity.rounding_model import run_with_limits
 
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -45,11 +45,11 @@ def make(name: str, folder: Path) -> None:
 def _plain(name: str) -> tuple[Any, Any, dict[str, Any]]:
     import torch
 
-    from deploy.entry import Entry
-    from deploy.export.entry import export_entry
-    from models.architectures import architecture_named, build_network
-    from models.checkpoint import CheckpointConfig, save_checkpoint
-    from models.statistics import settle_batch_norm
+    from adroit.deploy.deployment.deployment import Deployment
+    from adroit.deploy.export.deployment import export_deployment
+    from adroit.models.checkpoints.checkpoint import CheckpointConfig, save_checkpoint
+    from adroit.models.networks.architectures import architecture_named, build_network
+    from adroit.models.training.precise_batch_norm import settle_batch_norm
 
     network = build_network(name, {})
     images = torch.randn(8, 3, 32, 32)
@@ -57,16 +57,16 @@ def _plain(name: str) -> tuple[Any, Any, dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         config = CheckpointConfig(name, architecture_named(name).preprocessing)
         save_checkpoint(Path(folder) / "checkpoint", network.eval(), config)
-        entry: Entry = export_entry(Path(folder) / "checkpoint", Path(folder) / "repository")
-        model = entry.load_model()
+        deployment: Deployment = export_deployment(Path(folder) / "checkpoint", Path(folder) / "repository")
+        model = deployment.load_model()
     return network.double(), model, {"image": images[:4].double()}
 
 
 def _routed(name: str) -> tuple[Any, Any, dict[str, Any]]:
     import torch
 
-    from deploy.export.routed import THRESHOLD, export_routed_graph
-    from tests.networks.routed import images, routed_network
+    from adroit.deploy.export.routed import THRESHOLD, export_routed_graph
+    from tests.models.networks.routed import images, routed_network
 
     network = routed_network(4, 16, "small", sharpest=4.0)
     model = export_routed_graph(network.float(), "if" if name.endswith("if") else "masked")

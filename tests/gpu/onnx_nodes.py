@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from deploy.operators import DOMAIN, operators
+from adroit.deploy.operators.definitions import DOMAIN, operators
 
 Arrays = dict[str, np.ndarray]
 
@@ -62,7 +62,7 @@ def _adder(residual: bool) -> Node:
     return Node("AdderConv2dAdd", "AdderConv2dAdd", attributes, inputs | {"residual": _normal(4, 2, 9, 7, 10)})
 
 
-def _quantised(residual: bool, kind: type[np.integer], quantised: bool) -> Node:
+def _quantized(residual: bool, kind: type[np.integer], quantized: bool) -> Node:
     random, limits = np.random.default_rng(5), np.iinfo(kind)
 
     def integers(*shape: int) -> np.ndarray:
@@ -72,13 +72,13 @@ def _quantised(residual: bool, kind: type[np.integer], quantised: bool) -> Node:
     inputs = {"X": integers(2, 17, 13, 11), "W": integers(9, 17, 3, 3)}
     inputs |= {"scale": 0.001 * _normal(2, 9), "shift": 5.0 * _normal(3, 9)}
     attributes = {"strides": [2, 1], "pads": [1, 0, 2, 1], "activation": int(residual), "x_zero_point": zero}
-    output = helper.np_dtype_to_tensor_dtype(np.dtype(kind)) if quantised else onnx.TensorProto.FLOAT
+    output = helper.np_dtype_to_tensor_dtype(np.dtype(kind)) if quantized else onnx.TensorProto.FLOAT
     attributes |= {"output_type": output, "output_scale": 0.25, "output_zero_point": zero + 20}
     if residual:
         inputs["residual"] = integers(2, 9, 7, 10)
         attributes |= {"residual_scale": 0.03125, "residual_zero_point": zero + 3}
     operator = "QAdderConv2dAdd" if residual else "QAdderConv2d"
-    name = f"{operator} {np.dtype(kind)} to {np.dtype(kind) if quantised else 'float32'}"
+    name = f"{operator} {np.dtype(kind)} to {np.dtype(kind) if quantized else 'float32'}"
     return Node(name, operator, attributes, inputs, {"Y": output})
 
 
@@ -106,7 +106,7 @@ def _decision() -> Node:
 
 NODES = [
     *(_adder(residual) for residual in (False, True)),
-    *(_quantised(r, k, q) for r in (False, True) for k in (np.uint8, np.int8) for q in (True, False)),
+    *(_quantized(r, k, q) for r in (False, True) for k in (np.uint8, np.int8) for q in (True, False)),
     *(_filter(joint) for joint in (0, 1)),
     _gate(1, [0.1]),
     _gate(4, [0.0, 0.2, 0.5]),

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.operators.adaptive_filter import adaptive_filter
-from models.operators.adder_conv2d import adder_conv2d
-from models.operators.routing_gate import shrink_for_gate
+from adroit.models.operators.adaptive_filter import adaptive_filter
+from adroit.models.operators.adder_conv2d import adder_conv2d
+from adroit.models.operators.routing_gate import shrink_for_gate
 
 ROUNDOFF = 2.0**-24
 
@@ -65,7 +65,7 @@ def adder_reference(
     return Reference(value, _rounding(value, magnitude, w[0].numel()) + _stored(value, stored))
 
 
-def quantised_reference(
+def quantized_reference(
     x: Tensor, w: Tensor, scale: Tensor, shift: Tensor, stride: int, padding: int, zero_point: int
 ) -> Reference:
     """Of the 8-bit adder convolution with a float32 output: every bit is defined (plugins/operators.toml)."""

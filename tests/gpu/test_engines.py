@@ -22,9 +22,9 @@ NETWORKS = ("adder-resnet20", "aa-cifar-resnet20", "dynamic-small")
 
 @pytest.fixture(scope="module", autouse=True)
 def _sdk() -> None:
-    from deploy.runtimes.tensorrt.modules import import_tensorrt
-    from deploy.runtimes.tensorrt.plugin_library import plugin_library
-    from models.errors import EnvironmentFault
+    from adroit.deploy.runtimes.tensorrt.modules import import_tensorrt
+    from adroit.deploy.runtimes.tensorrt.plugin_library import plugin_library
+    from adroit.errors import EnvironmentFault
 
     try:
         import_tensorrt("tensorrt")
@@ -35,17 +35,17 @@ def _sdk() -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_an_engine_gives_what_the_network_gives(name: str, tmp_path: Path) -> None:
-    from deploy.build.build import build_entry
-    from deploy.build.choices import Backend
-    from deploy.build.options import BuildOptions
-    from deploy.export.entry import export_entry
-    from deploy.parity.check import check_entry
-    from deploy.runtimes.choices import RuntimeName
-    from deploy.runtimes.open import RuntimeOptions
-    from models.architectures import architecture_named, build_network
-    from models.checkpoint import CheckpointConfig, save_checkpoint
-    from models.data.images import ImageSet
-    from models.statistics import settle_batch_norm
+    from adroit.deploy.build.build import build_deployment
+    from adroit.deploy.build.choices import Backend
+    from adroit.deploy.build.options import BuildOptions
+    from adroit.deploy.export.deployment import export_deployment
+    from adroit.deploy.parity.check import check_deployment
+    from adroit.deploy.runtimes.choices import RuntimeName
+    from adroit.deploy.runtimes.options import RuntimeOptions
+    from adroit.models.checkpoints.checkpoint import CheckpointConfig, save_checkpoint
+    from adroit.models.data.images import ImageSet
+    from adroit.models.networks.architectures import architecture_named, build_network
+    from adroit.models.training.precise_batch_norm import settle_batch_norm
 
     torch.manual_seed(0)
     known = architecture_named(name)
@@ -54,13 +54,13 @@ def test_an_engine_gives_what_the_network_gives(name: str, tmp_path: Path) -> No
     network = build_network(name, {})
     settle_batch_norm(network, [torch.from_numpy(x) for _, x in images.batches(known.preprocessing, 4)])
     save_checkpoint(tmp_path / "checkpoint", network.eval(), CheckpointConfig(name, known.preprocessing))
-    entry = export_entry(tmp_path / "checkpoint", tmp_path / "repository")
-    built = build_entry(entry, BuildOptions(Backend.tensorrt))
+    deployment = export_deployment(tmp_path / "checkpoint", tmp_path / "repository")
+    built = build_deployment(deployment, BuildOptions(Backend.tensorrt))
     for options in (
         RuntimeOptions(threads=1),
         RuntimeOptions(RuntimeName.tensorrt, version=int(built.version)),
         RuntimeOptions(RuntimeName.tensorrt, version=int(built.version), cuda_graph=True),
     ):
-        report = check_entry(built.entry, images, options)
+        report = check_deployment(built.deployment, images, options)
         print(f"{name}, {report.facts['runtime']}: {report.output.used:.3f} of the limit used")
         assert report.passed

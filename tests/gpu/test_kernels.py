@@ -1,7 +1,7 @@
 """The CUDA kernels against the operators in float64.
 
 On a GPU every call runs on a stream that is not the default one, once plainly and then from a captured CUDA
-graph, which an allocation or a synchronisation would fail. Without one the same checks run on the emulated device,
+graph, which an allocation or a synchronization would fail. Without one the same checks run on the emulated device,
 as a rehearsal. Outputs are filled with NaN before.
 """
 
@@ -78,13 +78,13 @@ def _within(reference: references.Reference, y: Tensor) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8], ids=str)
 @pytest.mark.parametrize("case", cases.ADDER, ids=str)
-def test_quantised_adder_conv2d(case: cases.Adder, dtype: torch.dtype) -> None:
+def test_quantized_adder_conv2d(case: cases.Adder, dtype: torch.dtype) -> None:
     x, w, scale, shift = case.bytes_of(dtype, DEVICE)
-    reference = references.quantised_reference(x, w, scale, shift, case.stride, case.padding, 3)
+    reference = references.quantized_reference(x, w, scale, shift, case.stride, case.padding, 3)
     y = _empty(case.output, torch.float32)
 
     def launch() -> None:
-        kernels.quantised_adder_conv2d(x, w, scale, shift, y, case.stride, case.padding, 3)
+        kernels.quantized_adder_conv2d(x, w, scale, shift, y, case.stride, case.padding, 3)
 
     _in_both_ways(launch, [y], lambda: _within(reference, y))
 

@@ -51,8 +51,8 @@ def library() -> Path:
 
 def installed_library() -> Path:
     """The one that adroit was installed with; skips where there is none."""
-    from deploy.runtimes.native import native_library
-    from models.errors import EnvironmentFault
+    from adroit.deploy.runtimes.native import native_library
+    from adroit.errors import EnvironmentFault
 
     try:
         return native_library()

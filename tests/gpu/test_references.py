@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.operators.adaptive_filter import adaptive_filter
-from models.operators.adder_conv2d import adder_conv2d
-from models.operators.routing_gate import routing_gate
+from adroit.models.operators.adaptive_filter import adaptive_filter
+from adroit.models.operators.adder_conv2d import adder_conv2d
+from adroit.models.operators.routing_gate import routing_gate
 from tests.gpu import cases, references
 from tests.gpu.references import Reference
 
@@ -58,7 +58,7 @@ def test_decisions_differ(case: cases.Decision) -> None:
 def test_bytes_are_summed_exactly() -> None:
     case = cases.ADDER[0]
     x, w, scale, shift = case.bytes_of(torch.int8, "cpu")
-    reference = references.quantised_reference(x, w, scale, shift, case.stride, case.padding, -3)
+    reference = references.quantized_reference(x, w, scale, shift, case.stride, case.padding, -3)
     padded = torch.nn.functional.pad(x.float(), [case.padding] * 4, value=-3.0)
     total = adder_conv2d(padded, w.float(), case.stride, 0)
     _expect(reference, scale[:, None, None] * total + shift[:, None, None])

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.architectures import build_network
-from models.operators.adaptive_filter import adaptive_filter
-from models.operators.adder_conv2d import adder_conv2d
+from adroit.models.networks.architectures import build_network
+from adroit.models.operators.adaptive_filter import adaptive_filter
+from adroit.models.operators.adder_conv2d import adder_conv2d
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no NVIDIA GPU here")
 Operator = Callable[[Tensor, Tensor], Tensor]

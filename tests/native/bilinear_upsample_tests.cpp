@@ -12,7 +12,7 @@ BilinearUpsampleShape random_shape() {
     return {pick(1, 5), high ? pick(60, 140) : pick(1, 20), wide ? pick(250, 1100) : pick(1, 40), factor};
 }
 
-// Of an output index along one dimension of X: its two neighbours, and how far between them it lies.
+// Of an output index along one dimension of X: its two neighbors, and how far between them it lies.
 struct Between {
     int64_t first, second;
     double part;

@@ -57,7 +57,7 @@ bool adaptive_filter_is_right();
 bool adder_conv2d_is_right();
 bool adder_conv2d_input_gradient_is_right();
 bool bilinear_upsample_is_right();
-bool quantised_adder_conv2d_is_right();
+bool quantized_adder_conv2d_is_right();
 bool routing_decision_is_right();
 bool routing_gate_is_right();
 

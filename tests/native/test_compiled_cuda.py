@@ -87,11 +87,11 @@ def test_every_kernel_keeps_to_its_registers(kernel: str, compiled: dict[str, Co
     assert spilling == []
 
 
-def test_ptx_of_the_quantised_kernel_adds_four_differences_at_once_where_that_is_an_instruction() -> None:
+def test_ptx_of_the_quantized_kernel_adds_four_differences_at_once_where_that_is_an_instruction() -> None:
     nvcc = _nvcc()
     counts = {}
     for architecture in (90, FUSED_BELOW):
-        source = str(SOURCES / "quantised_adder_conv2d.cu")
+        source = str(SOURCES / "quantized_adder_conv2d.cu")
         command = [nvcc, "-std=c++17", "-ptx", f"-arch=compute_{architecture}", f"-I{ROOT / 'plugins'}", "-o", "-"]
         ptx = subprocess.run([*command, source], capture_output=True, text=True, check=True).stdout
         counts[architecture] = (len(re.findall(r"vabsdiff4\S*\.add", ptx)), ptx.count("dp4a"))
@@ -110,10 +110,10 @@ def _disassembler() -> str:
     return found
 
 
-def test_machine_code_of_the_quantised_kernel_adds_four_differences_at_once(compiled: dict[str, Compiled]) -> None:
+def test_machine_code_of_the_quantized_kernel_adds_four_differences_at_once(compiled: dict[str, Compiled]) -> None:
     tool = _disassembler()
     for architecture in _architectures(_nvcc()):
-        command = [tool, "--dump-sass", "-arch", f"sm_{architecture}", str(compiled["quantised_adder_conv2d"].code)]
+        command = [tool, "--dump-sass", "-arch", f"sm_{architecture}", str(compiled["quantized_adder_conv2d"].code)]
         code = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         functions = code.split("Function : ")[1:]
         assert functions, f"no code for sm_{architecture}"

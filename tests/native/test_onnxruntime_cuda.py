@@ -11,9 +11,9 @@ from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from deploy.operators import operators, session_operators
-from deploy.runtimes.native import native_library
-from models.errors import EnvironmentFault
+from adroit.deploy.operators.definitions import operators, session_operators
+from adroit.deploy.runtimes.native import native_library
+from adroit.errors import EnvironmentFault
 from tests.conftest import ROOT
 from tests.gpu import build
 from tests.gpu.onnx_nodes import NODES, WITHOUT_CUDA, Node

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.entry import Entry
-from deploy.operators import DOMAIN, operators, plugin_files
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.operators.definitions import DOMAIN, operators, plugin_files
 from tests.conftest import ROOT, Adroit
 from tests.native.cmake import built_or_skipped
 from tests.native.tensorrt_host.cases import write_cases
@@ -167,7 +167,7 @@ def test_nothing_but_the_two_symbols_leaves_the_library(builds: list[tuple[int, 
 
 @pytest.mark.parametrize("major", LEAN)
 def test_plugins_check_asks_the_registry(
-    major: int, builds: list[tuple[int, Path]], lenet_entry: Entry, adroit: Adroit
+    major: int, builds: list[tuple[int, Path]], lenet_entry: Deployment, adroit: Adroit
 ) -> None:
     """From Python, with the bindings that come with the lean runtime."""
     library = builds[0][1] / "plugins/libadroit_tensorrt.so"

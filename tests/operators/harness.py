@@ -11,9 +11,9 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-from deploy.operators import DOMAIN, Value, operators, portable_body, session_operators
-from deploy.runtimes.native import native_library
-from models.errors import EnvironmentFault
+from adroit.deploy.operators.definitions import DOMAIN, Value, operators, portable_body, session_operators
+from adroit.deploy.runtimes.native import native_library
+from adroit.errors import EnvironmentFault
 
 FORMS = ["portable", "native"]
 

@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
-from deploy.parity.tolerance import compare, rounding_limit, softmax_limit
-from deploy.runtimes.native import instruction_set, native_library
-from models.errors import EnvironmentFault, UsageError
-from models.operators.adaptive_filter import adaptive_filter
+from adroit.deploy.parity.tolerance import compare, rounding_limit, softmax_limit
+from adroit.deploy.runtimes.native import instruction_set, native_library
+from adroit.errors import EnvironmentFault, UsageError
+from adroit.models.operators.adaptive_filter import adaptive_filter
 from tests.operators.harness import FORMS, node_model, run_node
 
 
@@ -214,7 +214,7 @@ def test_every_instruction_set_is_within_the_limit(name: str) -> None:
         library = str(native_library())
     except EnvironmentFault as error:
         pytest.skip(error.message)
-    probe = "import sys; from deploy.runtimes.native import *; print(instruction_set(Path(sys.argv[1])))"
+    probe = "import sys; from adroit.deploy.runtimes.native import *; print(instruction_set(Path(sys.argv[1])))"
     asked = subprocess.run([sys.executable, "-c", probe, library], env=environment, capture_output=True, text=True)
     if asked.stdout.strip() != name:
         pytest.skip(f"this CPU or build has no {name} (it has {instruction_set(native_library())})")

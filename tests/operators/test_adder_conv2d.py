@@ -11,10 +11,10 @@ import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from torch.nn import functional
 
-from deploy.parity.tolerance import compare, rounding_limit
-from models.errors import UsageError
-from models.layers import AdderConv2d
-from models.operators.adder_conv2d import adder_conv2d
+from adroit.deploy.parity.tolerance import compare, rounding_limit
+from adroit.errors import UsageError
+from adroit.models.layers.adder import AdderConv2d
+from adroit.models.operators.adder_conv2d import adder_conv2d
 from tests.operators.harness import FORMS, node_model, run_node
 
 

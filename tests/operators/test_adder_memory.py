@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 # 64 channels, 3 x 3, 56 x 56, batch 8: the one-line form's temporary alone is 3.7 GB.
 STEP = """
 import resource, torch
-from models.layers import AdderConv2d
+from adroit.models.layers.adder import AdderConv2d
 layer = AdderConv2d(64, 64, 3, 1, 1)
 x = torch.randn(8, 64, 56, 56, requires_grad=True)
 small = torch.randn(1, 64, 8, 8, requires_grad=True)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from deploy.parity.tolerance import compare, rounding_limit
-from models.errors import UsageError
-from models.layers import AdderConv2d
-from models.operators import native
-from models.operators.adder_conv2d import adder_conv2d
+from adroit.deploy.parity.tolerance import compare, rounding_limit
+from adroit.errors import UsageError
+from adroit.models.layers.adder import AdderConv2d
+from adroit.models.operators import native
+from adroit.models.operators.adder_conv2d import adder_conv2d
 from tests.operators.test_adder_conv2d import BY_NAME, Case
 
 needs_library = pytest.mark.skipif(native.training_library() is None, reason="libadroit_training.so was not built")
@@ -119,7 +119,7 @@ def test_shapes_that_do_not_fit_are_told() -> None:
 
 
 def test_a_batch_at_once_as_on_other_devices_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    from models.operators import adder_conv2d as operator
+    from adroit.models.operators import adder_conv2d as operator
 
     case = Case("at once", (3, 6, 9, 7), 5, (3, 3), 2, 1)
     tensors = [each.double() for each in _tensors(case)]

@@ -8,7 +8,7 @@ import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument, RuntimeException
 from torch.nn import functional
 
-from deploy.parity.tolerance import compare, rounding_limit
+from adroit.deploy.parity.tolerance import compare, rounding_limit
 from tests.operators.harness import node_model, run_node
 
 SHAPES = [
@@ -54,7 +54,7 @@ def test_native_keeps_a_constant_and_each_image_for_itself(factor: int) -> None:
 
 
 @pytest.mark.parametrize("factor", [2, 4])
-def test_native_spreads_what_is_not_finite_to_its_neighbours_alone(factor: int) -> None:
+def test_native_spreads_what_is_not_finite_to_its_neighbors_alone(factor: int) -> None:
     x = np.zeros((1, 1, 9, 9), np.float32)
     x[0, 0, 4, 4] = np.inf
     reached = ~np.isfinite(upsampled(x, factor)[0, 0])

@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument, RuntimeException
 
-from deploy.operators import DOMAIN, Operator, operators, portable_body, session_operators
-from deploy.schemas import schema_of
+from adroit.deploy.operators.definitions import DOMAIN, Operator, operators, portable_body, session_operators
+from adroit.deploy.operators.schemas import schema_of
 from tests.operators.harness import bodies_used_by, node_model, run_node
 
 EVERY = pytest.mark.parametrize("operator", operators().values(), ids=lambda o: o.name)

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from deploy.runtimes.native import native_library
-from models.errors import EnvironmentFault
+from adroit.deploy.runtimes.native import native_library
+from adroit.errors import EnvironmentFault
 from tests.conftest import ROOT
 
-TELL = "from deploy.runtimes.native import *; print(instruction_set(native_library()))"
+TELL = "from adroit.deploy.runtimes.native import *; print(instruction_set(native_library()))"
 
 
 def run_with(instruction_set: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument, RuntimeException
 
-from models.routing.route import CLOSED_BELOW
+from adroit.models.routing.route import CLOSED_BELOW
 from tests.operators.harness import FORMS, node_model, run_node
 
 

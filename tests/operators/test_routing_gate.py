@@ -13,10 +13,10 @@ import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument, RuntimeException
 from torch.nn import functional
 
-from deploy.parity.tolerance import SAFETY, UNIT_ROUNDOFF, compare, rounding_limit
-from deploy.runtimes.native import instruction_set, native_library
-from models.errors import EnvironmentFault, UsageError
-from models.operators.routing_gate import routing_gate
+from adroit.deploy.parity.tolerance import SAFETY, UNIT_ROUNDOFF, compare, rounding_limit
+from adroit.deploy.runtimes.native import instruction_set, native_library
+from adroit.errors import EnvironmentFault, UsageError
+from adroit.models.operators.routing_gate import routing_gate
 from tests.operators.harness import FORMS, node_model, run_node
 
 FLOAT32_INPUTS = ("X", "W1", "b1", "W2", "b2", "threshold")
@@ -163,13 +163,13 @@ def test_every_case_has_an_open_gate_and_the_table_closed_ones() -> None:
 
 @pytest.mark.parametrize("height", range(4, 13))
 @pytest.mark.parametrize("width", [4, 5, 6, 7, 9])
-def test_the_shrink_is_torchs_interpolation_and_the_centre_of_each_block(height: int, width: int) -> None:
+def test_the_shrink_is_torchs_interpolation_and_the_center_of_each_block(height: int, width: int) -> None:
     x = torch.randn(2, 3, height, width, dtype=torch.float64)
     shrunk = functional.interpolate(x, scale_factor=0.25, mode="bilinear", align_corners=False)
     assert shrunk.shape[2:] == (height // 4, width // 4)
     blocks = x[:, :, : height // 4 * 4, : width // 4 * 4].unflatten(3, (-1, 4)).unflatten(2, (-1, 4))
-    centre = blocks[:, :, :, 1:3, :, 1:3].mean((3, 5))
-    torch.testing.assert_close(shrunk, centre, rtol=1e-14, atol=1e-14)
+    center = blocks[:, :, :, 1:3, :, 1:3].mean((3, 5))
+    torch.testing.assert_close(shrunk, center, rtol=1e-14, atol=1e-14)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -6,8 +6,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from deploy.runtimes.native import native_library
-from models.errors import EnvironmentFault
+from adroit.deploy.runtimes.native import native_library
+from adroit.errors import EnvironmentFault
 from tests.operators.harness import node_model
 
 CALLS = 300  # trials on all threads and on one, what was faster, and trials again

@@ -7,12 +7,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from deploy.runtimes.tensorrt.modules import TITLES, Flavour, loaded_libraries
-from deploy.runtimes.tensorrt.plan import PlanHeader, read_plan_header, version_text
-from models.errors import EnvironmentFault, UnsupportedModel
+from adroit.deploy.runtimes.tensorrt.modules import TITLES, Flavor, loaded_libraries
+from adroit.deploy.runtimes.tensorrt.plan import PlanHeader, read_plan_header, version_text
+from adroit.errors import EnvironmentFault, UnsupportedModel
 
 
-def check_plan(path: Path, record: Mapping[str, Any], flavour: Flavour, trt: ModuleType, rebuild: str) -> PlanHeader:
+def check_plan(path: Path, record: Mapping[str, Any], flavor: Flavor, trt: ModuleType, rebuild: str) -> PlanHeader:
     """The plan's header, if `trt` can run it.
 
     Args:
@@ -26,19 +26,19 @@ def check_plan(path: Path, record: Mapping[str, Any], flavour: Flavour, trt: Mod
     header = read_plan_header(path)
     running = tuple(int(part) for part in trt.__version__.split(".")[:3])
     compatible = bool(record.get("version_compatible"))
-    if flavour == "tensorrt-lean" and not compatible:
+    if flavor == "tensorrt-lean" and not compatible:
         raise UnsupportedModel(
             f"{path} needs the full TensorRT: the lean runtime takes version-compatible plans only",
             hint=f"build one: {rebuild} --version-compatible",
         )
-    right_kind = header.kind == ("tensorrt-rtx" if flavour == "tensorrt-rtx" else "tensorrt")
+    right_kind = header.kind == ("tensorrt-rtx" if flavor == "tensorrt-rtx" else "tensorrt")
     # TensorRT refuses another patch too; the build number is left to it.
     same = header.version[:3] == running
     newer = compatible and header.version[:2] <= running[:2]
     if not right_kind or not (same or newer):
         raise EnvironmentFault(
-            f"{path} was built with {header}, this process runs {TITLES[flavour]} {version_text(running)}",
-            facts={"library": _providing(flavour)},
+            f"{path} was built with {header}, this process runs {TITLES[flavor]} {version_text(running)}",
+            facts={"library": _providing(flavor)},
             hint=f"build it here: {rebuild}" if right_kind else f"open it with --runtime {header.kind}",
         )
     if record.get("weights_stripped"):
@@ -58,8 +58,8 @@ def check_gpu(path: Path, header: PlanHeader, record: Mapping[str, Any], capabil
         )
 
 
-def _providing(flavour: Flavour) -> str:
+def _providing(flavor: Flavor) -> str:
     """The file of the loaded library that answers."""
     pattern = {"tensorrt": "libnvinfer.so", "tensorrt-lean": "libnvinfer_lean.so", "tensorrt-rtx": "libtensorrt_rtx"}
-    found = [path for name, path in loaded_libraries().items() if name.startswith(pattern[flavour])]
+    found = [path for name, path in loaded_libraries().items() if name.startswith(pattern[flavor])]
     return ", ".join(found) or "not known"

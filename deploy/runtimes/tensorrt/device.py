@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.errors import EnvironmentFault, OutOfResource
+from adroit.errors import EnvironmentFault, OutOfResource
 
 _TYPES = {
     "float32": torch.float32,

@@ -9,21 +9,21 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-from models.errors import EnvironmentFault
+from adroit.errors import EnvironmentFault
 
-Flavour = Literal["tensorrt", "tensorrt-lean", "tensorrt-rtx"]
+Flavor = Literal["tensorrt", "tensorrt-lean", "tensorrt-rtx"]
 # The lean wheel's module has its long name where only the bindings are installed.
-MODULES: Mapping[Flavour, tuple[str, ...]] = {
+MODULES: Mapping[Flavor, tuple[str, ...]] = {
     "tensorrt": ("tensorrt",),
     "tensorrt-lean": ("tensorrt_lean", "tensorrt_lean_bindings"),
     "tensorrt-rtx": ("tensorrt_rtx",),
 }
-TITLES: Mapping[Flavour, str] = {
+TITLES: Mapping[Flavor, str] = {
     "tensorrt": "TensorRT",
     "tensorrt-lean": "TensorRT lean",
     "tensorrt-rtx": "TensorRT-RTX",
 }
-REMEDIES: Mapping[Flavour, str] = {
+REMEDIES: Mapping[Flavor, str] = {
     "tensorrt": "pip install 'adroit-deploy[tensorrt]' where NVIDIA's package index can be reached; on Jetson,"
     " JetPack has it",
     "tensorrt-lean": "pip install tensorrt-lean-cu13-libs tensorrt-lean-cu13-bindings",
@@ -32,14 +32,14 @@ REMEDIES: Mapping[Flavour, str] = {
 MAPS = Path("/proc/self/maps")
 
 
-def import_tensorrt(flavour: Flavour) -> ModuleType:
+def import_tensorrt(flavor: Flavor) -> ModuleType:
     """The package.
 
     Raises:
         EnvironmentFault: it is not installed, lacks its library, or another major version is loaded.
     """
     reasons = []
-    for name in MODULES[flavour]:
+    for name in MODULES[flavor]:
         try:
             module = importlib.import_module(name)
         except (ImportError, OSError, RuntimeError) as error:
@@ -51,7 +51,7 @@ def import_tensorrt(flavour: Flavour) -> ModuleType:
             continue
         check_one_version()
         return module
-    raise EnvironmentFault(f"{TITLES[flavour]} is not installed", facts={"reason": reasons[0]}, hint=REMEDIES[flavour])
+    raise EnvironmentFault(f"{TITLES[flavor]} is not installed", facts={"reason": reasons[0]}, hint=REMEDIES[flavor])
 
 
 def loaded_libraries(maps: Path = MAPS) -> dict[str, str]:

@@ -3,7 +3,7 @@
 A runtime of another version answers with a magic number, or crashes; so the version is compared
 first. Sources: TensorRT's tag and version bytes are those that NVIDIA's trtexec reads for
 --getPlanVersionOnly (samples/common/sampleEngines.cpp of the public TensorRT repository);
-tensorrt-rtx's were read from plans built for each compute capability (tests/build/test_plan.py).
+tensorrt-rtx's were read from plans built for each compute capability (tests/deploy/build/test_plan.py).
 
     bytes 0-3    "ftrt" (TensorRT) or "vtrt" (tensorrt-rtx)
     bytes 4-7    the header's own version, 0
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from models.errors import UnsupportedModel, UsageError
+from adroit.errors import UnsupportedModel, UsageError
 
 PlanKind = Literal["tensorrt", "tensorrt-rtx"]
 _TAGS: Mapping[bytes, PlanKind] = {b"ftrt": "tensorrt", b"vtrt": "tensorrt-rtx"}

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from deploy.operators import DOMAIN, operators, plugin_files
-from deploy.runtimes.tensorrt.near_miss import Triple, near_miss
-from models.errors import EnvironmentFault
+from adroit.deploy.operators.definitions import DOMAIN, operators, plugin_files
+from adroit.deploy.runtimes.tensorrt.near_miss import Triple, near_miss
+from adroit.errors import EnvironmentFault
 
 VARIABLE = "ADROIT_TENSORRT_LIBRARY"
 NAME = "libadroit_tensorrt.so"

@@ -1,11 +1,11 @@
-"""Optimisation profiles of an engine, and which of them takes the shapes of a request."""
+"""Optimization profiles of an engine, and which of them takes the shapes of a request."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from models.errors import UsageError
+from adroit.errors import UsageError
 
 Shape = tuple[int, ...]
 KINDS = ("min", "opt", "max")

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from deploy.entry import Entry
-from deploy.runtimes.base import Runtime, Tensors
-from deploy.runtimes.builds import find_build
-from deploy.runtimes.tensorrt.compatible import check_gpu, check_plan
-from deploy.runtimes.tensorrt.gpu import find_gpu
-from deploy.runtimes.tensorrt.modules import TITLES, Flavour, import_tensorrt
-from deploy.runtimes.tensorrt.plugin_library import load_plugins, plugin_library
-from deploy.runtimes.tensorrt.profiles import Profile
-from models.errors import EnvironmentFault, UnsupportedModel
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.tensors import Tensors
+from adroit.deploy.runtimes.builds import find_build
+from adroit.deploy.runtimes.runtime import Runtime
+from adroit.deploy.runtimes.tensorrt.compatible import check_gpu, check_plan
+from adroit.deploy.runtimes.tensorrt.gpu import find_gpu
+from adroit.deploy.runtimes.tensorrt.modules import TITLES, Flavor, import_tensorrt
+from adroit.deploy.runtimes.tensorrt.plugin_library import load_plugins, plugin_library
+from adroit.deploy.runtimes.tensorrt.profiles import Profile
+from adroit.errors import EnvironmentFault, UnsupportedModel
 
 if TYPE_CHECKING:
-    from deploy.runtimes.open import RuntimeOptions
+    from adroit.deploy.runtimes.options import RuntimeOptions
 
 # Every engine of a process shares one logger: TensorRT keeps the first it is given.
 _LOGGERS: dict[str, Any] = {}
@@ -32,13 +33,13 @@ class TensorRTRuntime(Runtime):
     Everything that can be told of the plan is checked before TensorRT sees it; see compatible.py.
     """
 
-    def __init__(self, entry: Entry, options: RuntimeOptions, flavour: Flavour) -> None:
-        self.name = flavour
-        backend = "tensorrt-rtx" if flavour == "tensorrt-rtx" else "tensorrt"
-        version, record, path = find_build(entry, backend, options.version)
-        rebuild = f"adroit build {entry.path} --backend {backend}"
-        trt = import_tensorrt(flavour)
-        header = check_plan(path, record, flavour, trt, rebuild)
+    def __init__(self, deployment: Deployment, options: RuntimeOptions, flavor: Flavor) -> None:
+        self.name = flavor
+        backend = "tensorrt-rtx" if flavor == "tensorrt-rtx" else "tensorrt"
+        version, record, path = find_build(deployment, backend, options.version)
+        rebuild = f"adroit build {deployment.path} --backend {backend}"
+        trt = import_tensorrt(flavor)
+        header = check_plan(path, record, flavor, trt, rebuild)
         if record.get("version_compatible") and not options.allow_host_code:
             raise UnsupportedModel(
                 f"{path} is version-compatible: it carries code of its own, which loading it would run",
@@ -46,15 +47,15 @@ class TensorRTRuntime(Runtime):
             )
         gpu = find_gpu()
         check_gpu(path, header, record, gpu.compute_capability, rebuild)
-        self.inputs, self.outputs = entry.info.inputs, entry.info.outputs
+        self.inputs, self.outputs = deployment.info.inputs, deployment.info.outputs
         engine = _engine(trt, path, record, options.allow_host_code)
 
-        from deploy.runtimes.tensorrt.device import Device
-        from deploy.runtimes.tensorrt.executor import Executor
+        from adroit.deploy.runtimes.tensorrt.device import Device
+        from adroit.deploy.runtimes.tensorrt.executor import Executor
 
         profiles = [Profile.from_json(name, ranges) for name, ranges in record["profiles"].items()]
         # RTX compiles kernels for the shapes it meets, so it captures by itself when it is ready.
-        own_graphs = flavour == "tensorrt-rtx" and options.cuda_graph
+        own_graphs = flavor == "tensorrt-rtx" and options.cuda_graph
         self._executor: Executor | None = Executor(
             lambda: _context(trt, engine, own_graphs),
             Device(),
@@ -64,7 +65,7 @@ class TensorRTRuntime(Runtime):
             options.cuda_graph and not own_graphs,
         )
         self._facts = {
-            "runtime": f"{TITLES[flavour]} {trt.__version__}",
+            "runtime": f"{TITLES[flavor]} {trt.__version__}",
             "operators": "plugins" if record.get("plugins") else "portable bodies",
             "threads": options.threads,
             "gpu": gpu.name,
@@ -86,7 +87,7 @@ class TensorRTRuntime(Runtime):
 
 
 def _engine(trt: ModuleType, path: Path, record: Mapping[str, Any], allow_host_code: bool) -> Any:
-    """The plan deserialised; its plugins come from our library, or from inside it where that is allowed."""
+    """The plan deserialized; its plugins come from our library, or from inside it where that is allowed."""
     if record.get("plugins") and not record.get("version_compatible"):
         load_plugins(trt, plugin_library())
     log = _logger(trt)

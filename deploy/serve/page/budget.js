@@ -1,4 +1,4 @@
-// The budget slider: the settings of the entry's table, or gate thresholds where it has none.
+// The budget slider: the settings of the deployment's table, or gate thresholds where it has none.
 
 const STEPS = 20;
 

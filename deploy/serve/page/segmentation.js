@@ -1,4 +1,4 @@
-// The class of every pixel: read from the answer's PNG, coloured, drawn over the image.
+// The class of every pixel: read from the answer's PNG, colored, drawn over the image.
 
 /** @returns {Promise<{width: number, height: number, classes: Uint8Array}>} */
 export async function readMap(base64) {
@@ -20,8 +20,8 @@ export function shares(map) {
     .sort((a, b) => b.share - a.share);
 }
 
-/** As CSS: neighbours in number are far apart in hue, and differ in lightness. */
-export function colour(index) {
+/** As CSS: neighbors in number are far apart in hue, and differ in lightness. */
+export function color(index) {
   return `oklch(${[0.66, 0.53, 0.79][index % 3]} 0.14 ${Math.round(index * 137.508 + 245) % 360})`;
 }
 
@@ -34,11 +34,11 @@ export function draw(canvas, map, only) {
   canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(pixels.buffer), map.width), 0, 0);
 }
 
-/** Of these classes the four bytes of their colours, as one number each; all others stay transparent. */
+/** Of these classes the four bytes of their colors, as one number each; all others stay transparent. */
 function paletteOf(indices) {
   const context = new OffscreenCanvas(256, 1).getContext("2d", { willReadFrequently: true });
   for (const index of indices) {
-    context.fillStyle = colour(index);
+    context.fillStyle = color(index);
     context.fillRect(index, 0, 1, 1);
   }
   return new Uint32Array(context.getImageData(0, 0, 256, 1).data.buffer);

@@ -1,7 +1,7 @@
 // Answers as elements. Text from anywhere enters as text, never as markup.
 
 import { figure, percent } from "./budget.js";
-import { colour, draw, readMap, shares } from "./segmentation.js";
+import { color, draw, readMap, shares } from "./segmentation.js";
 
 const PARTS = {
   image: "reading the image",
@@ -64,7 +64,7 @@ async function showSegmentation(answer, labels) {
 /** Shows its class alone, and all of them again. */
 function legendButton({ index, share, label }, map) {
   const swatch = make("i");
-  swatch.style.background = colour(index);
+  swatch.style.background = color(index);
   const button = make("button", { type: "button" }, swatch, make("span", {}, label), make("output", {}, percent(share)));
   button.setAttribute("aria-pressed", "false");
   button.addEventListener("click", () => {
@@ -95,7 +95,7 @@ function showTimes(times) {
   part("time").hidden = false;
 }
 
-/** The server's SVG, without its white ground, so that it has the page's colours. */
+/** The server's SVG, without its white ground, so that it has the page's colors. */
 function showRoute({ route }) {
   part("route").hidden = !route;
   if (!route) return;

@@ -1,1 +1,1 @@
-"""Messages of the Open Inference Protocol over gRPC, generated from open_inference.proto."""
+"""The Open Inference Protocol as HTTP and gRPC share it: messages, datatypes, tensors, refusals."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.networks.dynamic_routing.gate import Samples, either
-from models.networks.dynamic_routing.layers import Stem
-from models.networks.dynamic_routing.node import NodeResult, RoutedNode
-from models.routing.cost import Gate
-from models.routing.route import Route
-from models.routing.space import INIT, SCALES, Node, RoutingSpace
+from adroit.models.networks.dynamic_routing.gate import Samples, either
+from adroit.models.networks.dynamic_routing.layers import Stem
+from adroit.models.networks.dynamic_routing.node import NodeResult, RoutedNode
+from adroit.models.routing.cost import Gate
+from adroit.models.routing.route import Route
+from adroit.models.routing.space import INIT, SCALES, Node, RoutingSpace
 
 
 class RoutedBackbone(nn.Module):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from models.errors import UsageError
-from models.networks.dynamic_routing.network import DynamicRouting
-from models.routing.route import Route
+from adroit.errors import UsageError
+from adroit.models.networks.dynamic_routing.network import DynamicRouting
+from adroit.models.routing.route import Route
 
 # Far from any threshold: tanh(2) = 0.964.
 _LOGIT = 2.0

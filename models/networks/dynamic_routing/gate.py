@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from models.networks.dynamic_routing.layers import ConvNorm
-from models.operators.routing_gate import SMALL_GATE_SHRINK, close_gates, routing_gate, shrink_for_gate
-from models.routing.route import CLOSED_BELOW
+from adroit.models.networks.dynamic_routing.layers import ConvNorm
+from adroit.models.operators.routing_gate import SMALL_GATE_SHRINK, close_gates, routing_gate, shrink_for_gate
+from adroit.models.routing.route import CLOSED_BELOW
 
 GateWeights = tuple[Tensor, Tensor, Tensor, Tensor]
 # For which samples of a batch something holds: [N,1,1,1] bool, or one answer for all of them.

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.layers import Add
-from models.networks.dynamic_routing.layers import ConvNorm, upsample
-from models.routing.space import SCALES, RoutingSpace
+from adroit.models.layers.adder import Add
+from adroit.models.networks.dynamic_routing.layers import ConvNorm, upsample
+from adroit.models.routing.space import SCALES, RoutingSpace
 
 
 class DecoderHead(nn.Module):

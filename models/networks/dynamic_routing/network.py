@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.errors import UsageError
-from models.networks.dynamic_routing.backbone import RoutedBackbone
-from models.networks.dynamic_routing.head import DecoderHead
-from models.networks.dynamic_routing.layers import DropPath
-from models.networks.dynamic_routing.node import RoutedNode
-from models.routing.cost import GATE_SHRINK, Gate, check_size
-from models.routing.route import Route
-from models.routing.space import RoutingSpace
+from adroit.errors import UsageError
+from adroit.models.networks.dynamic_routing.backbone import RoutedBackbone
+from adroit.models.networks.dynamic_routing.head import DecoderHead
+from adroit.models.networks.dynamic_routing.layers import DropPath
+from adroit.models.networks.dynamic_routing.node import RoutedNode
+from adroit.models.routing.cost import GATE_SHRINK, Gate, check_size
+from adroit.models.routing.route import Route
+from adroit.models.routing.space import RoutingSpace
 
 
 class DynamicRouting(nn.Module):
@@ -38,7 +38,7 @@ class DynamicRouting(nn.Module):
         self.space, self.gate = RoutingSpace(depth, width), gate
         self.backbone = RoutedBackbone(self.space, gate, drop_path)
         self.sem_seg_head = DecoderHead(self.space, classes)
-        self._initialise()
+        self._initialize()
 
     def forward(
         self, x: Tensor, gate_threshold: Tensor | None = None, route: Route | None = None, with_gates: bool = False
@@ -75,7 +75,7 @@ class DynamicRouting(nn.Module):
     def _check(self, x: Tensor) -> None:
         check_size((x.shape[2], x.shape[3]), self.gate)
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         """As the official code: He's normal by fan-in everywhere, and gates that start open."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -84,4 +84,4 @@ class DynamicRouting(nn.Module):
                     nn.init.zeros_(module.bias)
         for module in self.modules():
             if isinstance(module, RoutedNode):
-                module.initialise()
+                module.initialize()

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.errors import UnsupportedModel
-from models.layers import Add
-from models.networks.dynamic_routing.gate import INITIAL_BIAS, Decide, GateProduct, PassClosed, Samples, SoftGate
-from models.networks.dynamic_routing.layers import ConvNorm, DropPath, separable, upsample
-from models.routing.cost import GATE_SHRINK, Gate
+from adroit.errors import UnsupportedModel
+from adroit.models.layers.adder import Add
+from adroit.models.networks.dynamic_routing.gate import INITIAL_BIAS, Decide, GateProduct, PassClosed, Samples, SoftGate
+from adroit.models.networks.dynamic_routing.layers import ConvNorm, DropPath, separable, upsample
+from adroit.models.routing.cost import GATE_SHRINK, Gate
 
 
 class SepConv(nn.Module):
@@ -87,7 +87,7 @@ class RoutedNode(nn.Module):
             self.register_buffer("gate_weights_beta", torch.ones(1, len(kinds), 1, 1))
             self.register_load_state_dict_post_hook(_require_ones)  # type: ignore[no-untyped-call]
 
-    def initialise(self) -> None:
+    def initialize(self) -> None:
         if self.gated:
             nn.init.constant_(self.gate_conv_beta.last()[1], INITIAL_BIAS)
 

@@ -10,7 +10,7 @@ from torch import nn
 def parameter_groups(
     network: nn.Module, learning_rate: float, weight_decay: float, gate_multiplier: float = 1.0
 ) -> list[dict[str, Any]]:
-    """Groups for a torch optimiser: gates learn `gate_multiplier` times as fast, norms do not decay.
+    """Groups for a torch optimizer: gates learn `gate_multiplier` times as fast, norms do not decay.
 
     The official multiplier is 2.5 with ImageNet-pretrained weights, and 1 from scratch.
 

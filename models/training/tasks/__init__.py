@@ -8,9 +8,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from models.architectures import architecture_named
-from models.data.preprocessing import Preprocessing
-from models.training.recipe import Recipe
+from adroit.models.data.preprocessing import Preprocessing
+from adroit.models.networks.architectures import architecture_named
+from adroit.models.training.recipe import Recipe
 
 
 class Task(Protocol):
@@ -68,10 +68,10 @@ def task_of(recipe: Recipe) -> Task:
     """Opens the recipe's data.
 
     Raises:
-        UsageError: data that is missing, unreadable, unlabelled or of other classes than the network's.
+        UsageError: data that is missing, unreadable, unlabeled or of other classes than the network's.
     """
-    from models.training.tasks.classification import Classification
-    from models.training.tasks.segmentation import Segmentation
+    from adroit.models.training.tasks.classification import Classification
+    from adroit.models.training.tasks.segmentation import Segmentation
 
     kinds: dict[str, Callable[[Recipe], Task]] = {"classification": Classification, "segmentation": Segmentation}
     return kinds[architecture_named(recipe.architecture).task](recipe)

@@ -11,17 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.architectures import Architecture, architecture_named
-from models.data.digits import read_digits
-from models.data.imagenet import read_imagenet
-from models.data.images import ImageSet, read_images
-from models.data.preprocessing import Preprocessing
-from models.errors import UsageError
-from models.metrics.shift_consistency import Batch, pad_images, shift_consistency
-from models.training.augmentation import area_crop, augmented
-from models.training.recipe import Recipe
-from models.training.tables import DataRecipe, EvaluationRecipe
-from models.training.tasks import device_of
+from adroit.errors import UsageError
+from adroit.models.data.digits import read_digits
+from adroit.models.data.imagenet import read_imagenet
+from adroit.models.data.images import ImageSet, read_images
+from adroit.models.data.preprocessing import Preprocessing
+from adroit.models.metrics.shift_consistency import Batch, pad_images, shift_consistency
+from adroit.models.networks.architectures import Architecture, architecture_named
+from adroit.models.training.augmentation import area_crop, augmented
+from adroit.models.training.recipe import Recipe
+from adroit.models.training.tables import DataRecipe, EvaluationRecipe
+from adroit.models.training.tasks import device_of
 
 _EVALUATION_BATCH = 256
 # All images of a batch have the same two offsets: small batches draw more of them.
@@ -82,7 +82,7 @@ class Classification:
     def held_out(self) -> Iterator[Tensor]:
         return self._inputs(self._validation)
 
-    def labelled_held_out(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def labeled_held_out(self) -> Iterator[tuple[Tensor, Tensor]]:
         """`held_out`, with labels [n] int64."""
         for place, x in self._validation.batches(self.preprocessing, _EVALUATION_BATCH):
             yield torch.from_numpy(x), torch.from_numpy(self._y_held[place])
@@ -111,7 +111,7 @@ class Classification:
                 logits: NDArray[np.floating] = network(torch.from_numpy(x).to(device)).cpu().numpy()
             return logits
 
-        # The square that all crops together cover, cut from the image's centre or made by the margin.
+        # The square that all crops together cover, cut from the image's center or made by the margin.
         side = wanted.crop + wanted.max_offset - 1 - 2 * wanted.margin
         larger = replace(self.preprocessing, crop=(side, side))
 

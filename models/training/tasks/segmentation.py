@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.architectures import architecture_named
-from models.data.preprocessing import Image, Preprocessing
-from models.data.segmentation import READERS, LabelMap, SegmentationSet
-from models.errors import UsageError
-from models.metrics.segmentation import ConfusionMatrix
-from models.training.augmentation import augmented_pair
-from models.training.recipe import Recipe
-from models.training.tasks import device_of
+from adroit.errors import UsageError
+from adroit.models.data.preprocessing import Image, Preprocessing
+from adroit.models.data.segmentation import READERS, LabelMap, SegmentationSet
+from adroit.models.metrics.segmentation import ConfusionMatrix
+from adroit.models.networks.architectures import architecture_named
+from adroit.models.training.augmentation import augmented_pair
+from adroit.models.training.recipe import Recipe
+from adroit.models.training.tasks import device_of
 
 
 class Segmentation:

@@ -1,7 +1,7 @@
 // The weighted sums of 3 x 3 filters straight from X, for tiles at least a vector wide: the usual
 // case, made fast. Included by adaptive_filter_tile.cpp, once per instruction set.
 //
-// For a vector of pixels in each of two neighbouring rows, the 2 x 9 weights stay in registers while
+// For a vector of pixels in each of two neighboring rows, the 2 x 9 weights stay in registers while
 // all channels of the group pass: a channel costs the loads of the 4 or 5 rows of X that the two
 // rows of output share. A row is loaded once; the taps to the left and right are that vector moved by
 // a lane, with the one pixel that enters loaded on its own. At the border that pixel is the reflected

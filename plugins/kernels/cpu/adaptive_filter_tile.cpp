@@ -103,7 +103,7 @@ void exponentials(const Runs& runs, const float* logits, int64_t plane, int64_t 
     });
 }
 
-// Turns sums into factors that normalise.
+// Turns sums into factors that normalize.
 void invert(const Runs& runs, const float* sums, float* factors) {
     for (int64_t i = 0; i < runs.buffer_floats; ++i) factors[i] = 1.0f / sums[i];
 }

@@ -34,7 +34,7 @@ inline int64_t panel_row_floats(const AdaptiveFilterShape& s, int64_t columns, i
 }
 inline int64_t panel_rows(const AdaptiveFilterShape& s, int64_t rows) { return (rows - 1) * s.stride + s.kernel_size; }
 
-// Weights of one group before normalisation, [tap][pixel], and what each pixel's are multiplied by.
+// Weights of one group before normalization, [tap][pixel], and what each pixel's are multiplied by.
 struct Weights {
     const float* values;
     const float* factors;

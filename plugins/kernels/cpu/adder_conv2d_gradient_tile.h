@@ -1,7 +1,7 @@
 // The part of the adder convolution's gradient that is compiled once per instruction set.
 //
 // Pixels of X whose row and column have the same remainders by the stride form a phase: they meet the same taps, and
-// neighbours of a phase meet neighbouring outputs. Outputs lie in a panel with zeros around them, the filters
+// neighbors of a phase meet neighboring outputs. Outputs lie in a panel with zeros around them, the filters
 // innermost, so that every tap of every pixel of a phase is found at one offset from the pixel's own place.
 #pragma once
 

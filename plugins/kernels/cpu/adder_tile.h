@@ -1,4 +1,4 @@
-// The part of an adder convolution, float32 or quantised, that is computed at once.
+// The part of an adder convolution, float32 or quantized, that is computed at once.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// How the drivers of the adder convolutions, float32 and quantised, cut their work into tasks. Not for sources that are
+// How the drivers of the adder convolutions, float32 and quantized, cut their work into tasks. Not for sources that are
 // compiled once per instruction set: functions compiled for AVX-512 could be merged into these.
 #pragma once
 

@@ -35,7 +35,7 @@ Vector repeated(const float* p) {
 #endif
 }
 
-// How far between its two neighbours the q-th of Factor values lies.
+// How far between its two neighbors the q-th of Factor values lies.
 template <int Factor>
 constexpr float fraction(int64_t q) {
     return (static_cast<float>(q) + 0.5f) / Factor;
@@ -47,7 +47,7 @@ Vector between(Vector a, Vector b, Vector rest, Vector part) { return a * rest +
 // tile's outputs start at values + Factor / 2.
 template <int Factor>
 void widen(const float* row, int64_t width, const BilinearUpsampleTile& tile, float* values) {
-    // The tile's columns and a neighbour on either side, then what the last vector reads besides.
+    // The tile's columns and a neighbor on either side, then what the last vector reads besides.
     float columns[kMaxUpsampledColumns / Factor + 2 + kLanes];
     const int64_t first = tile.first_column, count = tile.columns;
     columns[0] = row[std::max(first - 1, int64_t{0})];

@@ -4,7 +4,7 @@
 //   gates = value where value > max(threshold, 0), else 0;   open[p] = any sample's gate p is not 0
 //
 // With shrink 4 the positions are those of X shrunk by bilinear interpolation (align_corners false,
-// no antialias) to floor(H/4) x floor(W/4), which is the mean of the centre 2 x 2 of each 4 x 4
+// no antialias) to floor(H/4) x floor(W/4), which is the mean of the center 2 x 2 of each 4 x 4
 // block: only that quarter of X is read. The hidden map is never stored.
 #pragma once
 

@@ -55,14 +55,14 @@ void multiply_block(const Rows& rows, const float* weights, int64_t channels, fl
     }
 }
 
-// The means of the centre 2 x 2 of a vector of 4 x 4 blocks. columns: the sum of the two centre rows.
+// The means of the center 2 x 2 of a vector of 4 x 4 blocks. columns: the sum of the two center rows.
 Vector shrink_vector(const Vector (&columns)[4]) {
     const Vector second = even_lanes(odd_lanes(columns[0], columns[1]), odd_lanes(columns[2], columns[3]));
     const Vector third = odd_lanes(even_lanes(columns[0], columns[1]), even_lanes(columns[2], columns[3]));
     return Vector::broadcast(0.25f) * (second + third);
 }
 
-// The means of `count` blocks that lie side by side, whose centre rows are given. Whole vectors are written.
+// The means of `count` blocks that lie side by side, whose center rows are given. Whole vectors are written.
 void shrink_row(const float* upper, const float* lower, int64_t count, float* out) {
     Vector columns[4];
     int64_t i = 0;

@@ -28,7 +28,7 @@ struct Vector {
     friend Vector operator+(Vector a, Vector b) { return {_mm512_add_ps(a.value, b.value)}; }
     friend Vector operator-(Vector a, Vector b) { return {_mm512_sub_ps(a.value, b.value)}; }
     friend Vector operator*(Vector a, Vector b) { return {_mm512_mul_ps(a.value, b.value)}; }
-    // The masked form with a full mask: the plain one makes GCC 12 warn of an uninitialised value.
+    // The masked form with a full mask: the plain one makes GCC 12 warn of an uninitialized value.
     friend Vector maximum(Vector a, Vector b) { return {_mm512_maskz_max_ps(0xffff, a.value, b.value)}; }
     friend Vector absolute(Vector a) { return {_mm512_abs_ps(a.value)}; }
     // As maximum, by the bits as whole numbers: right where no lane of a has its sign bit set. On some CPUs this runs

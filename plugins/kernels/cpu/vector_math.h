@@ -56,7 +56,7 @@ inline Vector enter_last(Vector v, Vector entering) {
 
 // x * 2^n for whole n in [-151, 0], rounded once where the result is subnormal.
 inline Vector scale_by_power(Vector x, Vector n, Vector /*n_plus_magic*/) {
-    // The form with a mask: GCC 12 warns of an uninitialised value inside the plain one.
+    // The form with a mask: GCC 12 warns of an uninitialized value inside the plain one.
     return {_mm512_maskz_scalef_ps(0xffff, x.value, n.value)};
 }
 

@@ -45,7 +45,7 @@ struct Strip {
     ADROIT_DEVICE int row(int i) const { return first_row + min(i, rows - 1); }
 };
 
-// The weights of one group at the pixels of a strip, before they are normalised.
+// The weights of one group at the pixels of a strip, before they are normalized.
 template <int Size, int Rows>
 struct StripWeights {
     float at[Rows][Size * Size];
@@ -74,7 +74,7 @@ struct StripWeights {
     }
 };
 
-// The weighted sums of `channels` channels. x, y: the first one's planes; factors normalise the weights.
+// The weighted sums of `channels` channels. x, y: the first one's planes; factors normalize the weights.
 template <typename T, int Size, int Stride, int Rows>
 ADROIT_DEVICE void filter_channels(const FilterPlan& plan, const Strip<Rows>& strip,
                                    const StripWeights<Size, Rows>& weights, const float (&factors)[Rows], int channels,

@@ -1,7 +1,7 @@
 // How the adaptive filter's work is shared out.
 //
 // A thread owns a strip: kRows output pixels below each other, whose windows share rows of X. The strips
-// of an image are numbered row of strips by row of strips, so that the lanes of a warp are neighbours in a
+// of an image are numbered row of strips by row of strips, so that the lanes of a warp are neighbors in a
 // row, whatever the width. A warp takes 32 strips through items: some channels of one group, whose
 // weights then stay in registers. Blocks of one run of strips share the items of an image.
 #pragma once

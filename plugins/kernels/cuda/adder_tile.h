@@ -36,8 +36,8 @@ struct AdderTile {
     static_assert(kWeightChunks * kSliceThreads * 4 == Filters * kStepWords, "threads share the weights evenly");
     static_assert(kInputRows >= 1 && kInputRows * Pixels == kSliceThreads, "threads share the pixels evenly");
 
-    // The filter and pixel of the tile that a thread's sum [i][j] belongs to. Quads of neighbouring threads
-    // are neighbours: reads of shared memory meet no bank twice, and writes of Y are whole lines.
+    // The filter and pixel of the tile that a thread's sum [i][j] belongs to. Quads of neighboring threads
+    // are neighbors: reads of shared memory meet no bank twice, and writes of Y are whole lines.
     ADROIT_HOST_DEVICE static int filter(int thread, int i) {
         return i / 4 * (Filters / (ThreadFilters / 4)) + thread / kPixelThreads * 4 + i % 4;
     }

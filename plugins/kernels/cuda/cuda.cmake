@@ -71,7 +71,7 @@ if(build_cuda)
   add_library(adroit_kernels_cuda STATIC
     plugins/kernels/cuda/adaptive_filter.cu
     plugins/kernels/cuda/adder_conv2d.cu
-    plugins/kernels/cuda/quantised_adder_conv2d.cu
+    plugins/kernels/cuda/quantized_adder_conv2d.cu
     plugins/kernels/cuda/routing_decision.cu
     plugins/kernels/cuda/routing_gate.cu)
   target_include_directories(adroit_kernels_cuda PUBLIC plugins)

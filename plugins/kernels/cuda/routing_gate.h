@@ -1,5 +1,5 @@
 // The gate of a routed node on a CUDA device (Dynamic Routing, arXiv 2003.10401, section 3.3); see
-// kernels/cpu/routing_gate.h for the formula. X is read once (its centre quarter when it shrinks);
+// kernels/cpu/routing_gate.h for the formula. X is read once (its center quarter when it shrinks);
 // the mean is finished on the device, in an order that does not depend on timing.
 #pragma once
 

@@ -1,7 +1,7 @@
 #include "operator_tests.h"
 
 #include "../kernel_tests.h"
-#include "quantised_adder_conv2d_tests.h"
+#include "quantized_adder_conv2d_tests.h"
 
 namespace adroit::tests {
 namespace {
@@ -16,7 +16,7 @@ bool run(const char* name, const char* type, bool (*is_right)(), int count) {
 }  // namespace
 
 bool operators_are_right(int count) {
-    if (!run("quantised_adder_conv2d", "8-bit", quantised_adder_conv2d_is_right, count) ||
+    if (!run("quantized_adder_conv2d", "8-bit", quantized_adder_conv2d_is_right, count) ||
         !run("routing_decision", "float32", routing_decision_is_right, count))
         return false;
     for (const bool half : {false, true}) {

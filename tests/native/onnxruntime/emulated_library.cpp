@@ -32,7 +32,7 @@ Ort::CustomOpDomain& domain() {
         add<Moved<CudaAdderConv2d<false>>>(created);
         add<Moved<CudaAdderConv2d<true>>>(created);
         add<Moved<CudaRoutingGate>>(created);
-        add_quantised<MovedQAdderConv2d>(created);
+        add_quantized<MovedQAdderConv2d>(created);
         return created;
     }();
     return domain;

@@ -210,7 +210,7 @@ Plugin create(Checks& checks, const Library& library, const Case& node) {
     return plugin;
 }
 
-std::string serialised(nvinfer1::IPluginV3OneRuntime& runtime) {
+std::string serialized(nvinfer1::IPluginV3OneRuntime& runtime) {
     const nvinfer1::PluginFieldCollection* fields = runtime.getFieldsToSerialize();
     if (!fields) return "null";
     static const std::map<PluginFieldType, int> widths{{PluginFieldType::kINT32, 4},   {PluginFieldType::kINT64, 8},

@@ -89,8 +89,8 @@ std::vector<nvinfer1::DynamicPluginTensorDesc> ranged(const std::vector<Tensor>&
 // The node's plugin, as the builder creates it; a failed check where there is none.
 Plugin create(Checks& checks, const Library& library, const Case& node);
 
-// Everything a plugin serialises, as one comparable text.
-std::string serialised(nvinfer1::IPluginV3OneRuntime& runtime);
+// Everything a plugin serializes, as one comparable text.
+std::string serialized(nvinfer1::IPluginV3OneRuntime& runtime);
 
 void check_metadata(Checks& checks, const Library& library, const std::vector<Case>& cases);
 void check_fields(Checks& checks, const Library& library, const Case& node, int mutations);

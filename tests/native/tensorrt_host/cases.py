@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.operators import DOMAIN, Attribute, operators
+from adroit.deploy.operators.definitions import DOMAIN, Attribute, operators
 from tests.native.tensorrt_host import references
 
 Attributes = dict[str, int | list[int] | float]
@@ -70,7 +70,7 @@ def adder(name: str, kind: str, strides: list[int], pads: list[int], kernel: tup
     )
 
 
-def quantised(name: str, output_type: int, strides: list[int], pads: list[int], **more: int) -> Node:
+def quantized(name: str, output_type: int, strides: list[int], pads: list[int], **more: int) -> Node:
     """QAdderConv2d or QAdderConv2dAdd over int8; output_type as in operators.toml (1 float32, 3 int8)."""
     residual = more.get("residual", 0)
     attributes: Attributes = {
@@ -215,10 +215,10 @@ def nodes() -> list[Node]:
         adder("adder float16 uneven relu", "float16", [2, 3], [0, 1, 2, 3], (2, 5), activation=1),
         adder("adder-add float32 strides 2", "float32", [2, 2], [1, 1, 1, 1], (3, 3), residual=1, activation=1),
         adder("adder-add float16", "float16", [1, 2], [1, 0, 1, 0], (3, 1), residual=1),
-        quantised("quantised to int8", 3, [1, 2], [1, 1, 0, 2]),
-        quantised("quantised to float32 relu", 1, [2, 1], [1, 1, 1, 1], activation=1),
-        quantised("quantised-add to int8 relu", 3, [1, 1], [1, 1, 1, 1], residual=1, activation=1),
-        quantised("quantised-add to float32", 1, [2, 2], [0, 0, 1, 1], residual=1),
+        quantized("quantized to int8", 3, [1, 2], [1, 1, 0, 2]),
+        quantized("quantized to float32 relu", 1, [2, 1], [1, 1, 1, 1], activation=1),
+        quantized("quantized-add to int8 relu", 3, [1, 1], [1, 1, 1, 1], residual=1, activation=1),
+        quantized("quantized-add to float32", 1, [2, 2], [0, 0, 1, 1], residual=1),
         filter_node("filter float32 3x3", "float32", 3, 1, 2, 1),
         filter_node("filter float16 5x5 strides 2", "float16", 5, 2, 3, 0),
         filter_node("filter float32 7x7 strides 2", "float32", 7, 2, 1, 0),

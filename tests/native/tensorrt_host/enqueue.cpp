@@ -121,7 +121,7 @@ private:
     std::vector<void*> output_;
 };
 
-// Captured in the strictest mode: any allocation or synchronisation of this thread breaks it.
+// Captured in the strictest mode: any allocation or synchronization of this thread breaks it.
 void check_graph(Checks& checks, Bound& bound, nvinfer1::IPluginV3OneRuntime& runtime, const Outputs& expected) {
     cudaStream_t stream;
     cudaGraph_t graph = nullptr;

@@ -93,17 +93,17 @@ public:
         return fault("not attached") ? nullptr : new Repeat(factor_, repeat_);
     }
     const PluginFieldCollection* getFieldsToSerialize() noexcept override {
-        serialised_[0] = PluginField("factor", &factor_, PluginFieldType::kFLOAT32, 1);
-        serialised_[1] = PluginField("repeat", &repeat_, PluginFieldType::kINT32, 1);
+        serialized_[0] = PluginField("factor", &factor_, PluginFieldType::kFLOAT32, 1);
+        serialized_[1] = PluginField("repeat", &repeat_, PluginFieldType::kINT32, 1);
         collection_.nbFields = fault("forgets a field") ? 1 : 2;
-        collection_.fields = serialised_;
+        collection_.fields = serialized_;
         return &collection_;
     }
 
 private:
     float factor_;
     int32_t repeat_;
-    PluginField serialised_[2];
+    PluginField serialized_[2];
     PluginFieldCollection collection_{};
 };
 

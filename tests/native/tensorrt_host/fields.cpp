@@ -80,11 +80,11 @@ void check_mutant(Checks& checks, nvinfer1::IPluginCreatorV3One& creator, const 
     const Plugin plugin(creator.createPlugin("node", fields.get(), phase));
     if (exact && mutant.wrong) checks.expect(!plugin.owner, "a plugin is made with " + mutant.how);
     if (!plugin.owner) return;
-    // What is taken must be taken whole: it serialises, and makes the same plugin again.
+    // What is taken must be taken whole: it serializes, and makes the same plugin again.
     if (!checks.expect(bool(plugin), "a plugin without capabilities is made with " + mutant.how)) return;
     const Plugin again(
         creator.createPlugin("again", plugin.runtime->getFieldsToSerialize(), nvinfer1::TensorRTPhase::kRUNTIME));
-    checks.expect(again && serialised(*again.runtime) == serialised(*plugin.runtime),
+    checks.expect(again && serialized(*again.runtime) == serialized(*plugin.runtime),
                   "what is made with " + mutant.how + " does not come back from its own fields");
 }
 
@@ -105,17 +105,17 @@ void check_fields(Checks& checks, const Library& library, const Case& node, int 
     const auto made = [&](const std::vector<Field>& fields) {
         return Plugin(creator->createPlugin("node", FieldCollection(fields).get(), nvinfer1::TensorRTPhase::kBUILD));
     };
-    const std::string right = serialised(*plugin.runtime);
+    const std::string right = serialized(*plugin.runtime);
     for (const Field& field : node.same) {
         const Plugin other = made(with(node.fields, field));
-        checks.expect(other && serialised(*other.runtime) == right,
+        checks.expect(other && serialized(*other.runtime) == right,
                       "another form of " + field.name + " is not the same");
     }
     for (const Field& field : node.also) {
         std::vector<Field> more = node.fields;
         more.push_back(field);
         const Plugin other = made(more);
-        checks.expect(other && serialised(*other.runtime) == right, "the further field " + field.name + " matters");
+        checks.expect(other && serialized(*other.runtime) == right, "the further field " + field.name + " matters");
     }
     for (const Field& field : node.refused) {
         std::vector<Field> fields = with(node.fields, field);

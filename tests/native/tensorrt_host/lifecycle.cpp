@@ -1,4 +1,4 @@
-// What happens to a plugin between build and run: serialised, made again, cloned, attached to the
+// What happens to a plugin between build and run: serialized, made again, cloned, attached to the
 // contexts of several threads, told its shapes.
 #include <atomic>
 #include <cstring>
@@ -25,13 +25,13 @@ int32_t tell_shapes(nvinfer1::IPluginV3OneRuntime& runtime, const Case& node, co
 }
 
 void check_copies(Checks& checks, nvinfer1::IPluginCreatorV3One& creator, const Case& node, Plugin& plugin) {
-    const std::string state = serialised(*plugin.runtime);
+    const std::string state = serialized(*plugin.runtime);
     for (const Field& field : node.fields)
         checks.expect(!node.exact || state.find(field.name + ":") != std::string::npos,
-                      field.name + " is not serialised");
+                      field.name + " is not serialized");
     Plugin again(creator.createPlugin("", plugin.runtime->getFieldsToSerialize(), nvinfer1::TensorRTPhase::kRUNTIME));
-    if (checks.expect(bool(again), "no plugin is made from the serialised fields"))
-        checks.expect(serialised(*again.runtime) == state && same_names(again, plugin), "made again, it is another");
+    if (checks.expect(bool(again), "no plugin is made from the serialized fields"))
+        checks.expect(serialized(*again.runtime) == state && same_names(again, plugin), "made again, it is another");
     Plugin clone(plugin.owner->clone()), clone_of_clone(clone.owner ? clone.owner->clone() : nullptr);
     if (!checks.expect(clone && clone_of_clone, "no clone is made")) return;
     const char* id = plugin.build->getTimingCacheID();
@@ -43,12 +43,12 @@ void check_copies(Checks& checks, nvinfer1::IPluginCreatorV3One& creator, const 
     again.owner.reset();
     clone.owner.reset();
     plugin.owner.reset();
-    checks.expect(serialised(*clone_of_clone.runtime) == state, "a clone is another");
+    checks.expect(serialized(*clone_of_clone.runtime) == state, "a clone is another");
     Context context;
     Plugin attached(clone_of_clone.runtime->attachToContext(&context));
     clone_of_clone.owner.reset();
     if (!checks.expect(bool(attached), "attachToContext gives no plugin")) return;
-    checks.expect(serialised(*attached.runtime) == state, "attached to a context, it is another");
+    checks.expect(serialized(*attached.runtime) == state, "attached to a context, it is another");
     checks.expect(tell_shapes(*attached.runtime, node, node.draw(0)) == 0, "onShapeChange refuses shapes that fit");
     checks.expect(context.recorder().getNbErrors() == 0, "reported: " + context.recorder().text());
     for (const std::vector<nvinfer1::Dims>& misfit : node.misfits) {
@@ -66,14 +66,14 @@ void check_copies(Checks& checks, nvinfer1::IPluginCreatorV3One& creator, const 
 
 void check_threads(Checks& checks, const Plugin& plugin, const Case& node) {
     std::atomic<int> wrong{0};
-    const std::string state = serialised(*plugin.runtime);
+    const std::string state = serialized(*plugin.runtime);
     const auto work = [&](int thread) {
         Context context;
         Plugin own(plugin.runtime->attachToContext(&context));
         for (int round = 0; own && round < kRounds; ++round) {
             wrong += tell_shapes(*own.runtime, node, node.draw(static_cast<uint32_t>(thread * kRounds + round))) != 0;
             const Plugin clone(plugin.owner->clone());
-            wrong += !clone || serialised(*clone.runtime) != state;
+            wrong += !clone || serialized(*clone.runtime) != state;
         }
         wrong += !own;
     };

@@ -52,7 +52,7 @@ def routing_gate(
     x: Array, w1: Array, b1: Array, w2: Array, b2: Array, threshold: Array, shrink: int
 ) -> tuple[Array, Array]:
     """gates [N,P] and open [P] (1 or 0)."""
-    if shrink == 4:  # the mean of the centre 2 x 2 of each 4 x 4 block
+    if shrink == 4:  # the mean of the center 2 x 2 of each 4 x 4 block
         rows, columns = x.shape[2] // 4, x.shape[3] // 4
         blocks = x[:, :, : rows * 4, : columns * 4].reshape(*x.shape[:2], rows, 4, columns, 4)
         x = blocks[:, :, :, 1:3, :, 1:3].mean((3, 5))

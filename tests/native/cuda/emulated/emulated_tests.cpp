@@ -17,7 +17,7 @@ struct Fault {
     float* y;
 };
 
-// Each thread writes its place and reads its neighbour's: without a barrier between, or one place too far.
+// Each thread writes its place and reads its neighbor's: without a barrier between, or one place too far.
 ADROIT_KERNEL(64, 1)
 faulty_kernel(const Fault fault) {
     struct Shared {

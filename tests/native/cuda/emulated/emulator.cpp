@@ -194,7 +194,7 @@ void* shared_variable(const void* declaration, size_t bytes) {
     return block.variables[i];
 }
 
-void synchronise_block() {
+void synchronize_block() {
     // Two addresses in turn: a thread that is already at the next barrier must not be ordered by this one.
     Fiber& fiber = running->fibers[running->current];
     char* barrier = &running->barriers[fiber.barriers++ % 2];

@@ -39,7 +39,7 @@ Index block_index();
 void* shared_variable(const void* declaration, size_t bytes);
 
 // Suspends the thread until all threads of its block came here, or ended.
-void synchronise_block();
+void synchronize_block();
 
 void run_kernel(int64_t blocks, int threads, const std::function<void()>& kernel);
 
@@ -48,7 +48,7 @@ void run_kernel(int64_t blocks, int threads, const std::function<void()>& kernel
 #define threadIdx (adroit::tests::thread_index())
 #define blockIdx (adroit::tests::block_index())
 
-inline void __syncthreads() { adroit::tests::synchronise_block(); }
+inline void __syncthreads() { adroit::tests::synchronize_block(); }
 inline int min(int a, int b) { return a < b ? a : b; }
 
 // ---- float16: x86-64's own type rounds like the device's ----

@@ -1,0 +1,1 @@
+"""Measuring: operations, latency, memory, and the machine's own speed."""

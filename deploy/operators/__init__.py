@@ -1,0 +1,1 @@
+"""What each operator of the domain `adroit` is, for Python."""

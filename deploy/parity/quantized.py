@@ -1,0 +1,181 @@
+"""`adroit check` of a deployment in 8 bits.
+
+A rounding that falls the other way moves an integer by one, and the network carries that on: two right
+implementations may give different logits, so nothing can be held to a tolerance from end to end. What is
+held is every part, on what the deployment itself gave that part:
+
+quantized layers    to the integer sums, bit for bit (the torch operator; plugins/operators.toml)
+float parts         to float64, within the limit of their arithmetic (rounding_model.py)
+quantization        to the nearest integer; where the limit spans a border between two, either is right
+
+So a deployment passes if it computes the quantized network right. How good that network is, is told beside
+it: its classes and its accuracy against those of the float64 network that it was made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+import adroit.models.operators.quantized_adder_conv2d  # noqa: F401  (registers torch.ops.adroit.*)
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.tensors import Tensors
+from adroit.deploy.operators.definitions import DOMAIN
+from adroit.deploy.operators.grid import LEVELS, Grid
+from adroit.deploy.parity.check import BATCH, Progress, worse
+from adroit.deploy.parity.consistency import compare_consistency
+from adroit.deploy.parity.labels import accuracy, check_labels
+from adroit.deploy.parity.report import LayerParity, ParityReport
+from adroit.deploy.parity.rounding_model import run_with_limits
+from adroit.deploy.parity.segments import Segment, attributes_of
+from adroit.deploy.parity.tolerance import Comparison, compare
+from adroit.deploy.passes.graph import with_outputs
+from adroit.deploy.runtimes.choices import RuntimeName
+from adroit.deploy.runtimes.onnxruntime_runtime import OnnxRuntime
+from adroit.deploy.runtimes.options import RuntimeOptions
+from adroit.deploy.runtimes.torch_runtime import load_reference
+from adroit.errors import UsageError
+from adroit.models.data.images import ImageSet
+from adroit.models.metrics.shift_consistency import Batch
+
+
+def check_quantized(
+    deployment: Deployment,
+    images: ImageSet,
+    options: RuntimeOptions,
+    layers: bool = False,
+    progress: Progress | None = None,
+    shift: int | None = None,
+) -> ParityReport:
+    """Every part of the deployment on every image, and its classes against the float64 network's.
+
+    Args:
+        layers: report every part; else only those that are wrong. shift: as check_deployment.
+
+    Raises:
+        UsageError, EnvironmentFault, UnsupportedModel: as check_deployment; another runtime than ONNX Runtime.
+    """
+    if options.runtime != RuntimeName.onnxruntime or options.version not in (None, 1):
+        raise UsageError(
+            "a deployment in 8 bits is checked part by part, which needs the exported model in ONNX Runtime",
+            hint="leave --runtime and --build out",
+        )
+    check_labels(images, deployment.info.outputs[0].shape[1])
+    network = load_reference(deployment).double()
+    model = deployment.load_model()
+    parts = _parts(model)
+    output = deployment.info.outputs[0].name
+
+    def exact(x: Batch) -> NDArray[np.float64]:
+        with torch.no_grad():
+            logits: NDArray[np.float64] = network(torch.from_numpy(x).double()).numpy()
+        return logits
+
+    worst: dict[str, Comparison] = {}
+    predictions: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    shown = with_outputs(model, [name for part in parts for name in (*part.inputs, part.output)])
+    with OnnxRuntime(shown, options, bool(deployment.info.operators)) as runtime:
+        for where, x in images.batches(deployment.info.preprocessing, BATCH[deployment.info.task]):
+            values = {deployment.info.inputs[0].name: x, **runtime.run(deployment.feeds(x))}
+            for part in parts:
+                found = part.compare(values, where.start)
+                worst[part.output] = worse(worst.get(part.output), found, where.start, len(x))
+            predictions.append((values[output].argmax(1), exact(x).argmax(1)))
+            if progress:
+                progress(where.stop, len(images))
+
+        def predict(x: Batch) -> NDArray[np.floating]:
+            return runtime.run(deployment.feeds(x))[output]
+
+        consistency = compare_consistency(deployment, images, predict, exact, shift) if shift else None
+        facts = runtime.facts
+    told = [LayerParity(part.node, part.output, worst[part.output]) for part in parts if part.output != output]
+    return ParityReport(
+        facts=facts,
+        images=len(images),
+        output=worst[output],
+        argmax_equal=float(np.mean(np.concatenate([ours == theirs for ours, theirs in predictions]))),
+        top1=accuracy(images, predictions),
+        consistency=consistency,
+        layers=[row for row in told if layers or not row.comparison.passed],
+    )
+
+
+class _QuantizedLayer:
+    """A QAdderConv2d or QAdderConv2dAdd node: every bit of its output is defined."""
+
+    def __init__(self, node: onnx.NodeProto, constants: Tensors) -> None:
+        self.node, self.output = node.name, node.output[0]
+        self.inputs = [node.input[0], *node.input[4:]]  # X, and the residual where there is one
+        self._constants = [torch.from_numpy(constants[name].copy()) for name in node.input[1:4]]
+        a = attributes_of(node)
+        keys = ["x_zero_point", "output_type", "output_scale", "output_zero_point"]
+        keys += ["residual_scale", "residual_zero_point"] if len(self.inputs) > 1 else []
+        self._arguments: Sequence[Any] = (
+            a["strides"][0],
+            a["pads"][0],
+            bool(a["activation"]),
+            *(a[key] for key in keys),
+        )
+
+    def compare(self, values: Tensors, seed: int) -> Comparison:
+        x, *residual = (torch.from_numpy(values[name]) for name in self.inputs)
+        operator = torch.ops.adroit.q_adder_conv2d_add if residual else torch.ops.adroit.q_adder_conv2d
+        right = operator(x, *self._constants, *residual, *self._arguments).double().numpy()
+        return compare(values[self.output], right, np.zeros_like(right))
+
+
+class _FloatPart:
+    """Float nodes that end in an output of the model, or in a QuantizeLinear node of the grid `grid`."""
+
+    def __init__(self, node: onnx.NodeProto, segment: Segment, output: str, grid: Grid | None) -> None:
+        self.node, self.output, self.inputs = node.name, output, segment.inputs
+        self._segment, self._grid = segment, grid
+
+    def compare(self, values: Tensors, seed: int) -> Comparison:
+        first, *others = (torch.from_numpy(values[name]) for name in self.inputs)
+        references, limits = run_with_limits(self._segment, _exact(first), [""], seed, [*map(_exact, others)])
+        reference, limit = references[""].numpy(), limits[""].numpy()
+        value = values[self.output]
+        if self._grid is not None and value.shape == reference.shape:
+            value = _nearest(reference, value, self._grid)
+        return compare(value, reference, limit)
+
+
+def _exact(value: torch.Tensor) -> torch.Tensor:
+    return value.double() if value.is_floating_point() else value
+
+
+def _nearest(reference: NDArray[np.float64], integers: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
+    """The number nearest to the reference that rounds to each integer; the first and last have no outer border."""
+    steps = integers.astype(np.float64) - grid.zero_point
+    low = np.where(integers == 0, -np.inf, (steps - 0.5) * grid.scale)
+    high = np.where(integers == LEVELS, np.inf, (steps + 0.5) * grid.scale)
+    return np.clip(reference, low, high)
+
+
+def _parts(model: onnx.ModelProto) -> list[_QuantizedLayer | _FloatPart]:
+    """The whole model, in graph order; borders are inputs, results of quantized layers, and quantized tensors."""
+    graph = model.graph
+    constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    quantized = [n for n in graph.node if n.domain == DOMAIN and n.op_type.startswith("QAdder")]
+    linear = [n for n in graph.node if n.op_type == "QuantizeLinear"]
+    borders = [v.name for v in graph.input] + [n.output[0] for n in (*quantized, *linear)]
+    outputs = {v.name for v in graph.output}
+    parts: list[_QuantizedLayer | _FloatPart] = []
+    for node in graph.node:
+        name = node.output[0]
+        if node in quantized:
+            parts.append(_QuantizedLayer(node, constants))
+        elif node in linear:
+            grid = Grid(float(constants[node.input[1]]), int(constants[node.input[2]]))
+            parts.append(_FloatPart(node, Segment(graph, borders, node.input[0]), name, grid))
+        elif name in outputs:
+            parts.append(_FloatPart(node, Segment(graph, borders, name), name, None))
+    return parts

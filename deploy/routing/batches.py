@@ -1,0 +1,58 @@
+"""What a batch costs when a path runs for all its images as soon as one of them needs it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.routing.collect import RouteSample, deployment_costs
+from adroit.models.routing.route import Route
+
+BATCHES = (1, 2, 4, 8, 16)
+# Random batches of each size, at least; whole shuffles of the images.
+DRAWS = 200
+
+
+@dataclass(frozen=True)
+class BatchCost:
+    """Operations of one image in a batch of `batch` images.
+
+    Attributes:
+        operations: mean over `draws` random batches of images of one size; at batch 1, over every image once.
+        ratio: `operations` over what the same images cost alone.
+    """
+
+    batch: int
+    operations: float
+    ratio: float
+    draws: int
+
+
+def batch_costs(deployment: Deployment, samples: Sequence[RouteSample], seed: int = 0) -> list[BatchCost]:
+    """The expected cost at each of BATCHES, from the images themselves: their routes resemble each other.
+
+    Sizes of batches that no size of image has enough images for are left out.
+    """
+    random = np.random.default_rng(seed)
+    groups: dict[tuple[int, int], list[RouteSample]] = defaultdict(list)
+    for sample in samples:
+        groups[sample.size].append(sample)
+    found = []
+    for batch in BATCHES:
+        usable = {size: group for size, group in groups.items() if len(group) >= batch}
+        if not usable:
+            break
+        costs: list[float] = []
+        while len(costs) < (1 if batch == 1 else DRAWS):
+            for size, group in usable.items():
+                table, order = deployment_costs(deployment, size), random.permutation(len(group))
+                for start in range(0, len(group) - batch + 1, batch):
+                    needed = Route.union([group[i].route for i in order[start : start + batch]])
+                    costs.append(table.of_route(needed).total)
+        alone = np.mean([sample.operations.total for group in usable.values() for sample in group])
+        found.append(BatchCost(batch, float(np.mean(costs)), float(np.mean(costs) / alone), len(costs)))
+    return found

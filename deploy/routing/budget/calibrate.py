@@ -1,0 +1,242 @@
+"""Measuring a budget table: thresholds that spread over the costs within reach, each run on every image.
+
+    table = calibrate(Deployment.read(path), read_images("images"), RuntimeOptions(threads=1))
+
+Images run one at a time, since a batch computes every path that any of its samples needs.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adroit.deploy.deployment.deployment import GATES, Deployment
+from adroit.deploy.measure.timing import machine_facts, times_in_turns
+from adroit.deploy.parity.labels import label_map
+from adroit.deploy.routing.budget.agreement import Answers
+from adroit.deploy.routing.budget.drift import gate_counts
+from adroit.deploy.routing.budget.stability import STEADY, unsteadiness
+from adroit.deploy.routing.budget.table import BudgetTable, Cost, Setting, check_form
+from adroit.deploy.routing.budget.thresholds import PROBED_IMAGES, choose_thresholds
+from adroit.deploy.routing.collect import RouteSample, route_samples
+from adroit.deploy.routing.forced import ForcedRuntime
+from adroit.deploy.routing.latency_table import LatencyTable, stored_latency_table
+from adroit.deploy.routing.prediction import check_prediction
+from adroit.deploy.routing.speed import Speed, reference_run
+from adroit.deploy.routing.table_runs import measure_latency_table
+from adroit.deploy.runtimes.choices import RuntimeName
+from adroit.deploy.runtimes.open import open_runtime
+from adroit.deploy.runtimes.options import RuntimeOptions
+from adroit.deploy.runtimes.runtime import Runtime
+from adroit.errors import UsageError
+from adroit.models.data.images import ImageSet
+
+Progress = Callable[[int, int], None]
+SETTINGS = 17
+# Latency: images that are measured, each as often at every threshold, and reference runs a round.
+TIMED_IMAGES, TIMED_ROUNDS, TIMED_REFERENCES = 12, 5, 4
+
+
+def calibrate(
+    deployment: Deployment,
+    images: ImageSet,
+    options: RuntimeOptions,
+    settings: int = SETTINGS,
+    progress: Progress | None = None,
+    steady: float = STEADY,
+    seconds: float = 8.0,
+) -> BudgetTable:
+    """Runs every image at every threshold; writes nothing.
+
+    Args:
+        deployment: a routed deployment in the `if` form.
+        images: of one size. With label maps the table has an accuracy.
+        settings: how many thresholds at most, the first 0 and the last 1. Costs that none has are left
+            out, and thresholds whose mean operations are not below those before.
+        progress: called with images done and images in all.
+        steady: thresholds between 0 and 1 that are unsteadier (deploy/routing/budget/stability.py) are left out.
+        seconds: to spend on a table of latencies where none is stored that fits.
+
+    Raises:
+        UsageError: no gates, another form, images of several sizes, or labels that do not fit.
+        EnvironmentFault, UnsupportedModel: as open_runtime.
+    """
+    check_form(deployment)
+    size = _checked_size(deployment, images)
+    with open_runtime(deployment, options) as runtime:
+        bench = _Bench(deployment, runtime, images, size)
+        thresholds = choose_thresholds(bench.probe, bench.some(PROBED_IMAGES), settings)
+        found = _run_all(bench, thresholds, progress)
+        times, speed = _latencies(bench, thresholds, options)
+        facts = {**machine_facts(), **runtime.facts}
+        predictor, told = _predictor(bench, options, speed, seconds)
+    if predictor and speed:
+        taken = [samples[index].route for index in bench.some(TIMED_IMAGES) for samples, _ in found]
+        facts["prediction"] = str(check_prediction(predictor, speed, taken, times.ravel().tolist()))
+        predictor = predictor.scaled(speed)
+    facts["predicted by"] = told
+    measured = [Cost.of(column.tolist()) for column in times.T]
+    rows = [_row(*row, predictor) for row in zip(thresholds, found, measured, strict=True)]
+    kept = _steady(rows, steady)
+    if len(kept) < len(rows):
+        facts["left out"] = f"{len(rows) - len(kept)} thresholds, as unsteady as above {steady:.1%}"
+    return BudgetTable(deployment.info.checkpoint["sha256"], len(images), bench.padded, facts, _falling(kept))
+
+
+@dataclass
+class _Bench:
+    """One image at a time through the deployment; an input is kept while the same image is asked for.
+
+    `size`: (height, width) of all images; `padded`: of the inputs.
+    """
+
+    deployment: Deployment
+    runtime: Runtime
+    images: ImageSet
+    size: tuple[int, int]
+    _kept: tuple[int, NDArray[np.float32]] = (-1, np.empty(0, np.float32))
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        return self.deployment.info.preprocessing.padded_size(self.size)
+
+    @property
+    def classes(self) -> int:
+        count = self.deployment.info.outputs[0].shape[1]
+        assert isinstance(count, int)
+        return count
+
+    def input(self, index: int) -> NDArray[np.float32]:
+        """[1,C,H,W]."""
+        if self._kept[0] != index:
+            steps = self.deployment.info.preprocessing
+            self._kept = index, steps.values(steps.geometry(self.images.load(index))[None])
+        return self._kept[1]
+
+    def run(self, index: int, threshold: float) -> tuple[NDArray[np.int64], RouteSample]:
+        """The pixels' likeliest classes, [H,W], and the image's route."""
+        outputs = self.runtime.run(self.deployment.feeds(self.input(index), threshold))
+        logits = outputs[self.deployment.info.outputs[0].name][0]
+        (sample,) = route_samples(self.deployment, [self.images.names[index]], outputs[GATES], self.padded)
+        return self.deployment.info.preprocessing.unpadded(logits.argmax(0), self.size), sample
+
+    def probe(self, index: int, threshold: float) -> tuple[NDArray[np.float32], float]:
+        """The image's gates, [paths], and the operations of its route."""
+        sample = self.run(index, threshold)[1]
+        return sample.gates, sample.operations.total
+
+    def some(self, count: int) -> Sequence[int]:
+        """At most `count` images, evenly spaced."""
+        return [int(i) for i in np.unique(np.linspace(0, len(self.images) - 1, count).round())]
+
+
+def _checked_size(deployment: Deployment, images: ImageSet) -> tuple[int, int]:
+    """(height, width) of all images after resize and crop. All are read, with their label maps, before any runs."""
+    found: dict[tuple[int, int], str] = {}
+    for index in range(len(images)):
+        shape = deployment.info.preprocessing.geometry(images.load(index)).shape
+        found.setdefault((shape[0], shape[1]), images.names[index])
+        if len(found) > 1:
+            raise UsageError(
+                "a budget table is of one image size, since operations grow with the pixels",
+                facts={name: f"{height} x {width}" for (height, width), name in found.items()},
+                hint="calibrate on images of the size that will be served",
+            )
+        if images.maps is not None:
+            label_map(images, index, (shape[0], shape[1]), 255)
+    return next(iter(found))
+
+
+def _run_all(
+    bench: _Bench, thresholds: Sequence[float], progress: Progress | None
+) -> list[tuple[list[RouteSample], Answers]]:
+    """Every image at every threshold, the first of which is 0."""
+    found: list[tuple[list[RouteSample], Answers]] = [([], Answers(bench.classes)) for _ in thresholds]
+    for index in range(len(bench.images)):
+        labels = None if bench.images.maps is None else label_map(bench.images, index, bench.size, bench.classes)
+        full = bench.run(index, thresholds[0])
+        for threshold, (samples, answers) in zip(thresholds, found, strict=True):
+            classes, sample = bench.run(index, threshold) if threshold else full
+            samples.append(sample)
+            answers.add(classes, full[0], labels)
+        if progress:
+            progress(index + 1, len(bench.images))
+    return found
+
+
+def _latencies(
+    bench: _Bench, thresholds: Sequence[float], options: RuntimeOptions
+) -> tuple[NDArray[np.float64], Speed | None]:
+    """Milliseconds of some images at each threshold, [images, thresholds]: medians of several runs that take turns.
+
+    And the speed of the machine beside them, where it can be told.
+    """
+    medians, speeds = [], []
+    with (
+        ForcedRuntime(bench.deployment, options) if _can_be_told(bench.deployment, options) else nullcontext() as forced
+    ):
+        references = [reference_run(forced, bench.padded)] * TIMED_REFERENCES if forced else []
+        for index in bench.some(TIMED_IMAGES):
+            feeds = [bench.deployment.feeds(bench.input(index), threshold) for threshold in thresholds]
+            calls = [functools.partial(bench.runtime.run, fed) for fed in feeds]
+            times, beside = times_in_turns([calls, references], 0.0, TIMED_ROUNDS)
+            medians.append(np.median(times, axis=0))
+            speeds.append(beside)
+    return np.array(medians), Speed.of(np.concatenate(speeds)) if references else None
+
+
+def _can_be_told(deployment: Deployment, options: RuntimeOptions) -> bool:
+    """Whether the deployment's gates can be told what to say, so that routes can be measured."""
+    return options.runtime == RuntimeName.onnxruntime and options.version is None and bool(deployment.info.operators)
+
+
+def _predictor(
+    bench: _Bench, options: RuntimeOptions, now: Speed | None, seconds: float
+) -> tuple[LatencyTable | None, str]:
+    """What tells every image's latency without a run, as it was measured, and where it is from."""
+    if now is None:
+        return None, "nothing"
+    deployment = bench.deployment
+    stored, unfit = stored_latency_table(deployment, bench.padded, bench.runtime.facts, now)
+    if stored is not None:
+        return stored, "the table that adroit profile stored"
+    told = f"; what adroit profile stored is {unfit}" if deployment.info.latency is not None else ""
+    table = measure_latency_table(deployment, options, bench.input(0), seconds)
+    return table, f"a table measured with this one{told}"
+
+
+def _row(
+    threshold: float, found: tuple[list[RouteSample], Answers], milliseconds: Cost, predictor: LatencyTable | None
+) -> Setting:
+    samples, answers = found
+    return Setting(
+        threshold,
+        gigaflops=Cost.of([s.operations.total / 1e9 for s in samples]),
+        paper_gigaflops=Cost.of([s.paper.total / 1e9 for s in samples]),
+        milliseconds=milliseconds,
+        agreement=answers.agreement,
+        routes=len({s.route for s in samples}),
+        predicted_milliseconds=Cost.of([predictor.predict(s.route) for s in samples]) if predictor else None,
+        accuracy=answers.accuracy,
+        unsteadiness=unsteadiness([s.operations.total for s in samples]),
+        gates=gate_counts(np.stack([s.gates for s in samples])).tolist(),
+    )
+
+
+def _steady(rows: Sequence[Setting], steady: float) -> list[Setting]:
+    """Without those between the first and the last that are known to be unsteadier."""
+    return [row for row in rows if row in (rows[0], rows[-1]) or (row.unsteadiness or 0.0) <= steady]
+
+
+def _falling(rows: Sequence[Setting]) -> list[Setting]:
+    """Without those that cost no less than one before: a path that closes may open another further on."""
+    kept: list[Setting] = []
+    for row in rows:
+        if not kept or row.gigaflops.mean < kept[-1].gigaflops.mean:
+            kept.append(row)
+    return kept

@@ -1,0 +1,70 @@
+"""Pictures of routes as files: for each image, and the usage map of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adroit import files
+from adroit.deploy.routing.collect import RouteSample
+from adroit.deploy.routing.common import common_route
+from adroit.deploy.routing.diagram import Picture, route_picture, usage_picture
+from adroit.deploy.routing.statistics import RouteStatistics
+from adroit.models.routing.route import Route
+from adroit.text import readable_count
+
+USAGE = "usage"
+
+
+@dataclass(frozen=True)
+class Page:
+    """A picture, and the route that `--route` takes, under one name."""
+
+    name: str
+    picture: Picture
+    route: Route
+
+
+def image_pages(samples: Sequence[RouteSample]) -> list[Page]:
+    """One for each image, named as it is; a name that was there before gets a number."""
+    pages: list[Page] = []
+    taken = {USAGE}
+    for sample in samples:
+        stem = name = Path(sample.image).stem
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name)
+        pages.append(Page(name, sample_picture(sample), sample.route))
+    return pages
+
+
+def sample_picture(sample: RouteSample) -> Picture:
+    """The route of one image, with what it costs."""
+    title = f"{sample.image}: {readable_count(sample.operations.total)} operations"
+    return route_picture(title, sample.route, sample.gates.tolist())
+
+
+def usage_page(statistics: RouteStatistics) -> Page:
+    """How often each path is used; its route is the common one."""
+    route = common_route([sample.route for sample in statistics.samples])
+    s, title = statistics, f"{statistics.title}: use of each path by {len(statistics.samples)} images"
+    return Page(USAGE, usage_picture(title, s.space, s.path_open, s.node_open), route)
+
+
+def write_pages(folder: Path, pages: Sequence[Page]) -> list[Path]:
+    """`name`.svg, `name`.png and `name`.json for each page; raises UsageError where they cannot be written."""
+    written = []
+    for page in pages:
+        contents = {
+            "svg": page.picture.svg().encode(),
+            "png": page.picture.png(),
+            "json": files.json_text(page.route.to_json()).encode(),
+        }
+        for suffix, content in contents.items():
+            path = folder / f"{page.name}.{suffix}"
+            files.write_bytes(path, content)
+            written.append(path)
+    return written

@@ -1,0 +1,151 @@
+"""Predicting the latency of a route: what each part of a routed network takes, measured once.
+
+A run's time is the sum of the parts that its route runs, and nodes of one scale have maps of one
+shape. So random routes are forced and measured (deploy/routing/table_runs.py), and the parts' times are
+fitted to them (least squares of the relative errors, no time below 0). Images play no part in it: every image
+is an unseen one. The table holds for the speed that the machine had, which is stored with it; at another
+speed its times are scaled by the ratio of the two (deploy/routing/speed.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.routed import routing_space
+from adroit.deploy.measure.timing import machine_facts
+from adroit.deploy.routing.speed import MOST_SCALE, Speed
+from adroit.errors import UsageError
+from adroit.models.routing.route import Route
+from adroit.models.routing.space import RoutingSpace
+
+# Facts of a machine (deploy/measure/timing.py) that two which are alike share.
+SAME_MACHINE = ("cpu", "cores", "system")
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Milliseconds of each part, for one image of `size` (height, width) on one machine.
+
+    Attributes:
+        parts: "always" (stem, head and what every route pays), and by scale "gate 1", "cell 0",
+            "keep 0", "up 1", "down 0", ...: of one node or path there. Gates of scale 0 always run.
+        error: relative error of the prediction on the routes measured, 95th percentile.
+        speed: of the machine meanwhile.
+        model: sha256 of the model. machine, runtime: where and how it was measured.
+    """
+
+    size: tuple[int, int]
+    parts: Mapping[str, float]
+    error: float
+    speed: Speed
+    model: str
+    machine: Mapping[str, Any]
+    runtime: Mapping[str, Any]
+
+    def predict(self, route: Route) -> float:
+        """Milliseconds of one image along `route`."""
+        return sum(self.parts[part] * count for part, count in parts_of(route).items())
+
+    def scaled(self, now: Speed) -> LatencyTable:
+        """As it would have been measured at the speed `now`."""
+        scale = now.milliseconds / self.speed.milliseconds
+        parts = {part: scale * milliseconds for part, milliseconds in self.parts.items()}
+        return dataclasses.replace(self, parts=parts, speed=now)
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> LatencyTable:
+        """Raises UsageError for what `to_json` does not write."""
+        try:
+            told = dict(values)
+            height, width = told.pop("size")
+            speed = Speed(**told.pop("speed"))
+            table = cls((int(height), int(width)), speed=speed, **told)
+            if not all(0.0 <= part < float("inf") for part in (*table.parts.values(), table.error, speed.spread)):
+                raise ValueError("times are numbers of at least 0")
+            if not 0.0 < speed.milliseconds < float("inf"):
+                raise ValueError("the reference run takes some time")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError(
+                "this is not a table of latencies",
+                facts={"at": error},
+                hint="measure it again: adroit profile DEPLOYMENT --data IMAGES",
+            ) from error
+        return table
+
+
+def stored_latency_table(
+    deployment: Deployment, size: tuple[int, int], runtime: Mapping[str, Any], now: Speed
+) -> tuple[LatencyTable | None, str]:
+    """The table that `adroit profile` stored, as measured, if a run here takes what it says; else why not.
+
+    It must be of this model and of inputs of `size` (height, width), measured on a machine like this one at a steady
+    speed, less than MOST_SCALE times from that of `now`, with the same operators, threads and version of the runtime:
+    `runtime` is Runtime.facts of the one that runs.
+
+    Raises:
+        UsageError: the stored table is damaged.
+    """
+    if deployment.info.latency is None:
+        return None, "there is none"
+    table, here = LatencyTable.from_json(deployment.info.latency), machine_facts()
+    if set(table.parts) != set(parts_of(Route.none(routing_space(deployment)))):
+        raise UsageError(
+            f"the table of latencies of {deployment.path} lacks parts of its network",
+            hint=f"measure it again: adroit profile {deployment.path} --data IMAGES",
+        )
+    alike = all(table.machine.get(name) == here[name] for name in SAME_MACHINE)
+    same = (
+        table.model == deployment.info.model["sha256"] and table.size == size and dict(table.runtime) == dict(runtime)
+    )
+    if not (alike and same):
+        return None, "of another machine, runtime, model or size"
+    if not table.speed.steady:
+        return None, f"measured while the machine's speed changed by {table.speed.spread:.1%}"
+    scale = now.milliseconds / table.speed.milliseconds
+    if not 1 / MOST_SCALE <= scale <= MOST_SCALE:
+        return None, f"of another speed: the same run takes {scale:.2f} times as long now"
+    return table, ""
+
+
+def parts_of(route: Route) -> dict[str, int]:
+    """How often each part runs along `route`; every part of the space is there."""
+    space = route.space
+    counts = Counter({"always": 1})
+    for path in space.paths:
+        node = path.node
+        counts[f"cell {node.scale}"] += 0
+        counts[f"{path.kind} {node.scale}"] += route.is_open(node) and path.kind in route.open_kinds(node)
+    for node in space.nodes:
+        counts[f"cell {node.scale}"] += route.is_open(node)
+        if node.scale:
+            counts[f"gate {node.scale}"] += route.is_live(node)
+    return dict(counts)
+
+
+def random_routes(space: RoutingSpace, count: int) -> list[Route]:
+    """From nearly all closed to nearly all open, the extremes among them; the same ones every time."""
+    random = np.random.default_rng(0)
+    chances = np.linspace(0.0, 1.0, count)
+    return [Route(space, tuple(random.random(len(space.paths)) < chance)).normalized() for chance in chances]
+
+
+def fit_parts(routes: Sequence[Route], times: NDArray[np.float64]) -> tuple[dict[str, float], float]:
+    """Milliseconds by part, and the 95th percentile of the relative error, from `times` [routes] in milliseconds."""
+    from scipy.optimize import nnls
+
+    names = list(parts_of(routes[0]))
+    counts = np.array([[parts_of(route)[name] for name in names] for route in routes], np.float64)
+    solution, _ = nnls(counts / times[:, None], np.ones(len(routes)))
+    errors = np.abs(counts @ solution / times - 1)
+    return dict(zip(names, map(float, solution), strict=True)), float(np.percentile(errors, 95))

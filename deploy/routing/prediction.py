@@ -1,0 +1,55 @@
+"""How near a latency table comes to what was measured, at the speed that the machine had then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from adroit.deploy.routing.latency_table import LatencyTable
+from adroit.deploy.routing.speed import Speed
+from adroit.models.routing.route import Route
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Attributes:
+    scale: what the table's times were multiplied by: the reference run's time beside what was measured / its
+        time beside the table; 1 where they took turns. What was measured itself plays no part in it.
+    speed: of the machine while it was measured; the table has its own.
+    steady: whether the machine kept one speed, in each of the two.
+    error: relative to what was measured: median and 95th percentile.
+    unscaled_error: what the error would be by the table's times as they are.
+    """
+
+    scale: float
+    speed: Speed
+    steady: bool
+    error: tuple[float, float]
+    unscaled_error: tuple[float, float]
+
+    def __str__(self) -> str:
+        (typical, high), (_, unscaled) = self.error, self.unscaled_error
+        told = f"to {typical:.1%} (median), {high:.1%} (95th percentile), "
+        told += (
+            "measured in turns with the table"
+            if self.scale == 1.0
+            else f"scaled by {self.scale:.3f} for the machine's speed ({unscaled:.1%} unscaled)"
+        )
+        return told + ("" if self.steady else "; the machine's speed changed meanwhile: do not rely on it")
+
+
+def check_prediction(
+    table: LatencyTable, now: Speed, routes: Sequence[Route], milliseconds: Sequence[float]
+) -> Prediction:
+    """Of images along `routes` that took `milliseconds` at the speed `now`."""
+    scale = now.milliseconds / table.speed.milliseconds
+    steady = table.speed.steady and now.steady
+    error, unscaled = (_error(t, routes, milliseconds) for t in (table.scaled(now), table))
+    return Prediction(scale, now, steady, error, unscaled)
+
+
+def _error(table: LatencyTable, routes: Sequence[Route], milliseconds: Sequence[float]) -> tuple[float, float]:
+    errors = np.abs(np.array([table.predict(route) for route in routes]) / np.array(milliseconds) - 1)
+    return float(np.median(errors)), float(np.percentile(errors, 95))

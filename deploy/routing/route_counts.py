@@ -1,0 +1,74 @@
+"""What a routed network costs for the images at hand, and how much of what it skips it saves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.models.operators.counts import OperationCounts
+from adroit.models.routing.cost import Gate, cost_table
+from adroit.models.routing.route import Route
+
+if TYPE_CHECKING:  # serving uses this module, and has no use for ONNX's tools
+    from adroit.deploy.measure.counts import LayerCounts
+
+
+def count_route(deployment: Deployment, route: Route, batch: int, size: tuple[int, int]) -> list[LayerCounts]:
+    """Operations of `batch` images of `size` along `route`, part by part, in the tool's own columns."""
+    assert deployment.info.routing is not None
+    classes = deployment.info.outputs[0].shape[1]
+    assert isinstance(classes, int)
+    baked = deployment.info.routing["form"] == "static"
+    return route_counts(route, classes, deployment.info.routing["gate"], batch, size, baked)
+
+
+def route_counts(
+    route: Route, classes: int, gate: Gate, batch: int, size: tuple[int, int], baked: bool = False
+) -> list[LayerCounts]:
+    """Operations of `batch` images of `size` along `route`, part by part, in the tool's own columns.
+
+    baked: see CostTable.parts.
+    """
+    from adroit.deploy.measure.counts import LayerCounts
+
+    parts = cost_table(route.space, size, classes, gate).parts(route, baked)
+    shape = (batch, 3, *size)
+    return [
+        LayerCounts(name, "part", shape, sum([counts] * batch, OperationCounts()))
+        for name, counts in parts
+        if counts.total
+    ]
+
+
+def skip_efficiency(
+    milliseconds: float, operations: float, open_milliseconds: float, open_operations: float
+) -> float | None:
+    """(T_open - T) / (T_open * (1 - F / F_open)): 1 where every operation saved saved its time; None if none was.
+
+    T_open and F_open are those of the static network with every path open.
+    """
+    saved = 1.0 - operations / open_operations
+    return (open_milliseconds - milliseconds) / (open_milliseconds * saved) if saved > 1e-9 else None
+
+
+def efficiencies(
+    deployments: Sequence[Deployment], milliseconds: Sequence[float], operations: Sequence[int]
+) -> list[float | None]:
+    """Skip efficiency of each deployment against the all-open static one of its kind, where that is among them."""
+    found: list[float | None] = []
+    for deployment, time, count in zip(deployments, milliseconds, operations, strict=True):
+        base = next((i for i, other in enumerate(deployments) if _is_open_twin(other, deployment)), None)
+        is_base = base is not None and deployments[base] is deployment
+        found.append(
+            None if base is None or is_base else skip_efficiency(time, count, milliseconds[base], operations[base])
+        )
+    return found
+
+
+def _is_open_twin(other: Deployment, deployment: Deployment) -> bool:
+    mine, theirs = deployment.info.routing, other.info.routing
+    if mine is None or theirs is None:
+        return False
+    same = all(mine[key] == theirs[key] for key in ("gate", "depth", "width"))
+    return same and theirs["form"] == "static" and theirs["route"] is None

@@ -1,0 +1,78 @@
+"""Static specialization: choosing the route that an export bakes in, and telling what that loses."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adroit.deploy.routing.collect import Progress
+from adroit.deploy.routing.common import COMMON_SHARE, common_route, named_route
+from adroit.deploy.routing.replay import Agreement, network_routes, replay
+from adroit.errors import UsageError
+from adroit.models.checkpoints.checkpoint import load_checkpoint
+from adroit.models.data.images import ImageSet
+from adroit.models.routing.route import Route
+
+
+@dataclass(frozen=True)
+class Specialization:
+    """A route to bake in.
+
+    Attributes:
+        route: its paths.
+        name: what was asked for: "common", "all", "none", a topology's name or a file.
+        share: of the images that open each of its paths at least, where it is common.
+        gate_threshold: at which images were run.
+        agreement: with the dynamic network, where there were images.
+    """
+
+    route: Route
+    name: str
+    share: float | None = None
+    gate_threshold: float = 0.0
+    agreement: Agreement | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What adroit.json tells of the route's origin."""
+        values = dataclasses.asdict(self)
+        del values["route"]
+        return values
+
+
+def specialize(
+    checkpoint: Path,
+    name: str,
+    images: ImageSet | None = None,
+    share: float = COMMON_SHARE,
+    gate_threshold: float = 0.0,
+    progress: Progress | None = None,
+) -> Specialization:
+    """Chooses the route called `name` ("common", or see named_route) for the network at `checkpoint`.
+
+    Args:
+        images: what "common" is made of, and agreement measured on; otherwise optional.
+        share: see common_route. gate_threshold: of the dynamic network.
+
+    Raises:
+        UsageError: no network of a routing space, no such route, or "common" without gates or images.
+        UnsupportedModel: as load_checkpoint.
+    """
+    from adroit.models.networks.dynamic_routing.network import DynamicRouting
+
+    network, config = load_checkpoint(checkpoint)
+    if not isinstance(network, DynamicRouting):
+        raise UsageError(f"{config.architecture} has no routing space", hint="leave --route out")
+    if name != "common":
+        route = named_route(name, network.space)
+    elif images is None:
+        raise UsageError("the common route is made from images", hint="give them with --data")
+    elif network.gate == "none":
+        raise UsageError("a network without gates has no common route: every image takes all paths")
+    else:
+        route = common_route(network_routes(network, config.preprocessing, images, gate_threshold, progress), share)
+    agreement = None
+    if images is not None:
+        agreement = Agreement.of(replay(network, config.preprocessing, images, route, gate_threshold, progress))
+    return Specialization(route, name, share if name == "common" else None, gate_threshold, agreement)

@@ -1,0 +1,1 @@
+"""What answers a request: models, their queues, batches, budgets and memory."""

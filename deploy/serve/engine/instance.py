@@ -1,0 +1,98 @@
+"""One runtime of a model, and the thread that runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adroit.deploy.deployment.deployment import THRESHOLD, Deployment
+from adroit.deploy.runtimes.open import open_runtime
+from adroit.deploy.runtimes.options import RuntimeOptions
+from adroit.deploy.runtimes.runtime import Runtime
+from adroit.deploy.serve.job import Job, Times
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Outputs of every job of a batch, in its order."""
+
+    outputs: Sequence[Mapping[str, NDArray[Any]]]
+    times: Times
+
+
+class Instance:
+    """Opens, runs and closes a runtime in one thread of its own (contexts of GPUs belong to threads)."""
+
+    def __init__(self, deployment: Deployment, options: RuntimeOptions) -> None:
+        self._deployment, self._options = deployment, options
+        self._thread = ThreadPoolExecutor(1, f"run-{deployment.path.name}")
+        self._runtime: Runtime | None = None
+
+    def _in_thread(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+    async def open(self) -> None:
+        """Loads the model, or loads it again, and runs it once; raises what the runtime raises."""
+        await self._in_thread(self._open)
+
+    async def probe(self) -> None:
+        """Runs a black image of typical size; raises where the runtime does not work."""
+        await self._in_thread(self._probe)
+
+    def execute(self, jobs: Sequence[Job]) -> asyncio.Future[Execution]:
+        """Runs jobs of one shape together, and then holds what the runtime raises."""
+        return self._in_thread(self._execute, jobs)
+
+    async def close(self) -> None:
+        await self._in_thread(self._close)
+        self._thread.shutdown(wait=False)
+
+    def _open(self) -> None:
+        self._close()
+        self._runtime = open_runtime(self._deployment, self._options)
+        self._probe()
+
+    def _close(self) -> None:
+        if self._runtime is not None:
+            self._runtime.close()
+            self._runtime = None
+
+    def _probe(self) -> None:
+        size = self._deployment.info.input_size
+        self._run(np.zeros((1, *size, 3), np.uint8), np.zeros(1, np.float32))
+
+    def _run(self, images: NDArray[Any], thresholds: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
+        assert self._runtime is not None
+        return self._runtime.run(self._feeds(images, thresholds))
+
+    def _feeds(self, images: NDArray[Any], thresholds: NDArray[np.float32] | None) -> dict[str, NDArray[Any]]:
+        names = [spec.name for spec in self._deployment.info.inputs]
+        values = self._deployment.info.preprocessing.values(images) if images.dtype == np.uint8 else images
+        return {names[0]: values} | ({THRESHOLD: thresholds} if THRESHOLD in names and thresholds is not None else {})
+
+    def _execute(self, jobs: Sequence[Job]) -> Execution:
+        started = time.perf_counter_ns()
+        thresholds = [job.thresholds for job in jobs if job.thresholds is not None]
+        images = jobs[0].images if len(jobs) == 1 else np.concatenate([job.images for job in jobs])
+        cpu = time.thread_time_ns()
+        feeds = self._feeds(images, np.concatenate(thresholds) if thresholds else None)
+        ready = time.perf_counter_ns()
+        assert self._runtime is not None
+        outputs = self._runtime.run(feeds)
+        done = time.perf_counter_ns()
+        del feeds  # to free them is a part of what the network costs
+        cpu = time.thread_time_ns() - cpu
+        parts, first = [], 0
+        for job in jobs:
+            parts.append({name: value[first : first + job.samples] for name, value in outputs.items()})
+            first += job.samples
+        return Execution(parts, Times(started, ready - started, done - ready, time.perf_counter_ns() - done, cpu))

@@ -1,0 +1,135 @@
+"""The protocol's inference over gRPC: messages to requests, answers to messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from adroit.deploy.protocol import open_inference_pb2 as pb
+from adroit.deploy.serve.engine.inference import Answer, Inference
+from adroit.deploy.serve.engine.shared_memory import SharedMemory
+from adroit.deploy.serve.options import Limits
+from adroit.deploy.serve.protocol.datatypes import datatype_of
+from adroit.deploy.serve.protocol.messages import Parameter
+from adroit.deploy.serve.protocol.refusal import Reason, Refusal, invalid
+from adroit.deploy.serve.protocol.tensors import GivenTensor, raw_bytes
+
+# Where the values of a datatype are, if they are not sent as bytes.
+_FIELDS = {
+    "BOOL": "bool_contents",
+    **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
+    "INT64": "int64_contents",
+    **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+}
+_REGION, _SIZE, _OFFSET = "shared_memory_region", "shared_memory_byte_size", "shared_memory_offset"
+# Clients of streams send it to be told of the last response; every request here has just one.
+_EMPTY_RESPONSE = "triton_enable_empty_final_response"
+
+
+def read_request(
+    message: pb.ModelInferRequest, seconds: float | None, authorization: str, memory: SharedMemory, limits: Limits
+) -> Inference:
+    """What the message asks for; `seconds` are left to its caller. Raises Refusal."""
+    raw = list(message.raw_input_contents)
+    given = [_tensor(tensor, raw, bool(message.raw_input_contents), memory, limits) for tensor in message.inputs]
+    if raw:
+        raise invalid(f"{len(raw)} raw_input_contents are of no input")
+    for output in message.outputs:
+        _region_of(output.name, output.parameters, limits)
+    parameters = {name: _value(value) for name, value in message.parameters.items() if name != _EMPTY_RESPONSE}
+    return Inference(given, [output.name for output in message.outputs], parameters, seconds, authorization)
+
+
+def _tensor(
+    tensor: pb.ModelInferRequest.InferInputTensor, raw: list[bytes], has_raw: bool, memory: SharedMemory, limits: Limits
+) -> GivenTensor:
+    """Takes its bytes from the front of `raw`."""
+    region = _region_of(tensor.name, tensor.parameters, limits)
+    typed = tensor.HasField("contents")
+    if typed and (region is not None or has_raw):
+        raise invalid(f"input {tensor.name[:80]} has contents, and bytes too")
+    content: bytes | Sequence[Any]
+    if region is not None:
+        content = memory.read(*region)
+    elif typed:
+        content = _typed(tensor)
+    elif raw:
+        content = raw.pop(0)
+    else:
+        raise invalid(f"input {tensor.name[:80]} has no contents")
+    return GivenTensor(tensor.name, tensor.datatype, tuple(tensor.shape), content)
+
+
+def _typed(tensor: pb.ModelInferRequest.InferInputTensor) -> Sequence[Any]:
+    field = _FIELDS.get(tensor.datatype)
+    others = [name.name for name, _ in tensor.contents.ListFields() if name.name != field]
+    if field is None or others:
+        raise invalid(
+            f"input {tensor.name[:80]}: {tensor.datatype[:20]!r} is not sent as {''.join(others) or 'contents'}"
+        )
+    values: Sequence[Any] = getattr(tensor.contents, field)
+    return values
+
+
+def _value(parameter: pb.InferParameter) -> Parameter:
+    choice = parameter.WhichOneof("parameter_choice")
+    if choice is None:
+        raise invalid("a parameter has no value")
+    value: Parameter = getattr(parameter, choice)
+    return value
+
+
+def _region_of(name: str, parameters: Mapping[str, pb.InferParameter], limits: Limits) -> tuple[str, int, int] | None:
+    """Region, offset and size in bytes, where the tensor is in shared memory."""
+    values = {key: _value(value) for key, value in parameters.items()}
+    unknown = set(values) - {_REGION, _SIZE, _OFFSET}
+    if unknown:
+        raise invalid(f"tensor {name[:80]}: unknown parameter {min(unknown)[:80]!r}")
+    if _REGION not in values:
+        if values:
+            raise invalid(f"tensor {name[:80]} has {min(values)}, and no {_REGION}")
+        return None
+    region, offset, size = values[_REGION], _size(name, values.get(_OFFSET, 0)), _size(name, values.get(_SIZE, 0))
+    if not isinstance(region, str):
+        raise invalid(f"tensor {name[:80]}: {_REGION} must be a text")
+    if size > limits.body_bytes:
+        raise Refusal(Reason.TOO_LARGE, f"a tensor may have {limits.body_bytes} bytes")
+    return region, offset, size
+
+
+def _size(name: str, value: Parameter) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise invalid(f"tensor {name[:80]}: offset and size of a region must be whole numbers")
+    return value
+
+
+def write_response(
+    name: str, version: str, message: pb.ModelInferRequest, answer: Answer, memory: SharedMemory, limits: Limits
+) -> pb.ModelInferResponse:
+    """Outputs as bytes, or written to the regions that the request names for them."""
+    response = pb.ModelInferResponse(model_name=name, model_version=version, id=message.id)
+    regions = {output.name: _region_of(output.name, output.parameters, limits) for output in message.outputs}
+    for key, value in answer.parameters.items():
+        response.parameters[key].CopyFrom(_parameter(value))
+    for output_name, array in answer.outputs.items():
+        content = raw_bytes(array)
+        told = response.outputs.add(name=output_name, datatype=datatype_of(array.dtype), shape=array.shape)
+        region = regions.get(output_name)
+        if region is None:
+            response.raw_output_contents.append(content)
+            continue
+        memory.write(*region, content)
+        told.parameters[_REGION].string_param = region[0]
+        told.parameters[_SIZE].int64_param = len(content)
+    return response
+
+
+def _parameter(value: Parameter) -> pb.InferParameter:
+    if isinstance(value, bool):
+        return pb.InferParameter(bool_param=value)
+    if isinstance(value, int):
+        return pb.InferParameter(int64_param=value)
+    return pb.InferParameter(double_param=value) if isinstance(value, float) else pb.InferParameter(string_param=value)

@@ -1,0 +1,109 @@
+"""Reading an HTTP body: capped, timed, and unpacked."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from adroit.deploy.serve.engine.inference import Preparer
+from adroit.deploy.serve.engine.memory import Lease
+from adroit.deploy.serve.options import Limits
+from adroit.deploy.serve.protocol.refusal import Reason, Refusal, invalid
+
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Headers = Mapping[bytes, bytes]
+# zlib reads both formats that HTTP has for this; "deflate" is zlib's own.
+_ENCODINGS = {b"gzip": 31, b"deflate": 15}
+
+
+class ClientGone(Exception):
+    """The connection ended; nobody reads an answer."""
+
+
+async def read_body(
+    receive: Receive, complete: bool, headers: Headers, limits: Limits, lease: Lease, preparer: Preparer
+) -> bytes | bytearray:
+    """The whole body, decompressed.
+
+    Args:
+        complete: it has come already, so that nothing is waited for.
+
+    Raises:
+        Refusal: too large (known before it is read where its length is told), too slow, or not what its
+            Content-Encoding says.
+        ClientGone: the connection ended before the body did.
+    """
+    encoding = headers.get(b"content-encoding", b"identity").lower()
+    if encoding != b"identity" and encoding not in _ENCODINGS:
+        raise Refusal(Reason.ENCODING, "Content-Encoding must be gzip, deflate or identity")
+    length = headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length) > limits.body_bytes:
+        raise _too_large(limits)
+    if complete:
+        body = await _all_chunks(receive, limits, lease)
+    else:
+        try:
+            async with asyncio.timeout(limits.receive_seconds):
+                body = await _all_chunks(receive, limits, lease)
+        except TimeoutError:
+            raise Refusal(Reason.SLOW, f"the body did not come within {limits.receive_seconds:g} s") from None
+    if encoding == b"identity":
+        return body
+    content: bytes = await preparer.run(_inflate, body, _ENCODINGS[encoding], limits)
+    lease.take(len(content))
+    return content
+
+
+async def _all_chunks(receive: Receive, limits: Limits, lease: Lease) -> bytes | bytearray:
+    first = await _chunk(receive)
+    body: bytes | bytearray = first[0]
+    lease.take(len(body))
+    more = first[1]
+    while more:
+        chunk, more = await _chunk(receive)
+        if len(body) + len(chunk) > limits.body_bytes:
+            raise _too_large(limits)
+        lease.take(len(chunk))
+        if isinstance(body, bytes):
+            body = bytearray(body)
+        body += chunk
+    return body
+
+
+async def _chunk(receive: Receive) -> tuple[bytes, bool]:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    return message.get("body", b""), message.get("more_body", False)
+
+
+async def discard(receive: Receive, seconds: float = 1.0, most: int = 16 << 20) -> None:
+    """Takes a little of what a refused client still sends: closed at once, it might never read the refusal."""
+    try:
+        async with asyncio.timeout(seconds):
+            more = True
+            while more and most > 0:
+                chunk, more = await _chunk(receive)
+                most -= len(chunk)
+    except (TimeoutError, ClientGone):
+        pass
+
+
+def _too_large(limits: Limits) -> Refusal:
+    return Refusal(Reason.TOO_LARGE, f"a body may have {limits.body_bytes} bytes")
+
+
+def _inflate(body: bytes | bytearray, window: int, limits: Limits) -> bytes:
+    """Stops at the limit: a few kilobytes can hold gigabytes of zeros."""
+    unpacking = zlib.decompressobj(window)
+    try:
+        content = unpacking.decompress(body, limits.body_bytes + 1)
+    except zlib.error:
+        raise invalid("the body is not compressed as Content-Encoding says") from None
+    if len(content) > limits.body_bytes:
+        raise _too_large(limits)
+    if not unpacking.eof or unpacking.unused_data:
+        raise invalid("the compressed body is cut short, or something follows it")
+    return content

@@ -1,0 +1,57 @@
+"""Encoded images, in and out."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adroit.deploy.serve.engine.inference import input_size
+from adroit.deploy.serve.engine.served_model import ServedModel
+from adroit.deploy.serve.options import Limits
+from adroit.deploy.serve.protocol.refusal import Refusal, invalid
+from adroit.deploy.serve.protocol.tensors import RawBytes
+from adroit.models.data.image_files import rgb_pixels, upright_size
+from adroit.models.data.preprocessing import Image
+
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+
+
+def decode_image(model: ServedModel, content: RawBytes, limits: Limits) -> Image:
+    """[H,W,3] uint8; its size is checked before its pixels are unpacked.
+
+    Raises:
+        Refusal: no image, of another format, damaged, with more than 8 bits a value, or too large.
+    """
+    from PIL import Image as Pillow
+
+    try:
+        with Pillow.open(io.BytesIO(content), formats=_FORMATS) as file:
+            if file.mode.startswith(("I", "F")):
+                raise invalid("the image has more than 8 bits a value")
+            input_size(model.deployment.info.preprocessing, upright_size(file), limits)
+            return rgb_pixels(file)
+    except Refusal:
+        raise
+    except Exception as error:  # Pillow raises almost anything for damaged files
+        reason = re.sub(r"<_io\S* object at \w+>", "the body", str(error))
+        raise invalid(f"not a readable {', '.join(_FORMATS)} image: {reason}") from error
+
+
+def class_map(model: ServedModel, logits: NDArray[Any], image: Image) -> NDArray[np.uint8]:
+    """[1,classes,H,W] to [H,W], without the padding that the network needed."""
+    preprocessing = model.deployment.info.preprocessing
+    height, width = preprocessing.geometry(image).shape[:2]
+    return preprocessing.unpadded(logits[0].argmax(0).astype(np.uint8), (height, width))
+
+
+def png(classes: NDArray[np.uint8]) -> bytes:
+    """One byte a pixel."""
+    from PIL import Image as Pillow
+
+    buffer = io.BytesIO()
+    Pillow.fromarray(classes).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

@@ -1,0 +1,144 @@
+"""The protocol's inference over HTTP: a JSON header, and tensors in it or, as bytes, behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import GenericAlias
+from typing import Any
+
+import msgspec
+
+from adroit.deploy.serve.engine.inference import Answer, Inference
+from adroit.deploy.serve.engine.shared_memory import SharedMemory
+from adroit.deploy.serve.options import Limits
+from adroit.deploy.serve.protocol.datatypes import datatype_of
+from adroit.deploy.serve.protocol.messages import (
+    InferenceRequest,
+    InferenceResponse,
+    InputTensor,
+    OutputTensor,
+    Parameter,
+    RequestedOutput,
+    TensorParameters,
+)
+from adroit.deploy.serve.protocol.refusal import Reason, Refusal, invalid
+from adroit.deploy.serve.protocol.tensors import GivenTensor, RawBytes, raw_bytes, take
+
+_request = msgspec.json.Decoder(InferenceRequest)
+_encode = msgspec.json.Encoder().encode
+_KINDS: dict[str, Any] = {"BOOL": bool, "FP16": float, "FP32": float, "FP64": float}
+
+
+def read_request(
+    body: RawBytes, header_length: int | None, authorization: str, memory: SharedMemory, limits: Limits
+) -> tuple[InferenceRequest, Inference]:
+    """What the body asks for.
+
+    Args:
+        header_length: of the JSON part in bytes; None where the body is JSON throughout.
+
+    Raises:
+        Refusal: a body that is not such a request.
+    """
+    buffer = memoryview(body)
+    json_size = len(buffer) if header_length is None else header_length
+    if json_size > len(buffer):
+        raise invalid(f"Inference-Header-Content-Length is {json_size}, the body has {len(buffer)} bytes")
+    if json_size > limits.json_bytes:
+        raise Refusal(Reason.TOO_LARGE, f"JSON may have {limits.json_bytes} bytes; send tensors as binary data")
+    request: InferenceRequest = _decoded(_request, buffer[:json_size])
+    rest = buffer[json_size:]
+    tensors = []
+    for given in request.inputs:
+        content, rest = _content(given, rest, memory, limits)
+        tensors.append(GivenTensor(given.name, given.datatype, tuple(given.shape), content))
+    if len(rest):
+        raise invalid(f"{len(rest)} bytes follow the last tensor")
+    _check_parameters(request.parameters)
+    outputs = [output.name for output in request.outputs]
+    return request, Inference(tensors, outputs, request.parameters, None, authorization)
+
+
+def _decoded(decoder: msgspec.json.Decoder[Any], content: RawBytes | msgspec.Raw) -> Any:
+    try:
+        return decoder.decode(content)
+    except msgspec.ValidationError as error:
+        raise invalid(f"not an inference request: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise invalid(f"not JSON: {error}") from None
+    except RecursionError:
+        raise invalid("the JSON is nested too deeply") from None
+
+
+def _content(
+    given: InputTensor, rest: memoryview, memory: SharedMemory, limits: Limits
+) -> tuple[RawBytes | Sequence[Any], memoryview]:
+    """The input's bytes or numbers, and what is left of the body behind it."""
+    where = given.parameters
+    region, size = where.shared_memory_region, where.binary_data_size
+    data = bytes(given.data)
+    if (region is not None) + (size is not None) + bool(data) != 1:
+        raise invalid(f"input {given.name} must have one of data, binary_data_size and shared_memory_region")
+    if where.binary_data is not None:
+        raise invalid(f"input {given.name}: binary_data is a parameter of outputs")
+    if region is not None:
+        length = where.shared_memory_byte_size or 0
+        if length > limits.body_bytes:
+            raise Refusal(Reason.TOO_LARGE, f"a tensor may have {limits.body_bytes} bytes")
+        return memory.read(region, where.shared_memory_offset or 0, length), rest
+    if size is not None:
+        return take(rest, 0, size, given.name), rest[size:]
+    return _numbers(given), rest
+
+
+def _numbers(given: InputTensor) -> Sequence[Any]:
+    """Flat, from a flat list or one nested as the shape is."""
+    kind = _KINDS.get(given.datatype, int)
+    try:
+        flat: Sequence[Any] = msgspec.json.decode(given.data, type=GenericAlias(list, (kind,)))
+        return flat
+    except msgspec.ValidationError as error:
+        if len(given.shape) < 2 or not bytes(given.data)[1:64].lstrip().startswith(b"["):
+            raise invalid(f"input {given.name}: {error}") from None
+    nested: Any = kind
+    for _ in given.shape:
+        nested = GenericAlias(list, (nested,))
+    level = _decoded(msgspec.json.Decoder(nested), given.data)
+    for size in given.shape[1:]:
+        if any(len(part) != size for part in level):
+            raise invalid(f"input {given.name}: its lists are not nested as its shape says")
+        level = [value for part in level for value in part]
+    return list(level)
+
+
+def _check_parameters(parameters: Mapping[str, Parameter]) -> None:
+    if not isinstance(parameters.get("binary_data_output", False), bool):
+        raise invalid("parameter binary_data_output must be true or false")
+
+
+def write_response(
+    name: str, version: str, request: InferenceRequest, answer: Answer, memory: SharedMemory
+) -> tuple[bytes, int | None]:
+    """The response's body, and the length of its JSON part where bytes follow."""
+    asked = {output.name: output for output in request.outputs}
+    binary_by_default = bool(request.parameters.get("binary_data_output", False))
+    outputs, tail = [], []
+    for output_name, array in answer.outputs.items():
+        how = asked.get(output_name, RequestedOutput(output_name)).parameters
+        told = OutputTensor(output_name, datatype_of(array.dtype), list(array.shape))
+        if how.shared_memory_region is not None:
+            content = raw_bytes(array)
+            offset = how.shared_memory_offset or 0
+            memory.write(how.shared_memory_region, offset, how.shared_memory_byte_size or 0, content)
+            told.parameters = TensorParameters(
+                shared_memory_region=how.shared_memory_region, shared_memory_byte_size=len(content),
+                shared_memory_offset=offset or None,
+            )  # fmt: skip
+        elif binary_by_default if how.binary_data is None else how.binary_data:
+            tail.append(raw_bytes(array))
+            told.parameters = TensorParameters(binary_data_size=len(tail[-1]))
+        else:
+            told.data = array.ravel().tolist()  # NaN and infinity, which JSON has no words for, become null
+        outputs.append(told)
+    head = _encode(InferenceResponse(name, version, outputs, request.id, dict(answer.parameters)))
+    return (b"".join([head, *tail]), len(head)) if tail else (head, None)

@@ -1,0 +1,1 @@
+"""Checkpoints: adroit's own folders, and what others publish."""

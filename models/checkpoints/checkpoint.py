@@ -1,0 +1,169 @@
+"""adroit's own checkpoints: a folder of `model.safetensors` and `config.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adroit import files
+from adroit.errors import UnsupportedModel, UsageError
+from adroit.models.data.preprocessing import Preprocessing
+from adroit.models.networks.architectures import architecture_named, build_network
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+FORMAT = 1
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """What config.json holds.
+
+    Attributes:
+        architecture: a name in adroit.models.networks.architectures.
+        arguments: the builder's arguments where they are not the defaults.
+        preprocessing: how images become the input.
+        labels: class names in the order of the logits; may be empty.
+        source: where the weights come from (file and sha256, or recipe and seed).
+    """
+
+    architecture: str
+    preprocessing: Preprocessing
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    labels: Sequence[str] = ()
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "architecture": self.architecture,
+            "arguments": dict(self.arguments),
+            "preprocessing": self.preprocessing.to_json(),
+            "labels": list(self.labels),
+            "source": dict(self.source),
+        }
+
+    @classmethod
+    def read(cls, folder: Path) -> CheckpointConfig:
+        """Raises UsageError where config.json is missing or not of this format."""
+        values = files.read_json(folder / CONFIG, "the checkpoint's config")
+        if values.get("format") != FORMAT:
+            raise UsageError(f"{folder / CONFIG} has format {values.get('format')!r}, this adroit reads {FORMAT}")
+        try:
+            return cls(
+                architecture_named(values["architecture"]).name,
+                Preprocessing.from_json(values["preprocessing"]),
+                values["arguments"],
+                values["labels"],
+                values["source"],
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UsageError(f"{folder / CONFIG} is not a checkpoint's config", facts={"at": error}) from error
+
+
+def check_checkpoint_folder(folder: Path) -> None:
+    """Raises UsageError where a checkpoint cannot be written to `folder`: checked before long work."""
+    if folder.exists() and not (folder / CONFIG).exists() and (folder.is_file() or any(folder.iterdir())):
+        raise UsageError(f"{folder} exists and is not a checkpoint", hint="give a new folder")
+
+
+def save_checkpoint(folder: Path, network: nn.Module, config: CheckpointConfig) -> None:
+    """Writes both files, whole or not at all; replaces an earlier checkpoint at `folder`.
+
+    Raises:
+        UsageError: `folder` cannot be written, or is a folder that holds no checkpoint.
+        OutOfResource: the disk is full.
+    """
+    from safetensors.torch import save
+
+    check_checkpoint_folder(folder)
+    with files.atomic_folder(folder) as temporary:
+        # Not safetensors' own writing: it tells a full disk as it tells a wrong tensor.
+        files.write_bytes(temporary / WEIGHTS, save({n: t.contiguous() for n, t in network.state_dict().items()}))
+        files.write_json(temporary / CONFIG, config.to_json())
+
+
+def load_checkpoint(folder: Path) -> tuple[nn.Module, CheckpointConfig]:
+    """The network in evaluation mode, with its weights, and the config.
+
+    Raises:
+        UsageError: a missing or damaged file.
+        UnsupportedModel: weights that are not the architecture's, or not finite.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    config = CheckpointConfig.read(folder)
+    path = folder / WEIGHTS
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"cannot read weights {path}", facts={"reason": error}) from error
+    network = build_network(config.architecture, config.arguments)
+    fit_weights(network, tensors, str(path), config.architecture)
+    return network.eval(), config
+
+
+def fit_weights(
+    network: nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    where: str,
+    architecture: str,
+    names: Mapping[str, str] | None = None,
+) -> None:
+    """Loads `tensors` into `network` after checking every key, shape and value.
+
+    Args:
+        tensors: by the names that the file at `where` gives them.
+        names: our tensor name to the file's, where they differ.
+
+    Raises:
+        UnsupportedModel: names each missing, unexpected, misshapen and non-finite tensor.
+    """
+    expected = {(names or {}).get(name, name): tensor for name, tensor in network.state_dict().items()}
+    problems = [f"missing {name}" for name in expected if name not in tensors]
+    problems += [f"unexpected {name}" for name in tensors if name not in expected]
+    for name in expected.keys() & tensors.keys():
+        if expected[name].shape != tensors[name].shape:
+            problems.append(f"{name} is {list(tensors[name].shape)}, expected {list(expected[name].shape)}")
+    if problems:
+        raise UnsupportedModel(
+            f"{where} does not hold the weights of {architecture}: {len(problems)} tensors differ",
+            facts={str(i + 1): problem for i, problem in enumerate(sorted(problems))},
+            hint="check the architecture's name and arguments (number of classes, for one)",
+        )
+    _check_kinds(expected, tensors, where)
+    # As the network will hold them: a float64 value may be too large for float32.
+    held = {name: t.to(expected[name].dtype) for name, t in tensors.items()}
+    bad = [name for name, t in held.items() if t.is_floating_point() and not t.isfinite().all()]
+    bad += [name for name, t in held.items() if name.endswith("running_var") and bool((t < 0).any())]
+    if bad:
+        raise UnsupportedModel(
+            f"{where} has weights that are NaN, infinite, or a variance below 0",
+            facts={"tensors": ", ".join(sorted(bad))},
+        )
+    ours = {theirs: name for name, theirs in (names or {}).items()}
+    network.load_state_dict({ours.get(name, name): tensor for name, tensor in held.items()})
+
+
+def _check_kinds(expected: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor], where: str) -> None:
+    """Only plain tensors of numbers that the network's own can hold."""
+    import torch
+
+    wrong = []
+    for name, tensor in tensors.items():
+        plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+        if not plain or tensor.is_floating_point() != expected[name].is_floating_point() or tensor.is_complex():
+            wrong.append(
+                f"{name} is {str(tensor.dtype).removeprefix('torch.')} on {tensor.device.type}, {tensor.layout}"
+            )
+    if wrong:
+        raise UnsupportedModel(
+            f"{where} has tensors of another kind than the network's",
+            facts={str(i + 1): w for i, w in enumerate(wrong)},
+        )

@@ -1,0 +1,62 @@
+"""Image files as pixels: upright, RGB, one byte a value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adroit.errors import UsageError
+from adroit.models.data.preprocessing import Image
+
+if TYPE_CHECKING:
+    from PIL import Image as Pillow
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff"})
+
+
+def read_image(path: Path) -> Image:
+    """One image file as [H,W,3] uint8 RGB; raises UsageError where it cannot be read.
+
+    Upright by its EXIF orientation, as a person sees it and label maps are drawn; torchvision's ImageFolder
+    takes the pixels as they are stored.
+    """
+    from PIL import Image as Pillow
+
+    try:
+        with Pillow.open(path) as file:
+            if file.mode.startswith(("I", "F")):
+                raise UsageError(f"{path} has more than 8 bits a pixel ({file.mode}), which networks here do not take")
+            return rgb_pixels(file)
+    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
+        raise UsageError(f"cannot read image {path}", facts={"reason": error}) from error
+
+
+def rgb_pixels(file: Pillow.Image) -> Image:
+    """[H,W,3] uint8, upright: cameras tell how they were held (EXIF) instead of turning the pixels."""
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM, 5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90,
+    }  # fmt: skip
+    turn = turns.get(_orientation(file))
+    image = file.convert("RGB")
+    return np.asarray(image if turn is None else image.transpose(turn))
+
+
+def upright_size(file: Pillow.Image) -> tuple[int, int]:
+    """Height and width of `rgb_pixels`, without unpacking them."""
+    width, height = file.size
+    return (width, height) if _orientation(file) in (5, 6, 7, 8) else (height, width)
+
+
+def _orientation(file: Pillow.Image) -> int:
+    """1 to 8, as EXIF numbers them; 1 is upright."""
+    from PIL import Image as Pillow
+    from PIL.ExifTags import Base
+
+    # The base class's: a PNG's own would unpack the pixels for it.
+    told = Pillow.Image.getexif(file).get(Base.Orientation, 1)
+    return told if isinstance(told, int) else 1

@@ -1,0 +1,220 @@
+"""The networks by name, with what the toolchain must know about each."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from adroit.errors import UsageError
+from adroit.models.data.preprocessing import CIFAR10, IMAGENET, ROUTED, Preprocessing
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network's builder and its input.
+
+    Attributes:
+        name: as on the command line and in config.json.
+        build: keyword arguments (see `defaults`) to a module in training mode.
+        defaults: the builder's arguments and their default values.
+        input_size: height and width in pixels that it is made for.
+        any_size: whether other heights and widths work too.
+        preprocessing: how images become its input, unless a checkpoint says otherwise.
+        task: what its logits mean: [N,classes] of an image, or [N,classes,H,W] of its pixels.
+    """
+
+    name: str
+    build: Callable[..., nn.Module]
+    input_size: tuple[int, int]
+    any_size: bool
+    preprocessing: Preprocessing
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    task: Literal["classification", "segmentation"] = "classification"
+
+
+def _cifar_resnet(blocks_per_stage: int) -> Callable[..., nn.Module]:
+    def build(classes: int, kind: str) -> nn.Module:
+        from adroit.models.networks.adder_resnet import cifar_resnet
+
+        return cifar_resnet(blocks_per_stage, classes, kind)
+
+    return build
+
+
+def _imagenet_resnet(depth: int) -> Callable[..., nn.Module]:
+    def build(classes: int, kind: str) -> nn.Module:
+        from adroit.models.networks.adder_resnet import imagenet_resnet
+
+        return imagenet_resnet(depth, classes, kind)
+
+    return build
+
+
+def _vgg_small(classes: int, kind: str) -> nn.Module:
+    from adroit.models.networks.adder_small import VggSmall
+
+    return VggSmall(classes, kind)
+
+
+def _lenet5_bn(classes: int, kind: str) -> nn.Module:
+    from adroit.models.networks.adder_small import LeNet5BN
+
+    return LeNet5BN(classes, kind)
+
+
+def _dynamic_routing(depth: int, width: int, classes: int, gate: Any, drop_path: float) -> nn.Module:
+    from adroit.models.networks.dynamic_routing.network import DynamicRouting
+
+    return DynamicRouting(depth, width, classes, gate, drop_path)
+
+
+def _routed(name: str, depth: int, width: int, classes: int, gate: str, size: tuple[int, int]) -> Architecture:
+    defaults = {"depth": depth, "width": width, "classes": classes, "gate": gate, "drop_path": 0.0}
+    return Architecture(name, _dynamic_routing, size, True, ROUTED, defaults, "segmentation")
+
+
+_CITYSCAPES_SIZE = (1024, 2048)
+
+
+def _anti_aliased_resnet(depth: int) -> Callable[..., nn.Module]:
+    def build(
+        classes: int, filter: str, filter_size: int, groups: int, joint_softmax: bool, pool_only: bool
+    ) -> nn.Module:
+        from adroit.models.layers.anti_aliasing import filter_choice
+        from adroit.models.networks.anti_aliased_resnet import anti_aliased_resnet
+
+        return anti_aliased_resnet(depth, classes, filter_choice(filter, filter_size, groups, joint_softmax), pool_only)
+
+    return build
+
+
+def _anti_aliased_cifar_resnet(blocks_per_stage: int) -> Callable[..., nn.Module]:
+    def build(classes: int, filter: str, filter_size: int, groups: int, joint_softmax: bool, width: int) -> nn.Module:
+        from adroit.models.layers.anti_aliasing import filter_choice
+        from adroit.models.networks.anti_aliased_resnet import anti_aliased_cifar_resnet
+
+        choice = filter_choice(filter, filter_size, groups, joint_softmax)
+        return anti_aliased_cifar_resnet(blocks_per_stage, width, classes, choice)
+
+    return build
+
+
+def _anti_aliased_deeplab(depth: int) -> Callable[..., nn.Module]:
+    def build(
+        classes: int, filter: str, filter_size: int, groups: int, joint_softmax: bool, output_stride: int
+    ) -> nn.Module:
+        from adroit.models.layers.anti_aliasing import filter_choice
+        from adroit.models.networks.deeplabv3plus import DeepLabV3Plus
+
+        choice = filter_choice(filter, filter_size, groups, joint_softmax)
+        return DeepLabV3Plus(depth, classes, choice, output_stride)
+
+    return build
+
+
+def _wide_resnet(depth: int, widen: int, classes: int, slope: float, shortcut: Any, stem_stride: int) -> nn.Module:
+    from adroit.models.networks.wide_resnet import WideResNet
+
+    return WideResNet(depth, widen, classes, slope, shortcut, stem_stride)
+
+
+def _filter(groups: int, classes: int, **others: Any) -> Mapping[str, Any]:
+    """Defaults of an anti-aliased network; filter is adaptive, binomial or none."""
+    return {
+        "classes": classes,
+        "filter": "adaptive",
+        "filter_size": 3,
+        "groups": groups,
+        "joint_softmax": True,
+        **others,
+    }
+
+
+_GREY_32 = Preprocessing(channels="gray", resize=(32, 32), mean=(0.5,), deviation=(0.5,))
+# ImageNet's statistics at the image's own size.
+_VOC = Preprocessing(mean=IMAGENET.mean, deviation=IMAGENET.deviation)
+_TEN: Mapping[str, Any] = {"classes": 10, "kind": "adder"}
+_THOUSAND: Mapping[str, Any] = {"classes": 1000, "kind": "adder"}
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    a.name: a
+    for a in (
+        Architecture("adder-resnet20", _cifar_resnet(3), (32, 32), True, CIFAR10, _TEN),
+        Architecture("adder-resnet32", _cifar_resnet(5), (32, 32), True, CIFAR10, _TEN),
+        Architecture("adder-resnet18", _imagenet_resnet(18), (224, 224), True, IMAGENET, _THOUSAND),
+        Architecture("adder-resnet50", _imagenet_resnet(50), (224, 224), True, IMAGENET, _THOUSAND),
+        Architecture("adder-vgg-small", _vgg_small, (32, 32), False, CIFAR10, _TEN),
+        Architecture("adder-lenet5-bn", _lenet5_bn, (32, 32), False, _GREY_32, _TEN),
+        # A, B and C are one network, trained with different budgets (models/losses/routing_budget.py).
+        _routed("dynamic-a", 16, 64, 19, "small", _CITYSCAPES_SIZE),
+        _routed("dynamic-b", 16, 64, 19, "small", _CITYSCAPES_SIZE),
+        _routed("dynamic-c", 16, 64, 19, "small", _CITYSCAPES_SIZE),
+        _routed("dynamic-raw-16", 16, 64, 19, "normal", _CITYSCAPES_SIZE),
+        _routed("dynamic-raw-33", 33, 64, 19, "normal", _CITYSCAPES_SIZE),
+        # For CPUs: CamVid's 360 x 480 pixels, padded.
+        _routed("dynamic-small", 4, 16, 11, "small", (384, 480)),
+        *(
+            Architecture(
+                f"aa-resnet{depth}",
+                _anti_aliased_resnet(depth),
+                (224, 224),
+                True,
+                IMAGENET,
+                _filter(groups, 1000, pool_only=True),
+            )
+            for depth, groups in ((18, 2), (34, 2), (50, 8), (101, 8))
+        ),
+        Architecture(
+            "aa-deeplabv3plus-resnet101",
+            _anti_aliased_deeplab(101),
+            (513, 513),
+            True,
+            _VOC,
+            _filter(2, 21, output_stride=16),
+            "segmentation",
+        ),
+        Architecture(
+            "aa-cifar-resnet20", _anti_aliased_cifar_resnet(3), (32, 32), True, CIFAR10, _filter(2, 10, width=16)
+        ),
+        Architecture(
+            "wide-resnet",
+            _wide_resnet,
+            (32, 32),
+            True,
+            CIFAR10,
+            {"depth": 28, "widen": 10, "classes": 10, "slope": 0.0, "shortcut": "projection", "stem_stride": 1},
+        ),
+    )
+}
+
+
+def architecture_named(name: str) -> Architecture:
+    """Raises UsageError, naming the nearest, where there is none of that name."""
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
+    near = difflib.get_close_matches(name, ARCHITECTURES, n=1, cutoff=0.0)[0]
+    raise UsageError(
+        f"there is no architecture named {name!r}",
+        facts={"known": ", ".join(ARCHITECTURES)},
+        hint=f"did you mean {near}?",
+    )
+
+
+def build_network(name: str, arguments: Mapping[str, Any] | None = None) -> nn.Module:
+    """The network `name` with its default arguments overridden by `arguments`.
+
+    Raises:
+        UsageError: an unknown name or argument.
+    """
+    architecture = architecture_named(name)
+    unknown = set(arguments or {}) - set(architecture.defaults)
+    if unknown:
+        raise UsageError(
+            f"{name} has no argument {', '.join(sorted(unknown))}", facts={"known": ", ".join(architecture.defaults)}
+        )
+    return architecture.build(**{**architecture.defaults, **(arguments or {})})

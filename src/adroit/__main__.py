@@ -1,0 +1,5 @@
+"""`python -m adroit` is the command `adroit`."""
+
+from adroit.deploy.cli.main import main
+
+main()

@@ -1,0 +1,42 @@
+"""Text for people: aligned tables, short numbers, and progress on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+
+def readable_count(value: float) -> str:
+    """12345678 as 12.35 M: four digits at most."""
+    for unit in ("", "k", "M", "G", "T"):
+        if abs(value) < 1000 or unit == "T":
+            return f"{value:.4g} {unit}".strip()
+        value /= 1000
+    raise AssertionError
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned: the first to the left, the others to the right; the first row is the heading."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        first, *others = (
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        lines.append("  ".join([first, *others]).rstrip())
+    return "\n".join(lines)
+
+
+def progress(what: str) -> Callable[[int, int], None]:
+    """A counter on standard error: one line that moves on a terminal, every fourth part elsewhere."""
+    told = [-1]
+
+    def show(done: int, total: int) -> None:
+        part = 4 * done // total
+        if sys.stderr.isatty():
+            print(f"\r{what} {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+        elif part != told[0]:
+            print(f"{what} {done}/{total}", file=sys.stderr, flush=True)
+        told[0] = part
+
+    return show

@@ -1,0 +1,61 @@
+"""ONNX Runtime's optimized file: the same numbers, for this kind of machine only."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adroit.deploy.build.build import build_deployment
+from adroit.deploy.build.choices import Backend
+from adroit.deploy.build.options import BuildOptions
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.runtimes.native import native_library
+from adroit.deploy.runtimes.open import open_runtime
+from adroit.deploy.runtimes.options import RuntimeOptions
+from adroit.errors import EnvironmentFault, UsageError
+from tests.conftest import Adroit
+
+
+@pytest.fixture
+def built(lenet: Deployment) -> Deployment:
+    try:
+        native_library()
+    except EnvironmentFault as error:
+        pytest.skip(str(error))
+    return build_deployment(lenet, BuildOptions(Backend.onnxruntime)).deployment
+
+
+def test_the_optimized_file_computes_the_model(built: Deployment) -> None:
+    record = Deployment.read(built.path).info.builds["2"]
+    assert record["file"] == "2/model.onnx"
+    assert max(record["difference"]["share_of_largest"].values()) <= 1e-4
+    x = np.random.default_rng(3).standard_normal((5, 1, 32, 32)).astype(np.float32)
+    outputs = []
+    for version in (None, 2):
+        with open_runtime(built, RuntimeOptions(threads=1, version=version)) as runtime:
+            outputs.append(runtime.run(built.feeds(x))["logits"])
+    np.testing.assert_allclose(outputs[1], outputs[0], rtol=0, atol=1e-4 * np.abs(outputs[0]).max())
+    assert np.abs(outputs[0]).max() > 0
+
+
+def test_it_is_opened_on_its_own_kind_of_machine_only(built: Deployment) -> None:
+    record = {**built.info.builds["2"], "instruction_set": "neon", "machine": "aarch64"}
+    dataclasses.replace(built.info, builds={"2": record}).write(built.path)
+    with pytest.raises(EnvironmentFault, match="another kind of machine"):
+        open_runtime(Deployment.read(built.path), RuntimeOptions(version=2))
+
+
+def test_a_build_that_is_not_there_is_told(built: Deployment) -> None:
+    with pytest.raises(UsageError, match="no build for onnxruntime with version 7"):
+        open_runtime(built, RuntimeOptions(version=7))
+
+
+def test_check_holds_it_to_the_network(built: Deployment, images: Path, adroit: Adroit) -> None:
+    result = adroit("check", built.path, "--data", images, "--build", 2, "--json")
+    assert result.code == 0, result.err
+    assert json.loads(result.out)["passed"]
+    assert adroit("check", built.path, "--data", images, "--build", 2, "--layers").code == 2

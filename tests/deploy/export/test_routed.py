@@ -1,0 +1,196 @@
+"""Routed networks: masked, if and static forms agree with the float64 network and with each other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.routed import executed_route
+from adroit.deploy.export.deployment import Routing, export_deployment
+from adroit.deploy.export.routed import RoutingForm
+from adroit.deploy.measure.counts import total_counts
+from adroit.deploy.onnx_file import all_nodes
+from adroit.deploy.parity.rounding_model import run_with_limits
+from adroit.deploy.parity.tolerance import compare
+from adroit.deploy.routing.route_counts import count_route, skip_efficiency
+from adroit.deploy.runtimes.choices import OperatorForm
+from adroit.deploy.runtimes.open import open_runtime
+from adroit.deploy.runtimes.options import RuntimeOptions
+from adroit.errors import UnsupportedModel, UsageError
+from adroit.models.checkpoints.checkpoint import CheckpointConfig, save_checkpoint
+from adroit.models.networks.architectures import architecture_named
+from adroit.models.networks.dynamic_routing.network import DynamicRouting
+from adroit.models.routing.cost import cost_table
+from adroit.models.routing.route import Route
+from tests.conftest import Adroit
+from tests.models.networks.routed import images, mixed_route, routed_network
+
+FORMS: list[RoutingForm] = ["masked", "if", "static"]
+SIZES = [(128, 160), (192, 128), (256, 288)]
+DEPTH, WIDTH = 3, 8
+
+
+@pytest.fixture(scope="module")
+def network() -> DynamicRouting:
+    return routed_network(DEPTH, WIDTH, "small", classes=11)
+
+
+def save(network: DynamicRouting, folder: Path, gate: str) -> Path:
+    known = architecture_named("dynamic-small")
+    arguments = {"depth": network.space.depth, "width": network.space.width, "gate": gate, "classes": 11}
+    save_checkpoint(folder, network.float(), CheckpointConfig("dynamic-small", known.preprocessing, arguments))
+    network.double()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def deployments(network: DynamicRouting, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Deployment]:
+    folder = tmp_path_factory.mktemp("routed")
+    checkpoint = save(network, folder / "checkpoint", "small")
+    return {form: export_deployment(checkpoint, folder, form, routing=Routing(form)) for form in FORMS}
+
+
+def run(
+    deployment: Deployment, x: np.ndarray, threshold: float = 0.0, form: OperatorForm = OperatorForm.native
+) -> dict:
+    try:
+        with open_runtime(deployment, RuntimeOptions(operators=form, threads=1)) as runtime:
+            return runtime.run(deployment.feeds(x, threshold))
+    except Exception as error:
+        if "library is missing" in str(error):
+            pytest.skip(str(error))
+        raise
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("operators", list(OperatorForm))
+@pytest.mark.parametrize(("batch", "threshold"), [(1, 0.0), (4, 0.3)])
+def test_every_form_is_within_the_limit_and_takes_the_same_routes(
+    form: RoutingForm, operators: OperatorForm, batch: int, threshold: float, deployments: dict[str, Deployment],
+    network: DynamicRouting,
+) -> None:  # fmt: skip
+    for size in SIZES:
+        x = images(batch, size).float()
+        found = run(deployments[form], x.numpy(), threshold, operators)
+        limit = torch.tensor([threshold], dtype=torch.float64)
+        references, limits = run_with_limits(network, x.double(), [""], arguments=(limit,))
+        result = compare(found["logits"], references[""].numpy(), limits[""].numpy())
+        assert result.passed, (size, result)
+        gates = network(x.double(), limit, with_gates=True)[1].detach().numpy()
+        np.testing.assert_array_equal(found["gates"] > 0, gates > 0)
+        assert 0 < (gates > 0).mean() < 1
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("size", SIZES)
+def test_the_forms_agree_within_rounding(batch: int, size: tuple[int, int], deployments: dict[str, Deployment]) -> None:
+    x = images(batch, size).float().numpy()
+    masked, branching, static = (run(deployments[form], x)["logits"] for form in FORMS)
+    # Fusions differ inside branches; nothing else may.
+    np.testing.assert_allclose(branching, masked, atol=1e-4 * np.abs(masked).max())
+    np.testing.assert_allclose(static, masked, atol=1e-4 * np.abs(masked).max())
+
+
+def test_results_do_not_depend_on_batch_mates(deployments: dict[str, Deployment]) -> None:
+    x = images(4).float().numpy()
+    together = run(deployments["if"], x)["logits"]
+    for n in range(4):
+        alone = run(deployments["if"], x[n : n + 1])["logits"]
+        np.testing.assert_allclose(together[n], alone[0], atol=1e-4 * np.abs(alone).max())
+
+
+def test_a_static_route_has_only_its_paths(
+    network: DynamicRouting, deployments: dict[str, Deployment], tmp_path: Path
+) -> None:
+    route = mixed_route(network, seed=3)
+    checkpoint = save(network, tmp_path / "checkpoint", "small")
+    deployment = export_deployment(checkpoint, tmp_path, "route", routing=Routing("static", route))
+    convolutions = sum(n.op_type == "Conv" for n in all_nodes(deployment.load_model().graph))
+    everything = deployments["static"].load_model().graph
+    assert convolutions < sum(n.op_type == "Conv" for n in all_nodes(everything))
+    for size in SIZES:
+        x = images(2, size).float()
+        references, limits = run_with_limits(network, x.double(), [""], arguments=(None, route))
+        result = compare(run(deployment, x.numpy())["logits"], references[""].numpy(), limits[""].numpy())
+        assert result.passed, (size, result)
+    assert executed_route(deployment, None) == route
+
+
+def test_closed_paths_are_inside_branches(deployments: dict[str, Deployment]) -> None:
+    graph = deployments["if"].load_model().graph
+    outside = {n.name for n in graph.node if n.op_type == "Conv"}
+    assert outside
+    assert not any("cell_ops" in name or "res_up" in name or "res_down" in name for name in outside)
+    assert sum(n.op_type == "If" for n in all_nodes(graph)) > 2 * (len(deployments["if"].info.outputs) + DEPTH)
+
+
+def test_portable_form_of_every_form_is_standard_operators(network: DynamicRouting, tmp_path: Path) -> None:
+    checkpoint = save(network, tmp_path / "checkpoint", "small")
+    deployment = export_deployment(checkpoint, tmp_path, "portable", "portable", Routing("if"))
+    assert {n.domain for n in all_nodes(deployment.load_model().graph)} == {""}
+    x = images(1).float()
+    references, limits = run_with_limits(network, x.double(), [""])
+    assert compare(run(deployment, x.numpy())["logits"], references[""].numpy(), limits[""].numpy()).passed
+
+
+def test_what_a_batch_executes_is_counted(deployments: dict[str, Deployment], network: DynamicRouting) -> None:
+    x = images(4).float().numpy()
+    gates = run(deployments["if"], x)["gates"]
+    route = executed_route(deployments["if"], gates)
+    assert route == Route.union([Route.from_gates(network.space, g) for g in gates])
+    table = cost_table(network.space, (128, 160), 11, "small")
+    assert total_counts(count_route(deployments["if"], route, 1, (128, 160))) == table.of_route(route)
+    everything = total_counts(
+        count_route(deployments["masked"], executed_route(deployments["masked"], gates), 1, (128, 160))
+    )
+    assert everything == table.of_route(Route.all_open(network.space))
+
+
+def test_skip_efficiency_is_the_share_of_saved_operations_that_saved_time() -> None:
+    assert skip_efficiency(50, 500, 100, 1000) == pytest.approx(1.0)
+    assert skip_efficiency(100, 500, 100, 1000) == pytest.approx(0.0)
+    assert skip_efficiency(120, 500, 100, 1000) == pytest.approx(-0.4)
+    assert skip_efficiency(90, 1000, 100, 1000) is None
+
+
+def test_a_network_without_gates_has_the_static_form_only(tmp_path: Path) -> None:
+    network = routed_network(3, 8, "none", classes=11)
+    checkpoint = save(network, tmp_path / "checkpoint", "none")
+    deployment = export_deployment(checkpoint, tmp_path, "fixed")
+    assert [v.name for v in deployment.info.inputs] == ["image"]
+    x = images(2).float()
+    expected = network(x.double()).detach().numpy()
+    np.testing.assert_allclose(run(deployment, x.numpy())["logits"], expected, atol=1e-4 * np.abs(expected).max())
+    with pytest.raises(UsageError, match="no if form"):
+        export_deployment(checkpoint, tmp_path, "branches", routing=Routing("if"))
+    with pytest.raises(UsageError, match="no gate threshold"):
+        deployment.feeds(x.numpy(), 0.5)
+
+
+def test_the_commands_take_routes(network: DynamicRouting, tmp_path: Path, adroit: Adroit) -> None:
+    checkpoint = save(network, tmp_path / "checkpoint", "small")
+    (tmp_path / "route.json").write_text(json.dumps(mixed_route(network, seed=1).to_json()))
+    result = adroit("export", checkpoint, "-o", tmp_path, "--route", tmp_path / "route.json", alone=True)
+    assert result.code == 0, result.err
+    wrong = adroit("export", checkpoint, "-o", tmp_path, "--route", "all", "--routing", "if")
+    assert wrong.code == 2
+    assert "which --routing if does not" in wrong.err
+
+
+def test_a_model_that_holds_a_size_is_refused() -> None:
+    from adroit.deploy.export.routed import _free_sizes
+
+    text = (
+        '<ir_version: 10, opset_import: ["" : 18]> g (float[n,3,32,32] image) => (float[n,3,32,32] logits) {'
+        " shape = Constant <value_ints = [-1, 3, 32, 32]> () logits = Reshape(image, shape) }"
+    )
+    import onnx_ir as ir
+
+    with pytest.raises(UnsupportedModel, match="holds a size"):
+        _free_sizes(ir.serde.deserialize_model(onnx.parser.parse_model(text)).graph, 32)

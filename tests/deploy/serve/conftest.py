@@ -1,0 +1,96 @@
+"""A repository with one model of each family, and a server on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.export.deployment import Routing, export_deployment
+from adroit.deploy.routing.budget.table import BudgetTable, Cost, Setting
+from adroit.deploy.runtimes.choices import OperatorForm
+from adroit.deploy.runtimes.native import native_library
+from adroit.errors import EnvironmentFault
+from adroit.models.checkpoints.checkpoint import CheckpointConfig, save_checkpoint
+from adroit.models.networks.architectures import architecture_named
+from tests.conftest import make_checkpoint
+from tests.deploy.serve.server import Server, running
+from tests.models.networks.routed import routed_network
+
+MISSING = [
+    name
+    for name in ("uvicorn", "httptools", "uvloop", "grpc", "msgspec", "prometheus_client")
+    if importlib.util.find_spec(name) is None
+]
+if MISSING:  # test_installed.py tells so
+    collect_ignore = [p.name for p in Path(__file__).parent.glob("test_*.py") if p.name != "test_installed.py"]
+
+CLASSES = 11
+THRESHOLDS = (0.0, 0.3, 1.0)
+
+
+@pytest.fixture(scope="session")
+def operators() -> OperatorForm:
+    """Native ones where they were built."""
+    try:
+        native_library()
+    except EnvironmentFault:
+        return OperatorForm.portable
+    return OperatorForm.native
+
+
+@pytest.fixture(scope="session")
+def repository(
+    resnet_deployment: Deployment, lenet_deployment: Deployment, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """adder-resnet20, adder-lenet5-bn (gray, 32 x 32 only), aa-cifar-resnet20, and `routed`, small and dynamic."""
+    folder = tmp_path_factory.mktemp("served")
+    for deployment in (resnet_deployment, lenet_deployment):
+        shutil.copytree(deployment.path, folder / deployment.path.name)
+    filtered = make_checkpoint(tmp_path_factory.mktemp("aa") / "aa", "aa-cifar-resnet20", (32, 32), groups=4)
+    export_deployment(filtered, folder)
+    network = routed_network(3, 8, "small", classes=CLASSES).float()
+    arguments = {"depth": 3, "width": 8, "gate": "small", "classes": CLASSES}
+    preprocessing = architecture_named("dynamic-small").preprocessing
+    checkpoint = tmp_path_factory.mktemp("routed")
+    save_checkpoint(checkpoint, network, CheckpointConfig("dynamic-small", preprocessing, arguments))
+    routed = export_deployment(checkpoint, folder, "routed", routing=Routing("if"))
+    # Figures of no measurement: 0.4, 0.2 and 0.1 GFLOPs, 10, 5 and 2.5 ms.
+    settings = [
+        Setting(threshold, Cost(0.4 / 2**i, 0.4 / 2**i), Cost(0.2, 0.2), Cost(10.0 / 2**i, 10.0 / 2**i), 1.0, 1)
+        for i, threshold in enumerate(THRESHOLDS)
+    ]
+    table = BudgetTable(routed.info.checkpoint["sha256"], 12, (128, 160), {}, settings)
+    dataclasses.replace(routed.info, budget=table.to_json()).write(routed.path)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(repository: Path, operators: OperatorForm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """With everything allowed; stopped gracefully at the end."""
+    options = ("--shared-memory", "--model-control", "--operators", operators.value)
+    with running(tmp_path_factory.mktemp("server"), repository, *options) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def photographs(images: Path) -> np.ndarray:
+    """uint8 [12,32,32,3]."""
+    with np.load(images) as archive:
+        return archive["images"]
+
+
+@pytest.fixture(scope="session")
+def slow_server(
+    repository: Path, operators: OperatorForm, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """That waits a second, where others wait long."""
+    options = ("--receive-seconds", 1, "--operators", operators.value)
+    with running(tmp_path_factory.mktemp("slow"), repository, *options) as started:
+        yield started

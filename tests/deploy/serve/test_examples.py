@@ -1,0 +1,79 @@
+"""The programs for people to copy, run as they are."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import ROOT
+from tests.deploy.serve.server import Server
+from tests.deploy.serve.test_conformance import enlarged
+
+MISSING = """404 {"error":"there is no model 'other'"}"""
+
+
+def example(name: str, server: Server, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROOT / "examples" / name, *map(str, arguments), "--server", f"http://{server.http}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def photograph(photographs: np.ndarray, tmp_path: Path) -> Path:
+    Image.fromarray(photographs[0]).save(tmp_path / "photograph.png")
+    return tmp_path / "photograph.png"
+
+
+def test_the_client_prints_labels(server: Server, photograph: Path) -> None:
+    done = example("client.py", server, "adder-resnet20", photograph)
+    _, body = server.post("/v2/models/adder-resnet20/predict", photograph.read_bytes())
+    told = [f"{each['share']:7.2%}  {each['label']}" for each in json.loads(body)["likeliest"]]
+    assert (done.returncode, done.stdout.splitlines()) == (0, told), done.stderr
+
+
+def test_the_client_writes_a_map_within_a_budget(server: Server, photographs: np.ndarray, tmp_path: Path) -> None:
+    Image.fromarray(enlarged(photographs[:1])[0]).save(tmp_path / "street.png")
+    done = example(
+        "client.py", server, "routed", tmp_path / "street.png", "--gflops", 0.2, "--map", tmp_path / "map.png"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "gate_threshold: 0.3" in done.stdout
+    assert Image.open(tmp_path / "map.png").size == (160, 128)
+
+
+def test_the_client_tells_what_the_server_refuses(server: Server, photograph: Path) -> None:
+    done = example("client.py", server, "other", photograph)
+    assert (done.returncode, done.stderr) == (1, f"error: {MISSING}\n")
+
+
+@pytest.mark.parametrize("how", [("--rate", 40), ("--clients", 3)])
+def test_the_load_is_told(how: tuple[str, int], server: Server, photograph: Path) -> None:
+    before = server.counted("adroit_requests_total")
+    done = example("load.py", server, "adder-lenet5-bn", photograph, *how, "--seconds", 1)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["answered"] + told["failed"] == server.counted("adroit_requests_total") - before > 0
+    assert told["milliseconds"]["p50"] <= told["milliseconds"]["p99"] <= told["milliseconds"]["most"]
+    assert told["errors"] == {}
+
+
+def test_what_the_load_met_is_told_by_kind(server: Server, photograph: Path) -> None:
+    done = example("load.py", server, "other", photograph, "--rate", 20, "--seconds", 1, "--seed", 3)
+    told = json.loads(done.stdout)
+    assert (told["answered"], list(told["errors"])) == (0, [MISSING])
+
+
+def test_arrivals_are_a_poisson_process_that_can_be_replayed() -> None:
+    arrivals = runpy.run_path(str(ROOT / "examples" / "load.py"))["arrivals"]
+    found = np.array(list(arrivals(50.0, 100.0, 7)))
+    assert found.tolist() == list(arrivals(50.0, 100.0, 7)) != list(arrivals(50.0, 100.0, 8))
+    gaps = np.diff(found)
+    # The mean and the deviation of an exponential distribution are alike: 5,000 draws tell to some percent.
+    assert len(found) == pytest.approx(5000, rel=0.06)
+    assert gaps.std() == pytest.approx(gaps.mean(), rel=0.06)

@@ -1,0 +1,40 @@
+"""Padding: zeros after normalization, at the bottom and right, that an output can be rid of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from adroit.errors import UsageError
+from adroit.models.data.preprocessing import ROUTED, Preprocessing
+
+
+def test_images_are_padded_with_zeros_after_normalization() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 40, 33, 3)).astype(np.uint8)
+    x = ROUTED.values(images)
+    assert x.shape == (2, 3, 64, 64) and x.dtype == np.float32
+    expected = images[..., ::-1].astype(np.float64) - np.array([103.530, 116.280, 123.675])
+    np.testing.assert_allclose(x[:, :, :40, :33], expected.transpose(0, 3, 1, 2), atol=1e-4)
+    assert not x[:, :, 40:].any() and not x[:, :, :, 33:].any()
+    np.testing.assert_array_equal(ROUTED.unpadded(x, (40, 33)), x[:, :, :40, :33])
+
+
+@pytest.mark.parametrize(("size", "padded"), [((360, 480), (384, 480)), ((32, 64), (32, 64)), ((1, 33), (32, 64))])
+def test_padded_sizes(size: tuple[int, int], padded: tuple[int, int]) -> None:
+    assert ROUTED.padded_size(size) == padded
+    assert replace(ROUTED, resize=size).size == padded
+    assert Preprocessing().padded_size(size) == size
+
+
+def test_padding_is_part_of_the_record() -> None:
+    assert Preprocessing.from_json(ROUTED.to_json()) == ROUTED
+    older = {k: v for k, v in ROUTED.to_json().items() if k != "pad_multiple"}
+    assert Preprocessing.from_json(older).pad_multiple == 1
+
+
+@pytest.mark.parametrize("value", [0, -32, 1.5, "32"])
+def test_impossible_padding_is_refused(value: object) -> None:
+    with pytest.raises(UsageError, match="pad_multiple"):
+        Preprocessing.from_json({**ROUTED.to_json(), "pad_multiple": value})

@@ -1,0 +1,67 @@
+"""Recipes: ours are valid, and a wrong field is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adroit.errors import UsageError
+from adroit.models.training.recipe import read_recipe, recipe_names
+
+SEGMENTATION = """
+architecture = "dynamic-small"
+[data]
+name = "camvid"
+[optimizer]
+epochs = 1
+"""
+CLASSIFICATION = SEGMENTATION.replace("dynamic-small", "adder-lenet5-bn").replace("camvid", "digits")
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_our_recipes_are_valid(name: str) -> None:
+    read_recipe(name)
+
+
+@pytest.mark.parametrize(
+    ("base", "old", "new", "message"),
+    [
+        (SEGMENTATION, "epochs = 1", "", "optimizer.epochs is missing"),
+        (SEGMENTATION, "epochs = 1", "epochs = 0", "optimizer.epochs must be at least 1, and is 0"),
+        (SEGMENTATION, "epochs = 1", "epochs = 1.5", "optimizer.epochs must be int, and is float 1.5"),
+        (SEGMENTATION, "epochs = 1", "epochs = true", "optimizer.epochs must be int, and is bool True"),
+        (SEGMENTATION, "epochs = 1", "epochs = 1\nbatch = 0", "optimizer.batch must be at least 1, and is 0"),
+        (SEGMENTATION, "epochs = 1", "epochs = 1\nmomentum = -1", "optimizer.momentum must not be negative, and is -1"),
+        (SEGMENTATION, "epochs = 1", "epochs = 1\nmomentum = nan", "optimizer.momentum must not be negative"),
+        (
+            SEGMENTATION,
+            "epochs = 1",
+            'epochs = 1\nschedule = "stairs"',
+            "optimizer.schedule must be one of cosine, poly",
+        ),
+        (SEGMENTATION, "epochs = 1", "epochs = 1\nlr = 1", "optimizer.lr is not a field of a recipe"),
+        (SEGMENTATION, '[data]\nname = "camvid"', "data = 1", "data must be a table"),
+        (SEGMENTATION, "camvid", "kitti", "data.name must be one of"),
+        (SEGMENTATION, "camvid", "digits", "data.name does not fit dynamic-small"),
+        (SEGMENTATION, "epochs = 1", "epochs = 1\n[augmentation]\ncrop = [64]", r"augmentation.crop must be \[height,"),
+        (SEGMENTATION, "epochs = 1", "epochs = 1\n[augmentation]\nshift = 2", "augmentation.shift does not fit"),
+        (SEGMENTATION, "epochs = 1", "epochs = 1\n[evaluation]\nevery = 0", "evaluation.every must be at least 1"),
+        (
+            SEGMENTATION,
+            "epochs = 1",
+            'epochs = 1\n[arguments]\ngate = "none"\n[routing]\nbudget_weight = 1',
+            "routing does not fit",
+        ),
+        (CLASSIFICATION, "epochs = 1", "epochs = 1\n[augmentation]\ncrop = [8, 8]", "augmentation.crop does not fit"),
+        (CLASSIFICATION, "epochs = 1", "epochs = 1\n[routing]\nbudget_weight = 1", "routing does not fit"),
+        (CLASSIFICATION, "digits", "voc", "data.name does not fit adder-lenet5-bn"),
+    ],
+)
+def test_a_wrong_field_is_named(base: str, old: str, new: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(base)
+    read_recipe(str(path))
+    path.write_text(base.replace(old, new))
+    with pytest.raises(UsageError, match=message):
+        read_recipe(str(path))
