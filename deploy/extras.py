@@ -28,7 +28,6 @@ PARTS = {
         "httptools": "httptools",
         "uvloop": "uvloop",
         "grpcio": "grpc",
-        "msgspec": "msgspec",
         "prometheus-client": "prometheus_client",
     },
     "cpu": {"onnxruntime": "onnxruntime"},
