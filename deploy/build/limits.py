@@ -14,6 +14,7 @@ import onnx
 from adroit.deploy.deployment.deployment import Description
 from adroit.deploy.onnx_file import all_nodes
 from adroit.deploy.operators.definitions import DOMAIN
+from adroit.deploy.operators.rules import attributes_of, operator_rules
 from adroit.deploy.operators.schemas import register_schemas
 from adroit.deploy.runtimes.tensorrt.profiles import Profile, Shape
 from adroit.errors import UsageError
@@ -103,18 +104,15 @@ def _check_operator(
     node: onnx.NodeProto, x: tuple[int, ...], sizes: Mapping[str, tuple[int, ...] | None], at: str
 ) -> None:
     """The limits of one of our operators on its input X."""
-    values = {a.name: a.i for a in node.attribute}
-    pads = next((list(a.ints) for a in node.attribute if a.name == "pads"), [])
-    weights = sizes.get(node.input[1]) if pads else None
+    rules = operator_rules().get(node.op_type)
+    if rules is None or rules.smallest_input is None:
+        return
+    attributes, shapes = attributes_of(node), [sizes.get(name) for name in node.input]
     for axis, dimension in ((2, "height"), (3, "width")):
-        if node.op_type == "AdaptiveFilter":
-            needed, why = values["kernel_size"] // 2 + 1, "the reflection at its edges needs more"
-        elif node.op_type == "RoutingGate":
-            needed, why = values["shrink"], "nothing is left when it is shrunk"
-        elif weights is not None:
-            needed, why = weights[axis] - pads[axis - 2] - pads[axis], "the kernel does not fit in"
-        else:
+        limit = rules.smallest_input(attributes, shapes, axis)
+        if limit is None:
             return
+        needed, why = limit
         if x[axis] < needed:
             raise UsageError(
                 f"{at}: too small for node {node.name} ({node.op_type})",

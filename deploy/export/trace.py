@@ -19,7 +19,7 @@ import torch
 from onnx_ir.passes import common
 from torch import nn
 
-from adroit.deploy.export.translations import translations
+from adroit.deploy.operators.rules import translations
 from adroit.deploy.passes.graph import MODULE_KEY, add_initializer
 from adroit.deploy.passes.name_nodes import keep_module_paths
 from adroit.errors import UnsupportedModel

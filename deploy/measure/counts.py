@@ -12,17 +12,14 @@ from onnx import NodeProto, shape_inference
 
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.operators.definitions import DOMAIN
+from adroit.deploy.operators.rules import attributes_of, operator_rules
 from adroit.deploy.operators.schemas import register_schemas
 from adroit.errors import UnsupportedModel
 from adroit.models.networks.architectures import architecture_named
 from adroit.models.operators.counts import (
     OperationCounts,
-    adaptive_filter_counts,
-    adder_conv2d_counts,
     bilinear_counts,
     convolution_counts,
-    quantized_adder_conv2d_counts,
-    routing_gate_counts,
 )
 
 Shape = tuple[int, ...]
@@ -128,33 +125,8 @@ def _attribute(node: NodeProto, name: str) -> list[int]:
     return []
 
 
-def _adder_conv2d(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) -> OperationCounts:
-    return adder_conv2d_counts(
-        inputs[1], outputs[0], node.op_type == "AdderConv2dAdd", _attribute(node, "activation") == [1]
-    )
-
-
-def _quantized_adder_conv2d(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) -> OperationCounts:
-    return quantized_adder_conv2d_counts(
-        inputs[1],
-        outputs[0],
-        node.op_type == "QAdderConv2dAdd",
-        _attribute(node, "activation") == [1],
-        _attribute(node, "output_type") != [onnx.TensorProto.FLOAT],
-    )
-
-
 def _convolution(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) -> OperationCounts:
     return convolution_counts(inputs[1], outputs[0], bias=len(inputs) > 2)
-
-
-def _adaptive_filter(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) -> OperationCounts:
-    return adaptive_filter_counts(inputs[1], outputs[0], *_attribute(node, "kernel_size"))
-
-
-def _routing_gate(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) -> OperationCounts:
-    x, (hidden, _), _, (paths, _), *_ = inputs
-    return routing_gate_counts(x, hidden, paths, *_attribute(node, "shrink"))
 
 
 def _resize(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) -> OperationCounts:
@@ -185,20 +157,14 @@ def _nothing(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) -> Oper
     return OperationCounts()
 
 
-_FORMULAS: Mapping[tuple[str, str], Formula] = {
-    (DOMAIN, "AdderConv2d"): _adder_conv2d,
-    (DOMAIN, "AdderConv2dAdd"): _adder_conv2d,
-    (DOMAIN, "QAdderConv2d"): _quantized_adder_conv2d,
-    (DOMAIN, "QAdderConv2dAdd"): _quantized_adder_conv2d,
-    (DOMAIN, "AdaptiveFilter"): _adaptive_filter,
-    (DOMAIN, "RoutingGate"): _routing_gate,
-    ("", "Conv"): _convolution,
-    ("", "Gemm"): _gemm,
-    ("", "Resize"): _resize,
-    **{("", name): _pool for name in ("MaxPool", "AveragePool")},
-    **{("", name): _per_input for name in ("ReduceMean", "ReduceSum", "GlobalAveragePool")},
+_FORMULAS: Mapping[str, Formula] = {
+    "Conv": _convolution,
+    "Gemm": _gemm,
+    "Resize": _resize,
+    **{name: _pool for name in ("MaxPool", "AveragePool")},
+    **{name: _per_input for name in ("ReduceMean", "ReduceSum", "GlobalAveragePool")},
     **{
-        ("", name): _per_output
+        name: _per_output
         for name in (
             "Relu",
             "LeakyRelu",
@@ -212,9 +178,9 @@ _FORMULAS: Mapping[tuple[str, str], Formula] = {
             "QuantizeLinear",
         )
     },
-    ("", "DequantizeLinear"): _per_output,
+    "DequantizeLinear": _per_output,
     **{
-        ("", name): _nothing
+        name: _nothing
         for name in (
             "Reshape",
             "Flatten",
@@ -235,11 +201,16 @@ _FORMULAS: Mapping[tuple[str, str], Formula] = {
 
 
 def _formula(node: NodeProto) -> Formula:
-    try:
-        return _FORMULAS[node.domain, node.op_type]
-    except KeyError:
-        raise UnsupportedModel(
-            f"operations of {node.domain or 'ai.onnx'}::{node.op_type} cannot be counted",
-            facts={"node": node.name},
-            hint="add its formula to deploy/measure/counts.py",
-        ) from None
+    rules = operator_rules().get(node.op_type) if node.domain == DOMAIN else None
+    rule = rules.counts if rules else None
+    if rule:
+        return lambda node, inputs, outputs: rule(attributes_of(node), inputs, outputs)
+    formula = _FORMULAS.get(node.op_type) if node.domain == "" else None
+    if formula:
+        return formula
+    where = f"deploy/operators/, beside its other rules ({node.op_type})" if node.domain == DOMAIN else ""
+    raise UnsupportedModel(
+        f"operations of {node.domain or 'ai.onnx'}::{node.op_type} cannot be counted",
+        facts={"node": node.name},
+        hint=f"add its formula to {where or 'deploy/measure/counts.py'}",
+    )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import onnx
 from onnx.defs import OpSchema, register_schema
 
 from adroit.deploy.operators.definitions import DOMAIN, Operator, Value, operators
-from adroit.models.operators.shapes import convolved_size
+from adroit.deploy.operators.rules import Attributes, ShapeRule, operator_rules
 
 if TYPE_CHECKING:
     # onnx gives the class no public name.
@@ -39,8 +38,9 @@ def schema_of(name: str) -> OpSchema:
         type_constraints=_type_constraints(described),
         attributes=attributes,
     )
-    if name in SHAPES:
-        schema.set_type_and_shape_inference_function(functools.partial(_infer, described))
+    rules = operator_rules().get(name)
+    if rules:
+        schema.set_type_and_shape_inference_function(functools.partial(_infer, described, rules.output_shapes))
     return schema
 
 
@@ -65,66 +65,20 @@ def register_schemas() -> None:
         register_schema(schema_of(name))
 
 
-Dimension = onnx.TensorShapeProto.Dimension
-Dimensions = list[Dimension]
-
-
-def _size(value: Dimension, kernel: Dimension, stride: int, begin: int, end: int) -> Dimension:
-    if not (value.HasField("dim_value") and kernel.HasField("dim_value")):
-        return Dimension()
-    return Dimension(dim_value=convolved_size(value.dim_value, kernel.dim_value, stride, begin, end))
-
-
-def _adder_conv2d(inputs: list[Dimensions], attributes: Mapping[str, list[int]]) -> list[Dimensions]:
-    x, w = inputs[:2]
-    (stride_h, stride_w), (top, left, bottom, right) = attributes["strides"], attributes["pads"]
-    return [[x[0], w[0], _size(x[2], w[2], stride_h, top, bottom), _size(x[3], w[3], stride_w, left, right)]]
-
-
-def _adaptive_filter(inputs: list[Dimensions], attributes: Mapping[str, list[int]]) -> list[Dimensions]:
-    x, logits = inputs
-    return [[x[0], x[1], logits[2], logits[3]]]
-
-
-def _routing_gate(inputs: list[Dimensions], attributes: Mapping[str, list[int]]) -> list[Dimensions]:
-    x, w2 = inputs[0], inputs[3]
-    return [[x[0], w2[0]], [w2[0]]]
-
-
-def _routing_decision(inputs: list[Dimensions], attributes: Mapping[str, list[int]]) -> list[Dimensions]:
-    gates, live, _, reach, shown = inputs
-    return [gates, live, [gates[0], reach[1]], [shown[1]]]
-
-
-# Operator to a function from input dimensions and attributes (always lists) to output dimensions.
-SHAPES: Mapping[str, Callable[[list[Dimensions], Mapping[str, list[int]]], list[Dimensions]]] = {
-    "AdderConv2d": _adder_conv2d,
-    "AdderConv2dAdd": _adder_conv2d,
-    "QAdderConv2d": _adder_conv2d,
-    "QAdderConv2dAdd": _adder_conv2d,
-    "AdaptiveFilter": _adaptive_filter,
-    "RoutingDecision": _routing_decision,
-    "RoutingGate": _routing_gate,
-}
-
-
-def _infer(described: Operator, context: InferenceContext) -> None:
+def _infer(described: Operator, output_shapes: ShapeRule, context: InferenceContext) -> None:
     types = [context.get_input_type(i) for i in range(len(described.inputs))]
     if any(not t.tensor_type.HasField("shape") for t in types):
         return
-    attributes = {}
-    for name, kind in described.attributes.items():
-        value = context.get_attribute(name)
-        attributes[name] = list(value.ints) if kind.type == "ints" else [value.i]
-    shapes = SHAPES[described.name]([list(t.tensor_type.shape.dim) for t in types], attributes)
+    attributes = {name: onnx.helper.get_attribute_value(context.get_attribute(name)) for name in described.attributes}
+    shapes = output_shapes([list(t.tensor_type.shape.dim) for t in types], attributes)
     for index, (output, dimensions) in enumerate(zip(described.outputs, shapes, strict=True)):
-        made = onnx.TypeProto()
-        made.tensor_type.elem_type = _element_type(output, types[0].tensor_type.elem_type, attributes)
-        made.tensor_type.shape.dim.extend(dimensions)
-        context.set_output_type(index, made)
+        inferred = onnx.TypeProto()
+        inferred.tensor_type.elem_type = _element_type(output, types[0].tensor_type.elem_type, attributes)
+        inferred.tensor_type.shape.dim.extend(dimensions)
+        context.set_output_type(index, inferred)
 
 
-def _element_type(output: Value, operator_type: int, attributes: Mapping[str, list[int]]) -> int:
+def _element_type(output: Value, operator_type: int, attributes: Attributes) -> int:
     if output.type_from:
-        return attributes[output.type_from][0]
+        return int(attributes[output.type_from])
     return int(onnx.TensorProto.BOOL) if output.type == "bool" else operator_type

@@ -14,7 +14,6 @@ it: its classes and its accuracy against those of the float64 network that it wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,17 +22,17 @@ import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-import adroit.models.operators.quantized_adder_conv2d  # noqa: F401  (registers torch.ops.adroit.*)
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.deployment.tensors import Tensors
 from adroit.deploy.operators.definitions import DOMAIN
 from adroit.deploy.operators.grid import LEVELS, Grid
+from adroit.deploy.operators.rules import attributes_of, operator_rules
 from adroit.deploy.parity.check import BATCH, Progress, worse
 from adroit.deploy.parity.consistency import compare_consistency
 from adroit.deploy.parity.labels import accuracy, check_labels
 from adroit.deploy.parity.report import LayerParity, ParityReport
 from adroit.deploy.parity.rounding_model import run_with_limits
-from adroit.deploy.parity.segments import Segment, attributes_of
+from adroit.deploy.parity.segments import Segment
 from adroit.deploy.parity.tolerance import Comparison, compare
 from adroit.deploy.passes.graph import with_outputs
 from adroit.deploy.runtimes.choices import RuntimeName
@@ -108,27 +107,21 @@ def check_quantized(
 
 
 class _QuantizedLayer:
-    """A QAdderConv2d or QAdderConv2dAdd node: every bit of its output is defined."""
+    """A node of an operator whose every output bit is defined."""
 
     def __init__(self, node: onnx.NodeProto, constants: Tensors) -> None:
         self.node, self.output = node.name, node.output[0]
-        self.inputs = [node.input[0], *node.input[4:]]  # X, and the residual where there is one
-        self._constants = [torch.from_numpy(constants[name].copy()) for name in node.input[1:4]]
-        a = attributes_of(node)
-        keys = ["x_zero_point", "output_type", "output_scale", "output_zero_point"]
-        keys += ["residual_scale", "residual_zero_point"] if len(self.inputs) > 1 else []
-        self._arguments: Sequence[Any] = (
-            a["strides"][0],
-            a["pads"][0],
-            bool(a["activation"]),
-            *(a[key] for key in keys),
-        )
+        self.inputs = [name for name in node.input if name not in constants]
+        self._values = {name: torch.from_numpy(constants[name].copy()) for name in node.input if name in constants}
+        self._names, self._attributes = list(node.input), attributes_of(node)
+        compute = operator_rules()[node.op_type].compute
+        assert compute is not None, f"{node.op_type} defines every bit, so its rules compute it"
+        self._compute = compute
 
     def compare(self, values: Tensors, seed: int) -> Comparison:
-        x, *residual = (torch.from_numpy(values[name]) for name in self.inputs)
-        operator = torch.ops.adroit.q_adder_conv2d_add if residual else torch.ops.adroit.q_adder_conv2d
-        right = operator(x, *self._constants, *residual, *self._arguments).double().numpy()
-        return compare(values[self.output], right, np.zeros_like(right))
+        inputs = self._values | {name: torch.from_numpy(values[name]) for name in self.inputs}
+        expected = self._compute(self._attributes, *(inputs[name] for name in self._names)).double().numpy()
+        return compare(values[self.output], expected, np.zeros_like(expected))
 
 
 class _FloatPart:
@@ -164,7 +157,8 @@ def _parts(model: onnx.ModelProto) -> list[_QuantizedLayer | _FloatPart]:
     """The whole model, in graph order; borders are inputs, results of quantized layers, and quantized tensors."""
     graph = model.graph
     constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
-    quantized = [n for n in graph.node if n.domain == DOMAIN and n.op_type.startswith("QAdder")]
+    rules = operator_rules()
+    quantized = [n for n in graph.node if n.domain == DOMAIN and rules[n.op_type].every_bit_defined]
     linear = [n for n in graph.node if n.op_type == "QuantizeLinear"]
     borders = [v.name for v in graph.input] + [n.output[0] for n in (*quantized, *linear)]
     outputs = {v.name for v in graph.output}

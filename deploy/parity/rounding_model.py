@@ -20,27 +20,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import adroit.models.operators.adaptive_filter
-import adroit.models.operators.adder_conv2d  # noqa: F401  (registers torch.ops.adroit.*)
+from adroit.deploy.operators.rules import RoundingRule, rounding_rules
 from adroit.deploy.parity.tolerance import SAFETY, UNIT_ROUNDOFF
 from adroit.errors import UnsupportedModel
-from adroit.models.operators.routing_gate import SMALL_GATE_SHRINK, shrink_for_gate
 
 SAMPLES = 4
-
-# An operation's rule: its arguments and result to (A, K): the magnitude of what was summed, and of how many terms.
-Rule = Callable[[Sequence[Any], Tensor], tuple[Tensor, int]]
 
 
 def _convolution(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
     x, weight, bias, *rest = arguments
     magnitude = torch.ops.aten.convolution(x.abs(), weight.abs(), None if bias is None else bias.abs(), *rest)
     return magnitude, weight[0].numel()
-
-
-def _adder_conv2d(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
-    # A sum of terms of one sign: no cancellation, so A is the result itself.
-    return result.abs(), arguments[1][0].numel()
 
 
 def _addmm(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
@@ -84,29 +74,12 @@ def _one_operation(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, in
     return result.abs(), 1
 
 
-def _adaptive_filter(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
-    # Weights of the softmax, each within a few round-offs, times values, summed.
-    x, *others = arguments
-    return torch.ops.adroit.adaptive_filter(x.abs(), *others), arguments[2] ** 2 + arguments[1].shape[1]
-
-
-def _routing_gate(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
-    # tanh does not amplify: what the two sums may be off by bounds what a gate may be.
-    x, w1, b1, w2, b2, _, shrink = arguments
-    seen = shrink_for_gate(x.abs()) if shrink == SMALL_GATE_SHRINK else x.abs()
-    hidden = seen.mean((2, 3)) @ w1.abs().T + b1.abs()
-    return hidden @ w2.abs().T + b2.abs(), w1.shape[1] + w2.shape[1]
-
-
 def _interpolation(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
     return result.abs(), 4
 
 
 _ATEN = torch.ops.aten
-RULES: Mapping[Any, Rule] = {
-    torch.ops.adroit.adder_conv2d: _adder_conv2d,
-    torch.ops.adroit.adaptive_filter: _adaptive_filter,
-    torch.ops.adroit.routing_gate: _routing_gate,
+RULES: Mapping[Any, RoundingRule] = {
     _ATEN.upsample_bilinear2d: _interpolation,
     _ATEN.convolution: _convolution,
     _ATEN.addmm: _addmm,
@@ -183,13 +156,16 @@ EXACT = frozenset(
 )
 
 
-def _rule_of(operation: Any) -> Rule:
-    if operation not in RULES:
+def _rule_of(operation: Any) -> RoundingRule:
+    ours = rounding_rules().get(operation)
+    rule = ours.rounding if ours else RULES.get(operation)
+    if rule is None:
         raise UnsupportedModel(
             f"there is no rounding rule for {operation}, so no limit can be given",
-            hint="add one to deploy/parity/rounding_model.py",
+            hint="add one to deploy/parity/rounding_model.py, or for an operator of adroit to its file in"
+            " deploy/operators",
         )
-    return RULES[operation]
+    return rule
 
 
 class _Perturbed(TorchDispatchMode):
@@ -208,11 +184,11 @@ class _Perturbed(TorchDispatchMode):
         if operation in EXACT or not isinstance(first, Tensor) or first.dtype != torch.float64:
             return result
         moved = self._moved(_rule_of(operation), args, first)
-        if operation is torch.ops.adroit.routing_gate:
-            moved = torch.where(first == 0, first, moved)  # a closed gate is exactly closed
+        if operation in rounding_rules() and rounding_rules()[operation].zero_is_exact:
+            moved = torch.where(first == 0, first, moved)
         return (moved, *result[1:]) if isinstance(result, tuple) else moved
 
-    def _moved(self, rule: Rule, args: Sequence[Any], result: Tensor) -> Tensor:
+    def _moved(self, rule: RoundingRule, args: Sequence[Any], result: Tensor) -> Tensor:
         magnitude, terms = rule(args, result)
         limit = self._unit * result.abs() + SAFETY * math.sqrt(terms) * self._unit * magnitude
         return result + self._within(limit)

@@ -7,7 +7,6 @@ and adder layers that were kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
 
 import onnx
 import torch
@@ -15,11 +14,10 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
-import adroit.models.operators.adder_conv2d  # noqa: F401  (registers torch.ops.adroit.*)
 from adroit.deploy.operators.definitions import DOMAIN
+from adroit.deploy.operators.rules import Attributes, attributes_of, operator_rules
 from adroit.errors import UnsupportedModel
 
-Attributes = Mapping[str, Any]
 # An operator's attributes and inputs to its output, in its inputs' type.
 Operation = Callable[..., Tensor]
 
@@ -62,17 +60,15 @@ class Segment(nn.Module):
         return _exact(values[self._output])
 
 
-def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
-    return {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
-
-
 def _exact(value: Tensor) -> Tensor:
     """Floats in float64; integers, which may be sizes, stay what they are."""
     return value.double() if value.is_floating_point() else value
 
 
 def _operation_of(node: onnx.NodeProto) -> Operation:
-    operation = _OPERATIONS.get((node.domain, node.op_type))
+    rules = operator_rules().get(node.op_type) if node.domain == DOMAIN else None
+    ours = rules.compute if rules and not rules.every_bit_defined else None
+    operation = ours or (_OPERATIONS.get(node.op_type) if node.domain == "" else None)
     if operation is None:
         raise UnsupportedModel(
             f"{node.op_type} cannot be computed in float64 here, so the quantized deployment cannot be checked",
@@ -115,24 +111,14 @@ def _dequantize(a: Attributes, x: Tensor, scale: Tensor, zero_point: Tensor) -> 
     return (x.double() - zero_point.double()) * scale
 
 
-def _adder(a: Attributes, x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, *residual: Tensor) -> Tensor:
-    y: Tensor = torch.ops.adroit.adder_conv2d(x, weight, a["strides"][0], _padding(a)[0])
-    y = y * scale[:, None, None] + shift[:, None, None]
-    for more in residual:
-        y = y + more
-    return y.relu() if a["activation"] else y
-
-
-_OPERATIONS: Mapping[tuple[str, str], Operation] = {
-    ("", "Conv"): _convolution,
-    ("", "Gemm"): _gemm,
-    ("", "MaxPool"): _max_pool,
-    ("", "ReduceMean"): _reduce_mean,
-    ("", "Relu"): lambda a, x: x.relu(),
-    ("", "Max"): lambda a, x, low: x.clamp(min=float(low)),
-    ("", "Add"): lambda a, x, y: x + y,
-    ("", "Reshape"): lambda a, x, shape: x.reshape(shape.tolist()),
-    ("", "DequantizeLinear"): _dequantize,
-    (DOMAIN, "AdderConv2d"): _adder,
-    (DOMAIN, "AdderConv2dAdd"): _adder,
+_OPERATIONS: Mapping[str, Operation] = {
+    "Conv": _convolution,
+    "Gemm": _gemm,
+    "MaxPool": _max_pool,
+    "ReduceMean": _reduce_mean,
+    "Relu": lambda a, x: x.relu(),
+    "Max": lambda a, x, low: x.clamp(min=float(low)),
+    "Add": lambda a, x, y: x + y,
+    "Reshape": lambda a, x, shape: x.reshape(shape.tolist()),
+    "DequantizeLinear": _dequantize,
 }

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from adroit.deploy.passes.graph import MODULE_KEY, add_initializer, constant, is_operator, replace_node, sole_consumer
+from adroit.models.operators.batch_norm import norm_factor_and_offset
 
 Vector = NDArray[np.float64]
 
@@ -29,14 +30,14 @@ def _fold(norm: ir.Node) -> bool:
     arrays = [constant(v) for v in norm.inputs[1:5]]
     if any(a is None for a in arrays):
         return False
-    gamma, beta, mean, variance = (np.asarray(a, np.float64) for a in arrays)
+    statistics = (np.asarray(a, np.float64) for a in arrays)
     epsilon = norm.attributes["epsilon"].as_float() if "epsilon" in norm.attributes else 1e-5
-    factor = gamma / np.sqrt(variance + epsilon)
+    factor, offset = norm_factor_and_offset(*statistics, epsilon=epsilon)
     name = norm.metadata_props.get(MODULE_KEY) or norm.name or norm.outputs[0].name or ""
     if is_operator(producer, "AdderConv2d"):
-        inputs = _into_adder(producer, factor, beta - mean * factor, name)
+        inputs = _into_adder(producer, factor, offset, name)
     elif producer.domain == "" and producer.op_type == "Conv":
-        inputs = _into_convolution(producer, factor, beta - mean * factor, name)
+        inputs = _into_convolution(producer, factor, offset, name)
     else:
         inputs = None
     if inputs is None:

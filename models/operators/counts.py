@@ -1,7 +1,7 @@
-"""How many operations an operator performs, in one place. Imports nothing heavy.
+"""Operation counts, and the formulas that networks and the toolchain share. Imports nothing heavy.
 
-Columns are kept apart, so that adder layers are told honestly: an absolute difference is not a
-multiply-add.
+Columns are apart, so that adder layers are counted honestly: an absolute difference is not a multiply-add.
+Formulas of the toolchain's operators are in deploy/operators/.
 """
 
 from __future__ import annotations
@@ -39,36 +39,10 @@ class OperationCounts:
 COLUMNS = tuple(f.name for f in dataclasses.fields(OperationCounts))
 
 
-def adder_conv2d_counts(
-    weight: Sequence[int], output: Sequence[int], residual: bool = False, relu: bool = False
-) -> OperationCounts:
-    """AdderConv2d and AdderConv2dAdd: W [M,C,kH,kW], Y [N,M,Ho,Wo]; scale and shift are elementwise."""
-    elements = prod(output)
-    return OperationCounts(
-        absolute_differences=elements * prod(weight[1:]), elementwise=elements * (2 + int(residual) + int(relu))
-    )
-
-
-def quantized_adder_conv2d_counts(
-    weight: Sequence[int], output: Sequence[int], residual: bool = False, relu: bool = False, quantized: bool = True
-) -> OperationCounts:
-    """QAdderConv2d and QAdderConv2dAdd: as adder_conv2d_counts, and per element the residual's zero point and
-    scale, and the output's division, rounding, zero point and saturation."""
-    counts = adder_conv2d_counts(weight, output, residual, relu)
-    return counts + OperationCounts(elementwise=prod(output) * (2 * int(residual) + 4 * int(quantized)))
-
-
 def convolution_counts(weight: Sequence[int], output: Sequence[int], bias: bool) -> OperationCounts:
     """Convolution, W [M,C/groups,kH,kW] and Y [N,M,Ho,Wo], or matrix product, W [M,K] and Y [N,M]."""
     elements = prod(output)
     return OperationCounts(multiply_adds=elements * prod(weight[1:]), elementwise=elements * int(bias))
-
-
-def adaptive_filter_counts(logits: Sequence[int], output: Sequence[int], kernel_size: int) -> OperationCounts:
-    """AdaptiveFilter: logits [N,G*k*k,Ho,Wo], Y [N,C,Ho,Wo]; what predicts the logits is a convolution of its own."""
-    weights = prod(logits)
-    # The softmax, for each logit: the maximum's comparison, difference, exponential, sum, division.
-    return OperationCounts(multiply_adds=prod(output) * kernel_size**2, elementwise=4 * weights, transcendental=weights)
 
 
 def bilinear_counts(output: Sequence[int]) -> OperationCounts:

@@ -11,8 +11,8 @@ import pytest
 import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, NotImplemented, RuntimeException
 
-from adroit.deploy.export.translations import translations
 from adroit.deploy.measure.counts import count_model
+from adroit.deploy.operators.rules import translations
 from adroit.deploy.operators.schemas import register_schemas
 from adroit.deploy.passes.stamp_operators import stamp_operators
 from adroit.errors import UsageError

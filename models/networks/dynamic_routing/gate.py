@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from adroit.models.networks.dynamic_routing.layers import ConvNorm
+from adroit.models.networks.dynamic_routing.layers import ConvNorm, folded_convolution
 from adroit.models.operators.routing_gate import SMALL_GATE_SHRINK, close_gates, routing_gate, shrink_for_gate
 from adroit.models.routing.route import CLOSED_BELOW
 
@@ -86,10 +86,7 @@ class SoftGate(nn.Sequential):
         assert isinstance(first, ConvNorm)
         norm = first.norm
         assert isinstance(norm, nn.BatchNorm2d)
-        mean, variance = norm.running_mean, norm.running_var
-        assert mean is not None and variance is not None
-        scale = norm.weight * torch.rsqrt(variance + norm.eps)
-        return first.weight.flatten(1) * scale[:, None], norm.bias - mean * scale
+        return folded_convolution(first.weight.flatten(1), norm)
 
 
 class Decide(nn.Module):

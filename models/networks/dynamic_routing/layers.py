@@ -9,6 +9,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adroit.models.operators.batch_norm import norm_factor_and_offset
+
+
+def folded_convolution(weight: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution with `norm` folded in, of the weight's dtype; computed in float64.
+
+    Args:
+        weight: [M, ...], of the convolution without bias. norm: what follows it, in evaluation.
+    """
+    assert norm.running_mean is not None and norm.running_var is not None
+    statistics = (t.double() for t in (norm.weight, norm.bias, norm.running_mean, norm.running_var))
+    factor, offset = norm_factor_and_offset(*statistics, epsilon=norm.eps)
+    column = factor.view(-1, *[1] * (weight.dim() - 1))
+    return (weight.double() * column).to(weight.dtype), offset.to(weight.dtype)
+
 
 class ConvNorm(nn.Conv2d):
     """Convolution without bias, batch norm (`norm`), then ReLU if asked; [N,C,H,W] in and out."""
@@ -50,10 +65,9 @@ class ConvNorm(nn.Conv2d):
 class _FoldedConvolution(nn.Module):
     def __init__(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
         super().__init__()
-        assert norm.running_mean is not None and norm.running_var is not None
-        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-        self.register_buffer("folded_weight", convolution.weight * scale[:, None, None, None])
-        self.register_buffer("folded_bias", norm.bias - norm.running_mean * scale)
+        weight, bias = folded_convolution(convolution.weight, norm)
+        self.register_buffer("folded_weight", weight)
+        self.register_buffer("folded_bias", bias)
         self.stride, self.padding = convolution.stride, convolution.padding
 
     def forward(self, x: Tensor) -> Tensor:
