@@ -30,9 +30,9 @@ def _fold(norm: ir.Node) -> bool:
     arrays = [constant(v) for v in norm.inputs[1:5]]
     if any(a is None for a in arrays):
         return False
-    statistics = (np.asarray(a, np.float64) for a in arrays)
+    gamma, beta, mean, variance = (np.asarray(a, np.float64) for a in arrays)
     epsilon = norm.attributes["epsilon"].as_float() if "epsilon" in norm.attributes else 1e-5
-    factor, offset = norm_factor_and_offset(*statistics, epsilon=epsilon)
+    factor, offset = norm_factor_and_offset(gamma, beta, mean, variance, epsilon)
     name = norm.metadata_props.get(MODULE_KEY) or norm.name or norm.outputs[0].name or ""
     if is_operator(producer, "AdderConv2d"):
         inputs = _into_adder(producer, factor, offset, name)

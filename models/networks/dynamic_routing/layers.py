@@ -19,8 +19,8 @@ def folded_convolution(weight: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Te
         weight: [M, ...], of the convolution without bias. norm: what follows it, in evaluation.
     """
     assert norm.running_mean is not None and norm.running_var is not None
-    statistics = (t.double() for t in (norm.weight, norm.bias, norm.running_mean, norm.running_var))
-    factor, offset = norm_factor_and_offset(*statistics, epsilon=norm.eps)
+    gamma, beta, mean, variance = (t.double() for t in (norm.weight, norm.bias, norm.running_mean, norm.running_var))
+    factor, offset = norm_factor_and_offset(gamma, beta, mean, variance, norm.eps)
     column = factor.view(-1, *[1] * (weight.dim() - 1))
     return (weight.double() * column).to(weight.dtype), offset.to(weight.dtype)
 
