@@ -99,7 +99,7 @@ def serve(
     import uvloop
 
     from adroit.deploy.runtimes.options import RuntimeOptions
-    from adroit.deploy.serve.classes import CostClasses
+    from adroit.deploy.serve.cost_classes import CostClasses
     from adroit.deploy.serve.observe.log import start_logging
     from adroit.deploy.serve.options import MIB, Limits, Security, ServeOptions
     from adroit.deploy.serve.server import serve as serve_repository

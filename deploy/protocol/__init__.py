@@ -1,1 +1,1 @@
-"""Messages of the Open Inference Protocol and of Triton's configuration, generated from open_inference.proto."""
+"""Protobuf messages of the Open Inference Protocol and of Triton's configuration, from open_inference.proto."""

@@ -1,9 +1,9 @@
-"""Makes open_inference_pb2.py and .pyi; run after a change of open_inference.proto.
+"""The generator of open_inference_pb2.py and .pyi; run it after a change of open_inference.proto.
 
     python -m adroit.deploy.protocol.generate
 
 Needs grpcio-tools. Take one that generates for protobuf 6 (grpcio-tools 1.76): generated code runs with
-the protobuf that it was made for and with later ones, and clients of the protocol hold protobuf below 7.
+the protobuf version that it was generated for and with later ones, and clients of the protocol hold protobuf below 7.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SOURCE = "open_inference.proto"
 
 
 def generate(folder: Path) -> int:
-    """Writes both files to `folder`; returns protoc's exit code."""
+    """Write both files to `folder`; return protoc's exit code."""
     from grpc_tools import protoc
 
     here = Path(__file__).parent

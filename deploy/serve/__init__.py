@@ -1,17 +1,13 @@
 """`adroit serve`: a model repository over the Open Inference Protocol (V2), by HTTP and gRPC.
 
-A thin layer over maintained transports (uvicorn, grpc.aio); in it, from the wire inwards:
+A thin layer over maintained transports (uvicorn, grpc.aio). Its rooms, from the wire inwards:
 
-    connection, http_app, http_body, http_inference, http_predict    HTTP: limits, addresses, bodies
-    image_files, http_page, page/                                     encoded images; the page for people
-    grpc_service, grpc_inference, protocol                            gRPC: methods, messages
-    messages, datatypes, tensors, shared_memory                       what is said on the wire, as arrays
-    refusal, pending, options                                         what is not answered, and the limits
-    inference, budget                                                 a request, checked against its model
-    batcher                                                           one bounded queue a model, batches from it
-    served_model, instance, repository                                models, their runtimes, loading
-    statistics, metrics, log                                          what an operator sees
-    service, server                                                   all of it; start and graceful stop
+    http/        connections with limits, the table of URLs, handlers, bodies; page/ is the web page for people
+    grpc/        methods and messages
+    protocol/    what both share: messages, datatypes, tensors, refusals
+    engine/      models, their queues and batches, budgets, load, memory
+    observe/     log, metrics and statistics for the operator
 
-Arrays are decoded and checked before they are queued, so what waits in a queue can run.
+server.py starts and stops all of it, service.py holds its state, options.py its limits. Arrays are decoded
+and checked before they are queued, so what waits in a queue can run.
 """

@@ -1,4 +1,4 @@
-"""A checked request that waits for its turn."""
+"""A checked request that waits for its turn, and the times of the execution that answered it."""
 
 from __future__ import annotations
 
@@ -17,49 +17,53 @@ Result = tuple[Mapping[str, NDArray[Any]], Mapping[str, Parameter]]
 
 
 @dataclass(eq=False)
-class Job:
+class InferenceJob:
     """A checked request that waits.
 
     Attributes:
         images: uint8 [N,H,W,3] or the network's own [N,C,H,W].
-        thresholds: [N], of a network with gates.
-        deadline: on the event loop's clock, in seconds: of its turn, and where load lowers budgets, of its answer.
-        wanted: when the answer should come, where load lowers budgets (deploy/serve/engine/load.py).
-        seconds: that it is predicted to take at each level of the budget; empty where load lowers none.
-        budget: what it is to be held to, "gflops" or "milliseconds" an image and the value, if anything.
-        arrived: nanoseconds of time.perf_counter_ns.
-        answer: the outputs by name, and what the response says beside them.
-        waited, ran: seconds in the queue, and of the execution that it was part of; known with the answer.
-        leave: takes it out of the queue; called when it is answered there.
+        thresholds: gate thresholds, [N], for a network with gates.
+        deadline: the latest time of its turn on the event loop's clock, in seconds; where load lowers budgets, of
+            its answer.
+        target: when the answer should come, where load lowers budgets (deploy/serve/engine/load_controller.py).
+        seconds: predicted execution time at each level of the budget; empty where load lowers none.
+        budget: the limit of an image, ("gflops" or "milliseconds", value), if the request or its class has one.
+        arrived: time.perf_counter_ns of the request's arrival.
+        answer: the outputs by name, and the parameters that the response carries beside them.
+        queue_seconds, execution_seconds: time in the queue, and of the execution; known with the answer.
+        leave: takes the job out of the queue; called when it is answered there.
     """
 
     images: NDArray[Any]
     thresholds: NDArray[np.float32] | None
     deadline: float
-    wanted: float = 0.0
+    target: float = 0.0
     seconds: Sequence[float] = ()
     budget: tuple[str, float] | None = None
     arrived: int = field(default_factory=time.perf_counter_ns)
     answer: asyncio.Future[Result] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    waited: float = 0.0
-    ran: float = 0.0
+    queue_seconds: float = 0.0
+    execution_seconds: float = 0.0
     leave: Callable[[asyncio.Future[Result]], None] | None = None
 
     @property
     def samples(self) -> int:
+        """The number of images."""
         return len(self.images)
 
     @property
     def kind(self) -> Any:
-        """Those of one kind can run together."""
+        """The dtype and shape of an image; jobs of one kind can run together."""
         return self.images.dtype, self.images.shape[1:]
 
 
 @dataclass(frozen=True)
-class Times:
-    """Of one execution, in nanoseconds; `started` is of time.perf_counter_ns.
+class ExecutionTimes:
+    """The times of one execution, in nanoseconds.
 
-    `runtime_cpu`: CPU time of the instance's thread while the runtime, or the preprocessing before it, ran.
+    Attributes:
+        started: time.perf_counter_ns of its start.
+        runtime_cpu: CPU time of the instance's thread while the runtime, or the preprocessing before it, ran.
     """
 
     started: int
@@ -70,4 +74,5 @@ class Times:
 
     @property
     def total(self) -> int:
+        """Nanoseconds from the start to the end of the execution."""
         return self.compute_input + self.compute_infer + self.compute_output

@@ -1,4 +1,4 @@
-"""How a server is set up, and what it will not exceed."""
+"""The options of a server, and its limits."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adroit.deploy.runtimes.options import RuntimeOptions
-from adroit.deploy.serve.classes import CostClasses
+from adroit.deploy.serve.cost_classes import CostClasses
 
 MIB = 1 << 20
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request, one queue and the whole server may take.
+    """The limits of one request, one queue and the whole server.
 
     Attributes:
-        body_bytes: of an HTTP body (also after decompression) and of a gRPC message.
-        json_bytes: of its JSON part: reading JSON holds up every other request.
-        image_pixels: of one image, encoded or not.
-        pending_bytes: of all requests that are being received or wait, over all models.
-        queue_requests: that may wait for one model.
-        queue_seconds: that a request may wait for its turn; where load lowers budgets, for its answer.
+        body_bytes: size of an HTTP body (also after decompression) and of a gRPC message.
+        json_bytes: size of a body's JSON part: reading JSON holds up every other request.
+        image_pixels: pixels of one image, encoded or not.
+        pending_bytes: size of all requests that are being received or wait, over all models.
+        queue_requests: requests that may wait for one model.
+        queue_seconds: time that a request may wait for its turn; where load lowers budgets, for its answer.
         batch: samples that run together.
-        delay_seconds: that a request waits for others to run with; 0 batches what waited while the model was busy.
-        header_bytes: of the request line and headers of one HTTP request.
-        receive_seconds: for a client to send a whole request, and to take a whole answer.
-        idle_seconds: of a connection between requests.
+        delay_seconds: time that a request waits for others to run with; 0 batches what waited while the model ran.
+        header_bytes: size of the request line and headers of one HTTP request.
+        receive_seconds: time for a client to send a whole request, and to take a whole answer.
+        idle_seconds: time that a connection stays open between requests.
         connections: HTTP connections at a time.
-        calls: of gRPC at a time.
-        drain_seconds: for accepted requests to finish after a signal to stop.
+        calls: gRPC calls at a time.
+        drain_seconds: time for accepted requests to finish after a signal to stop.
     """
 
     body_bytes: int = 64 * MIB
@@ -49,12 +49,12 @@ class Limits:
 
     @property
     def message_bytes(self) -> int:
-        """Of a gRPC message: room for what stands beside a tensor's bytes."""
+        """The size of a gRPC message, with room for what stands beside a tensor's bytes."""
         return self.body_bytes + MIB
 
     @property
     def messages(self) -> int:
-        """Of gRPC that are received at a time by calls, and as many by streams.
+        """The number of gRPC messages that calls may receive at a time; streams may receive as many again.
 
         gRPC hands over whole messages, so each counts as the largest (deploy/serve/grpc/receiving.py), and both
         kinds take at most `pending_bytes` again before `pending_bytes` counts them.
@@ -64,10 +64,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Security:
-    """Who may ask for what.
+    """What clients may do, and how connections are protected.
 
     Attributes:
-        token: a bearer token that every request but those for health must carry.
+        token: bearer token that every request must carry, except for health.
         certificate, key: PEM files of the server; without them connections are not encrypted.
         model_control: clients may load and unload models of the repository.
         shared_memory: clients on this machine may name regions of /dev/shm for their tensors.
@@ -82,15 +82,15 @@ class Security:
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """A whole server. Port 0 is any free one; None leaves that server out.
+    """The options of a whole server. Port 0 is any free one; None leaves that listener out.
 
     Attributes:
         models: names of deployments to serve; all of the repository if empty.
-        instances: runtimes a model, each with a thread of its own.
+        instances: runtimes of each model, each with a thread of its own.
         page: a web page at the HTTP server's root, for people.
         floor_gflops: operations / 1e9 an image to which load may lower the budget of networks with a budget
-            table; None leaves every request the budget that it asked for.
-        classes: what an image of a client may cost.
+            table; None leaves every request the budget that it names.
+        classes: limits of what an image of a client may cost.
     """
 
     repository: Path

@@ -1,4 +1,4 @@
-"""Starting and stopping: listeners first, then models; a signal to stop loses no accepted request.
+"""Start and graceful stop: listeners first, then models; a signal to stop loses no accepted request.
 
 At SIGTERM or SIGINT the server is no longer ready, ends every HTTP connection with its next answer, and
 refuses new gRPC inferences as UNAVAILABLE; after a moment for clients to hear of it, the listeners close,
@@ -22,9 +22,9 @@ import uvicorn
 from prometheus_client import make_asgi_app
 
 from adroit.deploy.serve.grpc.receiving import CHANNEL_OPTIONS
-from adroit.deploy.serve.grpc.servicer import handlers
-from adroit.deploy.serve.http.application import HttpApp
-from adroit.deploy.serve.http.connection import Early, limited_protocol
+from adroit.deploy.serve.grpc.servicer import rpc_handlers
+from adroit.deploy.serve.http.application import HttpApplication
+from adroit.deploy.serve.http.connection import EarlyAnswer, connection_factory
 from adroit.deploy.serve.http.early import EarlyRefusal
 from adroit.deploy.serve.options import ServeOptions
 from adroit.deploy.serve.service import Service
@@ -39,7 +39,7 @@ _CLOSE_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the server listens: "host:port", or None where it does not."""
+    """Where the server listens: "host:port", or None for a listener that is left out."""
 
     http: str | None
     grpc: str | None
@@ -47,7 +47,10 @@ class Addresses:
 
 
 class _HttpServer(uvicorn.Server):
-    """Signals are handled once, for all transports, in `serve`; connections that wait are taken in at the end."""
+    """uvicorn's server, without its own handling of signals (`serve` has it for all transports).
+
+    At its end it takes in the connections that still wait in the kernel's queue.
+    """
 
     def __init__(self, config: uvicorn.Config, listening: socket.socket) -> None:
         super().__init__(config)
@@ -56,9 +59,11 @@ class _HttpServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, take in what waits, and wait for connections to end."""
         for server in self.servers:
             server.close()
         waiting = []
@@ -74,15 +79,18 @@ class _HttpServer(uvicorn.Server):
 
     def _protocol(self) -> asyncio.BufferedProtocol:
         kind: Any = self.config.http_protocol_class
-        made: asyncio.BufferedProtocol = kind(config=self.config, server_state=self.server_state, app_state={})
-        return made
+        protocol: asyncio.BufferedProtocol = kind(config=self.config, server_state=self.server_state, app_state={})
+        return protocol
 
 
 async def serve(options: ServeOptions, started: Callable[[Addresses], None]) -> None:
-    """Serves until a signal to stop. `started` is called once the listeners are there, before models are loaded.
+    """Serve until a signal to stop.
+
+    Args:
+        started: called once the listeners are open, before models are loaded.
 
     Raises:
-        UsageError: an empty repository, or an address that cannot be had.
+        UsageError: an empty repository, or an address where the server cannot listen.
     """
     service = Service(options)
     stop = asyncio.Event()
@@ -93,11 +101,11 @@ async def serve(options: ServeOptions, started: Callable[[Addresses], None]) -> 
     http, metrics = _socket(options, options.http_port), _socket(options, options.metrics_port)
     web: list[tuple[_HttpServer, asyncio.Task[None]]] = []
     if http is not None:
-        web.append(await _start_http(HttpApp(service), http, options, EarlyRefusal(service), encrypted=True))
+        web.append(await _start_http(HttpApplication(service), http, options, EarlyRefusal(service), encrypted=True))
     if metrics is not None:
         web.append(await _start_http(make_asgi_app(service.metrics.registry), metrics, options))
     calls, grpc_address = await _start_grpc(service)
-    started(Addresses(_told(http), grpc_address, _told(metrics)))
+    started(Addresses(_address(http), grpc_address, _address(metrics)))
 
     loading = asyncio.create_task(service.repository.load_all())
     stopping = asyncio.create_task(stop.wait())
@@ -113,7 +121,7 @@ async def serve(options: ServeOptions, started: Callable[[Addresses], None]) -> 
             await service.close()
     except TimeoutError:
         logger.critical("a runtime did not stop")
-        os._exit(1)  # it would hold up the interpreter's end for ever
+        os._exit(1)  # it would hold up the interpreter's end forever
     logger.info("stopped")
 
 
@@ -129,7 +137,7 @@ async def _drain(
 
 
 def _socket(options: ServeOptions, port: int | None) -> socket.socket | None:
-    """Bound here, so that a port that is taken is an error of ours, and port 0 becomes known."""
+    """Bind a socket: here, so that a port in use is an error of ours, and port 0 becomes known."""
     if port is None:
         return None
     try:
@@ -138,11 +146,11 @@ def _socket(options: ServeOptions, port: int | None) -> socket.socket | None:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((options.host, port))
     except OSError as error:
-        raise _taken(options, port, error.strerror or str(error)) from error
+        raise _port_in_use(options, port, error.strerror or str(error)) from error
     return listening
 
 
-def _taken(options: ServeOptions, port: int, reason: str) -> UsageError:
+def _port_in_use(options: ServeOptions, port: int, reason: str) -> UsageError:
     return UsageError(
         f"cannot listen at {options.host}:{port}",
         facts={"reason": reason},
@@ -150,17 +158,17 @@ def _taken(options: ServeOptions, port: int, reason: str) -> UsageError:
     )
 
 
-def _told(listening: socket.socket | None) -> str | None:
+def _address(listening: socket.socket | None) -> str | None:
     return None if listening is None else "{}:{}".format(*listening.getsockname()[:2])
 
 
 async def _start_http(
-    app: Any, listening: socket.socket, options: ServeOptions, early: Early | None = None, encrypted: bool = False
+    app: Any, listening: socket.socket, options: ServeOptions, early: EarlyAnswer | None = None, encrypted: bool = False
 ) -> tuple[_HttpServer, asyncio.Task[None]]:
     limits, security = options.limits, options.security
     config = uvicorn.Config(
         app,
-        http=limited_protocol(limits, early),  # type: ignore[arg-type]
+        http=connection_factory(limits, early),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -187,7 +195,7 @@ async def _start_grpc(service: Service) -> tuple[grpc.aio.Server | None, str | N
     if options.grpc_port is None:
         return None, None
     server = grpc.aio.server(
-        handlers=handlers(service),
+        handlers=rpc_handlers(service),
         maximum_concurrent_rpcs=limits.calls,
         options=[
             ("grpc.max_receive_message_length", limits.message_bytes),
@@ -199,12 +207,12 @@ async def _start_grpc(service: Service) -> tuple[grpc.aio.Server | None, str | N
     )
     address = f"{options.host}:{options.grpc_port}"
     if options.grpc_port and (probe := _socket(options, options.grpc_port)):
-        probe.close()  # gRPC tells of a port that is taken in words of its own, on standard error
+        probe.close()  # gRPC reports a port in use in words of its own, on standard error
     try:
         credentials = _credentials(options)
         port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     except RuntimeError as error:
-        raise _taken(options, options.grpc_port, str(error)) from error
+        raise _port_in_use(options, options.grpc_port, str(error)) from error
     await server.start()
     return server, f"{options.host}:{port}"
 

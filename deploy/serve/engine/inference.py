@@ -1,4 +1,4 @@
-"""One inference, whatever protocol it came by: checked against the model, queued, answered."""
+"""An inference, over whichever protocol it came: checked against its model, queued, answered."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adroit.deploy.deployment.deployment import THRESHOLD
-from adroit.deploy.serve.classes import PARAMETER as COST_CLASS
-from adroit.deploy.serve.classes import CostClass, CostClasses
-from adroit.deploy.serve.engine.budget import PARAMETERS, asked_budget
-from adroit.deploy.serve.engine.load import WANTED
-from adroit.deploy.serve.engine.served_model import ServedModel
-from adroit.deploy.serve.job import Job
+from adroit.deploy.serve.cost_classes import PARAMETER as COST_CLASS
+from adroit.deploy.serve.cost_classes import CostClass, CostClasses
+from adroit.deploy.serve.engine.budget import PARAMETERS, requested_budget
+from adroit.deploy.serve.engine.load_controller import TARGET_SHARE
+from adroit.deploy.serve.engine.model import Model
+from adroit.deploy.serve.job import InferenceJob
 from adroit.deploy.serve.options import Limits
 from adroit.deploy.serve.protocol.messages import Parameter
 from adroit.deploy.serve.protocol.refusal import invalid
-from adroit.deploy.serve.protocol.tensors import GivenTensor, array_of
+from adroit.deploy.serve.protocol.tensors import RequestTensor, array_from_tensor
 from adroit.errors import UsageError
 from adroit.models.data.preprocessing import Preprocessing
 from adroit.models.routing.cost import check_size
 
-# What a request may say beside its tensors; `timeout` is in microseconds.
+# The parameters that a request may carry beside its tensors; `timeout` is in microseconds.
 KNOWN_PARAMETERS = PARAMETERS | {COST_CLASS, "timeout", "binary_data_output"}
 
 
 @dataclass(frozen=True)
 class Inference:
-    """What a client asks for.
+    """The content of a request for inference.
 
     Attributes:
-        outputs: names of the outputs to give; all if empty.
-        seconds: that the client will wait, where its protocol tells.
+        outputs: names of the requested outputs; all if empty.
+        seconds: how long the client will wait, where its protocol says so.
         authorization: the header, or the call's metadata, of that name.
     """
 
-    inputs: Sequence[GivenTensor]
+    inputs: Sequence[RequestTensor]
     outputs: Sequence[str]
     parameters: Mapping[str, Parameter]
     seconds: float | None = None
@@ -49,63 +49,67 @@ class Inference:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Outputs in the order asked for, and what the response says beside them.
+class InferenceResult:
+    """The outputs, in the order of the request, and the parameters of the response.
 
     Attributes:
-        waited, ran: seconds in the queue, and of the execution.
+        queue_seconds, execution_seconds: time in the queue, and of the execution.
     """
 
     outputs: Mapping[str, NDArray[Any]]
     parameters: Mapping[str, Parameter]
-    waited: float
-    ran: float
+    queue_seconds: float
+    execution_seconds: float
 
 
-class Preparer:
-    """Decodes and resizes images beside the event loop."""
+class WorkerPool:
+    """Threads that decode, resize and compress beside the event loop."""
 
     def __init__(self, threads: int) -> None:
         self._threads = ThreadPoolExecutor(threads, "prepare")
 
     async def run(self, function: Any, *arguments: Any) -> Any:
+        """Call `function` in a thread; return or raise what it does."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     def close(self) -> None:
+        """Drop what has not begun; what runs is not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 async def infer(
-    model: ServedModel, inference: Inference, preparer: Preparer, limits: Limits, classes: CostClasses
-) -> Answer:
-    """Raises Refusal; a cancelled call takes its request out of the queue."""
-    names = _outputs(model, inference.outputs)
-    cost_class = classes.of(inference.parameters.get(COST_CLASS), inference.authorization)
-    images, thresholds, size = checked_inputs(model, inference, limits, cost_class)
+    model: Model, inference: Inference, workers: WorkerPool, limits: Limits, classes: CostClasses
+) -> InferenceResult:
+    """Run one inference. Raises Refusal; a cancelled call takes its request out of the queue."""
+    names = _check_outputs(model, inference.outputs)
+    cost_class = classes.find(inference.parameters.get(COST_CLASS), inference.authorization)
+    images, thresholds, size = check_inputs(model, inference, limits, cost_class)
     preprocessing = model.deployment.info.preprocessing
     if images.dtype == np.uint8 and (preprocessing.resize is not None or preprocessing.crop is not None):
-        images = await preparer.run(resized, preprocessing, images)
-    now, seconds = asyncio.get_running_loop().time(), _seconds(inference, limits)
-    budget = asked_budget(inference.parameters, cost_class)
-    job = Job(images, thresholds, now + seconds, now + WANTED * seconds, budget=budget)
-    if model.queue.governor and thresholds is not None:
-        job.seconds = model.queue.governor.seconds(thresholds, size)
-    outputs, told = await model.run(job)
-    return Answer({name: outputs[name] for name in names}, told, job.waited, job.ran)
+        images = await workers.run(resize_images, preprocessing, images)
+    now, seconds = asyncio.get_running_loop().time(), _time_limit(inference, limits)
+    budget = requested_budget(inference.parameters, cost_class)
+    job = InferenceJob(images, thresholds, now + seconds, now + TARGET_SHARE * seconds, budget=budget)
+    if model.queue.load_controller and thresholds is not None:
+        job.seconds = model.queue.load_controller.seconds(thresholds, size)
+    outputs, parameters = await model.run(job)
+    return InferenceResult(
+        {name: outputs[name] for name in names}, parameters, job.queue_seconds, job.execution_seconds
+    )
 
 
-def _outputs(model: ServedModel, names: Sequence[str]) -> Sequence[str]:
+def _check_outputs(model: Model, names: Sequence[str]) -> Sequence[str]:
     known = model.output_names
     for name in names:
         if name not in known:
             raise invalid(f"{model.name} has no output {name[:80]!r}; it has {', '.join(known)}")
     if len(set(names)) != len(names):
-        raise invalid("an output is asked for twice")
+        raise invalid("an output is requested twice")
     return names or known
 
 
-def _seconds(inference: Inference, limits: Limits) -> float:
-    """That the request has."""
+def _time_limit(inference: Inference, limits: Limits) -> float:
+    """Return how many seconds the request may take."""
     unknown = inference.parameters.keys() - KNOWN_PARAMETERS
     if unknown:
         raise invalid(f"unknown parameter {min(unknown)[:80]!r}; known: {', '.join(sorted(KNOWN_PARAMETERS))}")
@@ -116,37 +120,41 @@ def _seconds(inference: Inference, limits: Limits) -> float:
     return wait if inference.seconds is None else min(wait, inference.seconds)
 
 
-def checked_inputs(
-    model: ServedModel, inference: Inference, limits: Limits, cost_class: CostClass
+def check_inputs(
+    model: Model, inference: Inference, limits: Limits, cost_class: CostClass
 ) -> tuple[NDArray[Any], NDArray[np.float32] | None, tuple[int, int]]:
-    """The images, uint8 [N,H,W,3] or float32 [N,C,H,W], one threshold a sample where there are gates, the input's size.
+    """Return the images, their thresholds and the size of the network's input.
+
+    Images are uint8 [N,H,W,3] or float32 [N,C,H,W]; thresholds float32 [N], or None without gates; the size is
+    (height, width) in pixels.
 
     Raises:
-        Refusal: unknown, missing or double inputs; a datatype, shape or size that the model does not take.
+        Refusal: an input that is unknown, missing or given twice; a datatype, shape or size that the model cannot
+            take.
     """
     specs, image_name = model.input_names, model.input_names[0]
-    given: dict[str, GivenTensor] = {}
+    tensors: dict[str, RequestTensor] = {}
     for tensor in inference.inputs:
         if tensor.name not in specs:
             raise invalid(f"{model.name} has no input {tensor.name[:80]!r}; it has {', '.join(specs)}")
-        if tensor.name in given:
+        if tensor.name in tensors:
             raise invalid(f"input {tensor.name} is given twice")
-        given[tensor.name] = tensor
-    if image_name not in given:
+        tensors[tensor.name] = tensor
+    if image_name not in tensors:
         raise invalid(f"input {image_name} is missing")
-    image = given[image_name]
-    size = _checked_size(model, image.datatype, image.shape, limits)
-    threshold = array_of(given[THRESHOLD]) if THRESHOLD in given else None
+    image = tensors[image_name]
+    size = _input_size_of(model, image.datatype, image.shape, limits)
+    threshold = array_from_tensor(tensors[THRESHOLD]) if THRESHOLD in tensors else None
     thresholds = model.budget.thresholds(inference.parameters, threshold, image.shape[0], size, cost_class)
-    return array_of(image), thresholds, size
+    return array_from_tensor(image), thresholds, size
 
 
-# Clients send the same again and again. What is refused is not kept; a model that was unloaded is, for a while.
+# Clients send the same sizes again and again. A refusal is not cached; a model that was unloaded is, for a while.
 @functools.lru_cache(maxsize=64)
-def _checked_size(model: ServedModel, datatype: str, shape: tuple[int, ...], limits: Limits) -> tuple[int, int]:
-    """(height, width) of the network's input, for an image of that datatype and shape.
+def _input_size_of(model: Model, datatype: str, shape: tuple[int, ...], limits: Limits) -> tuple[int, int]:
+    """Return (height, width) of the network's input for an image of that datatype and shape.
 
-    Checked before a byte is converted: datatype, rank, samples, channels and sides.
+    Datatype, rank, samples, channels and sides are checked before a byte is converted.
     """
     spec, preprocessing = model.deployment.info.inputs[0], model.deployment.info.preprocessing
     pixels = datatype == "UINT8" and spec.dtype != "uint8"
@@ -174,14 +182,14 @@ def _checked_size(model: ServedModel, datatype: str, shape: tuple[int, ...], lim
         except UsageError as error:
             raise invalid(f"input {spec.name}: {error.message}") from error
     channels = spec.shape[1] if pixels else shape[1]
-    for wanted, got in zip(spec.shape[1:], (channels, height, width), strict=True):
-        if isinstance(wanted, int) and wanted != got:
+    for expected, actual in zip(spec.shape[1:], (channels, height, width), strict=True):
+        if isinstance(expected, int) and expected != actual:
             raise invalid(f"input {spec.name} is {list(shape)}, it takes {list(spec.shape)}")
     return height, width
 
 
 def input_size(preprocessing: Preprocessing, size: tuple[int, int], limits: Limits) -> tuple[int, int]:
-    """Height and width of the network's input for an image of `size`.
+    """Return (height, width) of the network's input for an image of `size`, both in pixels.
 
     Raises:
         Refusal: the image is too large, before or after resizing, or smaller than what is cut out of it.
@@ -202,8 +210,8 @@ def input_size(preprocessing: Preprocessing, size: tuple[int, int], limits: Limi
     return preprocessing.padded_size((height, width))
 
 
-def resized(preprocessing: Preprocessing, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """[N,H,W,3] to the size that the network takes, image by image as `adroit run` does it."""
+def resize_images(preprocessing: Preprocessing, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Resize and crop images [N,H,W,3] to the size that the network takes, one by one as `adroit run` does."""
     try:
         return np.stack([preprocessing.geometry(image) for image in images])
     except UsageError as error:

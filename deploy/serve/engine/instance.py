@@ -16,21 +16,21 @@ from adroit.deploy.deployment.deployment import THRESHOLD, Deployment
 from adroit.deploy.runtimes.open import open_runtime
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.deploy.runtimes.runtime import Runtime
-from adroit.deploy.serve.job import Job, Times
+from adroit.deploy.serve.job import ExecutionTimes, InferenceJob
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Execution:
-    """Outputs of every job of a batch, in its order."""
+    """The outputs of every job of a batch, in its order, and the times of their execution."""
 
     outputs: Sequence[Mapping[str, NDArray[Any]]]
-    times: Times
+    times: ExecutionTimes
 
 
 class Instance:
-    """Opens, runs and closes a runtime in one thread of its own (contexts of GPUs belong to threads)."""
+    """A runtime that is opened, run and closed in one thread of its own: a GPU's context belongs to a thread."""
 
     def __init__(self, deployment: Deployment, options: RuntimeOptions) -> None:
         self._deployment, self._options = deployment, options
@@ -41,18 +41,19 @@ class Instance:
         return asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
     async def open(self) -> None:
-        """Loads the model, or loads it again, and runs it once; raises what the runtime raises."""
+        """Load the model, or load it again, and run it once; raises what the runtime raises."""
         await self._in_thread(self._open)
 
     async def probe(self) -> None:
-        """Runs a black image of typical size; raises where the runtime does not work."""
+        """Run a black image of typical size; raises where the runtime does not work."""
         await self._in_thread(self._probe)
 
-    def execute(self, jobs: Sequence[Job]) -> asyncio.Future[Execution]:
-        """Runs jobs of one shape together, and then holds what the runtime raises."""
+    def execute(self, jobs: Sequence[InferenceJob]) -> asyncio.Future[Execution]:
+        """Run jobs of one shape together; the future holds the outputs, or what the runtime raised."""
         return self._in_thread(self._execute, jobs)
 
     async def close(self) -> None:
+        """Free the runtime, once what runs has ended."""
         await self._in_thread(self._close)
         self._thread.shutdown(wait=False)
 
@@ -79,7 +80,7 @@ class Instance:
         values = self._deployment.info.preprocessing.values(images) if images.dtype == np.uint8 else images
         return {names[0]: values} | ({THRESHOLD: thresholds} if THRESHOLD in names and thresholds is not None else {})
 
-    def _execute(self, jobs: Sequence[Job]) -> Execution:
+    def _execute(self, jobs: Sequence[InferenceJob]) -> Execution:
         started = time.perf_counter_ns()
         thresholds = [job.thresholds for job in jobs if job.thresholds is not None]
         images = jobs[0].images if len(jobs) == 1 else np.concatenate([job.images for job in jobs])
@@ -91,8 +92,10 @@ class Instance:
         done = time.perf_counter_ns()
         del feeds  # to free them is a part of what the network costs
         cpu = time.thread_time_ns() - cpu
-        parts, first = [], 0
+        slices, first = [], 0
         for job in jobs:
-            parts.append({name: value[first : first + job.samples] for name, value in outputs.items()})
+            slices.append({name: value[first : first + job.samples] for name, value in outputs.items()})
             first += job.samples
-        return Execution(parts, Times(started, ready - started, done - ready, time.perf_counter_ns() - done, cpu))
+        return Execution(
+            slices, ExecutionTimes(started, ready - started, done - ready, time.perf_counter_ns() - done, cpu)
+        )

@@ -1,4 +1,4 @@
-"""The models of a repository folder, by name."""
+"""The models of a repository folder, by their names."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from adroit.deploy.deployment.deployment import INFO
-from adroit.deploy.serve.engine.served_model import ServedModel, State
+from adroit.deploy.serve.engine.model import Model, State
 from adroit.deploy.serve.observe.metrics import Metrics
 from adroit.deploy.serve.options import ServeOptions
 from adroit.deploy.serve.protocol.messages import IndexedModel, UnloadRequest
 from adroit.deploy.serve.protocol.refusal import Reason, Refusal
 from adroit.errors import UsageError
 
-# As adroit.deploy.deployment.deployment.check_name has it; a request's name is matched before anything is done with it.
+# The same names as adroit.deploy.deployment.deployment.check_name allows. A request's name is matched first of all.
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Repository:
-    """Loads, finds and unloads models. A folder that is no deployment is a model that is not ready.
+    """The models of one server, to load, find and unload. A folder that is no deployment is a model that is not ready.
 
     Raises:
         UsageError: a repository that is not there or empty, or a model that is not in it.
@@ -28,34 +28,34 @@ class Repository:
 
     def __init__(self, options: ServeOptions, metrics: Metrics) -> None:
         self._options, self._metrics = options, metrics
-        self._folder, self._names = _names(options)
-        self._models: dict[str, ServedModel] = {}
+        self._folder, self._names = _find_names(options)
+        self._models: dict[str, Model] = {}
         self._changing = asyncio.Lock()
         self.loaded = False
 
-    def __iter__(self) -> Iterator[ServedModel]:
+    def __iter__(self) -> Iterator[Model]:
         return iter(list(self._models.values()))
 
     @property
     def ready(self) -> bool:
-        """Loading is over, some model serves, and no runtime is broken."""
+        """True where loading is over, some model serves, and no runtime is broken."""
         states = {model.state for model in self}
         broken = any(model.was_ready and not model.ready for model in self)
         return self.loaded and State.READY in states and not broken
 
     @property
     def live(self) -> bool:
-        """False where only a new process can help: a runtime was lost."""
+        """False where a runtime was lost, so that only a new process can help."""
         return all(model.state != State.FAILED for model in self)
 
     async def load_all(self) -> None:
-        """One after the other: a runtime's loading uses every core."""
+        """Load all models one after the other, because each loading uses every core."""
         for name in self._names:
             await self._load(name)
         self.loaded = True
 
     async def load(self, name: str) -> None:
-        """Loads a model of the repository, or loads it again.
+        """Load a model of the repository, or load it again.
 
         Raises:
             Refusal: clients may not load models, there is no such model, or it cannot be loaded.
@@ -69,11 +69,11 @@ class Repository:
     async def _load(self, name: str) -> None:
         if old := self._models.pop(name, None):
             await old.close("it is loaded again")
-        self._models[name] = ServedModel(self._folder / name, self._options, self._metrics.of_model(name))
+        self._models[name] = Model(self._folder / name, self._options, self._metrics.of_model(name))
         await self._models[name].load()
 
     async def unload(self, name: str, _: UnloadRequest | None = None) -> None:
-        """Raises Refusal: clients may not unload models, or there is no such model."""
+        """Unload a model. Raises Refusal where clients may not unload models, or where there is no such model."""
         self._check_control(name)
         async with self._changing:
             if model := self._models.pop(name, None):
@@ -85,8 +85,8 @@ class Repository:
         if name not in self._names:
             raise _unknown(name)
 
-    def find(self, name: str, version: str = "") -> ServedModel:
-        """Raises Refusal where there is no such model, or not in that version."""
+    def find(self, name: str, version: str = "") -> Model:
+        """Return a model. Raises Refusal where there is no such model, or not in that version."""
         model = self._models.get(name)
         if model is None:
             raise _unknown(name)
@@ -94,26 +94,27 @@ class Repository:
             raise Refusal(Reason.NOT_FOUND, f"model {name} has version {model.version}, not {version[:20]!r}")
         return model
 
-    def find_loaded(self, name: str, version: str = "") -> ServedModel:
-        """As `find`, a model whose description is known; raises Refusal for one that never loaded."""
+    def find_loaded(self, name: str, version: str = "") -> Model:
+        """Return a model whose description is known. Raises Refusal as `find`, and for a model that never loaded."""
         model = self.find(name, version)
         if not model.was_ready:
             raise model.refusal()
         return model
 
     def index(self, ready_only: bool) -> list[IndexedModel]:
-        """Every model of the repository, those that are not loaded too."""
-        found = []
+        """List every model of the repository, also those that are not loaded."""
+        models = []
         for name in self._names:
             model = self._models.get(name)
             if model is None:
-                found.append(IndexedModel(name, "", State.UNAVAILABLE.value, "unloaded"))
+                models.append(IndexedModel(name, "", State.UNAVAILABLE.value, "unloaded"))
             else:
                 state = State.UNAVAILABLE if model.state == State.FAILED else model.state
-                found.append(IndexedModel(name, model.version, state.value, model.reason))
-        return [told for told in found if told.state == State.READY.value or not ready_only]
+                models.append(IndexedModel(name, model.version, state.value, model.reason))
+        return [model for model in models if model.state == State.READY.value or not ready_only]
 
     async def close(self) -> None:
+        """Refuse what waits for any model, and free all runtimes."""
         for model in self:
             await model.close("the server stops")
 
@@ -123,20 +124,20 @@ def _unknown(name: str) -> Refusal:
     return Refusal(Reason.NOT_FOUND, f"there is no model {shown}")
 
 
-def _names(options: ServeOptions) -> tuple[Path, tuple[str, ...]]:
-    """The folder, and the names in it that are served."""
+def _find_names(options: ServeOptions) -> tuple[Path, tuple[str, ...]]:
+    """Return the folder, and the names in it that are served."""
     folder = options.repository.resolve()
     if (folder / INFO).is_file():  # a deployment by itself
-        folder, found = folder.parent, [folder.name]
+        folder, names = folder.parent, [folder.name]
     elif folder.is_dir():
-        found = sorted(p.name for p in folder.iterdir() if p.is_dir() and NAME.fullmatch(p.name))
+        names = sorted(p.name for p in folder.iterdir() if p.is_dir() and NAME.fullmatch(p.name))
     else:
         raise UsageError(f"there is no repository {options.repository}", hint="give a folder of `adroit export`")
-    missing = set(options.models) - set(found)
-    if missing or not found:
+    missing = set(options.models) - set(names)
+    if missing or not names:
         raise UsageError(
             f"{options.repository} has no model {', '.join(sorted(missing)) or 'at all'}",
-            facts={"models": ", ".join(found) or "none"},
+            facts={"models": ", ".join(names) or "none"},
             hint="`adroit export CHECKPOINT -o REPOSITORY` makes one",
         )
-    return folder, tuple(options.models) or tuple(found)
+    return folder, tuple(options.models) or tuple(names)

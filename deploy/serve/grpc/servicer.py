@@ -16,23 +16,24 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError, Message
 
 from adroit.deploy.protocol import open_inference_pb2 as pb
-from adroit.deploy.serve.grpc.inference import read_request, write_response
-from adroit.deploy.serve.grpc.receiving import Receiving
+from adroit.deploy.serve.engine.metadata import model_config, model_metadata, server_metadata
+from adroit.deploy.serve.grpc.codec import read_request, write_response
+from adroit.deploy.serve.grpc.receiving import MessageReceiver
 from adroit.deploy.serve.protocol.messages import Region
 from adroit.deploy.serve.protocol.refusal import Reason, Refusal, invalid
-from adroit.deploy.serve.service import Service, model_config, model_metadata, server_metadata
+from adroit.deploy.serve.service import Service
 
 logger = logging.getLogger("adroit.serve")
 SERVICE, HEALTH = "inference.GRPCInferenceService", "grpc.health.v1.Health"
 Context: TypeAlias = "grpc.aio.ServicerContext"
 M = TypeVar("M", bound=Message)
-# Requests of one stream that are worked on at a time.
+# The number of requests of one stream that are worked on at a time.
 _STREAM_DEPTH = 32
 _WATCH_SECONDS = 0.5
 
 
-def handlers(service: Service) -> list[grpc.GenericRpcHandler]:
-    """For `grpc.aio.server(handlers=...)`."""
+def rpc_handlers(service: Service) -> list[grpc.GenericRpcHandler]:
+    """Return the handlers of all methods, for `grpc.aio.server(handlers=...)`."""
     methods = _Methods(service)
     unary: dict[str, tuple[type[Message], Callable[[Any, Context], Awaitable[Message]]]] = {
         "ServerLive": (pb.ServerLiveRequest, methods.server_live),
@@ -49,7 +50,7 @@ def handlers(service: Service) -> list[grpc.GenericRpcHandler]:
         "SystemSharedMemoryRegister": (pb.SystemSharedMemoryRegisterRequest, methods.memory_register),
         "SystemSharedMemoryUnregister": (pb.SystemSharedMemoryUnregisterRequest, methods.memory_unregister),
     }
-    protocol = {name: methods.unary(kind, method, name not in _OPEN) for name, (kind, method) in unary.items()}
+    protocol = {name: methods.unary(kind, method, name not in _PUBLIC) for name, (kind, method) in unary.items()}
     protocol["ModelInfer"] = methods.handler(methods.model_infer, True)
     protocol["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(methods.stream)
     health = {
@@ -62,28 +63,28 @@ def handlers(service: Service) -> list[grpc.GenericRpcHandler]:
     ]
 
 
-# What a probe may ask without the token.
-_OPEN = frozenset({"ServerLive", "ServerReady"})
+# The methods of probes, which need no token.
+_PUBLIC = frozenset({"ServerLive", "ServerReady"})
 
 
 class _Methods:
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._receiving = Receiving(service.options.limits)
+        self._receiver = MessageReceiver(service.options.limits)
 
     def unary(
-        self, kind: type[M], method: Callable[[M, Context], Awaitable[Message]], closed: bool
+        self, kind: type[M], method: Callable[[M, Context], Awaitable[Message]], protected: bool
     ) -> grpc.RpcMethodHandler:
-        return self.handler(lambda content, context: method(parsed(kind, content), context), closed)
+        return self.handler(lambda content, context: method(parse(kind, content), context), protected)
 
-    def handler(self, method: Callable[[bytes, Context], Awaitable[Message]], closed: bool) -> grpc.RpcMethodHandler:
-        """Of calls with one message; `closed`: that must carry the token."""
+    def handler(self, method: Callable[[bytes, Context], Awaitable[Message]], protected: bool) -> grpc.RpcMethodHandler:
+        """Wrap a method of one message; a protected one needs the token."""
 
         async def handle(_: AsyncIterator[bytes], context: Context) -> bytes:
             try:
-                if closed:
+                if protected:
                     self._check_token(context)
-                content = await self._receiving.message(context)
+                content = await self._receiver.receive(context)
                 return bytes((await method(content, context)).SerializeToString())
             except Refusal as refusal:
                 await context.abort(getattr(grpc.StatusCode, refusal.reason.code), refusal.text)
@@ -91,7 +92,7 @@ class _Methods:
                 raise
             except Exception:
                 logger.exception("a bug of ours")
-                await context.abort(grpc.StatusCode.INTERNAL, "the server failed; its log tells more")
+                await context.abort(grpc.StatusCode.INTERNAL, "the server failed; the reason is in its log")
             raise AssertionError  # abort always raises
 
         return grpc.stream_unary_rpc_method_handler(handle)
@@ -106,76 +107,76 @@ class _Methods:
     async def server_ready(self, _: pb.ServerReadyRequest, __: Context) -> Message:
         return pb.ServerReadyResponse(ready=self._service.ready)
 
-    async def model_ready(self, asked: pb.ModelReadyRequest, _: Context) -> Message:
-        return pb.ModelReadyResponse(ready=self._service.repository.find(asked.name, asked.version).ready)
+    async def model_ready(self, request: pb.ModelReadyRequest, _: Context) -> Message:
+        return pb.ModelReadyResponse(ready=self._service.repository.find(request.name, request.version).ready)
 
     async def server_metadata(self, _: pb.ServerMetadataRequest, __: Context) -> Message:
-        return _converted(server_metadata(), pb.ServerMetadataResponse())
+        return _message_from_json(server_metadata(), pb.ServerMetadataResponse())
 
-    async def model_metadata(self, asked: pb.ModelMetadataRequest, _: Context) -> Message:
-        model = self._service.repository.find_loaded(asked.name, asked.version)
-        return _converted(model_metadata(model), pb.ModelMetadataResponse())
+    async def model_metadata(self, request: pb.ModelMetadataRequest, _: Context) -> Message:
+        model = self._service.repository.find_loaded(request.name, request.version)
+        return _message_from_json(model_metadata(model), pb.ModelMetadataResponse())
 
-    async def model_config(self, asked: pb.ModelConfigRequest, _: Context) -> Message:
-        model = self._service.repository.find_loaded(asked.name, asked.version)
-        return _converted({"config": model_config(model, self._service.options)}, pb.ModelConfigResponse())
+    async def model_config(self, request: pb.ModelConfigRequest, _: Context) -> Message:
+        model = self._service.repository.find_loaded(request.name, request.version)
+        return _message_from_json({"config": model_config(model, self._service.options)}, pb.ModelConfigResponse())
 
-    async def model_statistics(self, asked: pb.ModelStatisticsRequest, _: Context) -> Message:
+    async def model_statistics(self, request: pb.ModelStatisticsRequest, _: Context) -> Message:
         repository = self._service.repository
-        models = [repository.find_loaded(asked.name, asked.version)] if asked.name else list(repository)
+        models = [repository.find_loaded(request.name, request.version)] if request.name else list(repository)
         stats = [model.statistics.message for model in models if model.was_ready]
-        return _converted({"model_stats": stats}, pb.ModelStatisticsResponse())
+        return _message_from_json({"model_stats": stats}, pb.ModelStatisticsResponse())
 
-    async def repository_index(self, asked: pb.RepositoryIndexRequest, _: Context) -> Message:
-        models = self._service.repository.index(asked.ready)
-        return _converted({"models": models}, pb.RepositoryIndexResponse())
+    async def repository_index(self, request: pb.RepositoryIndexRequest, _: Context) -> Message:
+        models = self._service.repository.index(request.ready)
+        return _message_from_json({"models": models}, pb.RepositoryIndexResponse())
 
-    async def load(self, asked: pb.RepositoryModelLoadRequest, _: Context) -> Message:
-        if asked.parameters:
+    async def load(self, request: pb.RepositoryModelLoadRequest, _: Context) -> Message:
+        if request.parameters:
             raise invalid("a model's files and configuration are the repository's: load takes no parameters")
-        await self._service.repository.load(asked.model_name)
+        await self._service.repository.load(request.model_name)
         return pb.RepositoryModelLoadResponse()
 
-    async def unload(self, asked: pb.RepositoryModelUnloadRequest, _: Context) -> Message:
-        if set(asked.parameters) - {"unload_dependents"}:
+    async def unload(self, request: pb.RepositoryModelUnloadRequest, _: Context) -> Message:
+        if set(request.parameters) - {"unload_dependents"}:
             raise invalid("unload takes no parameter but unload_dependents")
-        await self._service.repository.unload(asked.model_name)
+        await self._service.repository.unload(request.model_name)
         return pb.RepositoryModelUnloadResponse()
 
-    async def memory_status(self, asked: pb.SystemSharedMemoryStatusRequest, _: Context) -> Message:
-        regions = {region.name: region for region in self._service.shared_memory.status(asked.name)}
-        return _converted({"regions": regions}, pb.SystemSharedMemoryStatusResponse())
+    async def memory_status(self, request: pb.SystemSharedMemoryStatusRequest, _: Context) -> Message:
+        regions = {region.name: region for region in self._service.shared_memory.status(request.name)}
+        return _message_from_json({"regions": regions}, pb.SystemSharedMemoryStatusResponse())
 
-    async def memory_register(self, asked: pb.SystemSharedMemoryRegisterRequest, _: Context) -> Message:
-        self._service.shared_memory.register(Region(asked.name, asked.key, asked.offset, asked.byte_size))
+    async def memory_register(self, request: pb.SystemSharedMemoryRegisterRequest, _: Context) -> Message:
+        self._service.shared_memory.register(Region(request.name, request.key, request.offset, request.byte_size))
         return pb.SystemSharedMemoryRegisterResponse()
 
-    async def memory_unregister(self, asked: pb.SystemSharedMemoryUnregisterRequest, _: Context) -> Message:
-        self._service.shared_memory.unregister(asked.name)
+    async def memory_unregister(self, request: pb.SystemSharedMemoryUnregisterRequest, _: Context) -> Message:
+        self._service.shared_memory.unregister(request.name)
         return pb.SystemSharedMemoryUnregisterResponse()
 
     async def model_infer(self, content: bytes, context: Context) -> Message:
-        return await self._infer(parsed(pb.ModelInferRequest, content), len(content), context)
+        return await self._infer(parse(pb.ModelInferRequest, content), len(content), context)
 
-    async def _infer(self, asked: pb.ModelInferRequest, size: int, context: Context) -> Message:
-        """Of a message of so many bytes. Cancelled where the call is."""
+    async def _infer(self, request: pb.ModelInferRequest, size: int, context: Context) -> Message:
+        """Run one inference, whose message has `size` bytes; cancelled where the call is."""
         service = self._service
         memory, limits = service.shared_memory, service.options.limits
-        with service.counted("grpc") as counted, service.pending.lease() as lease:
+        with service.track("grpc") as tracked, service.pending.reserve() as reservation:
             if service.stopping:
                 # Said here, clients know that nothing was done; what gRPC itself drops at the end says less.
                 raise Refusal(Reason.NOT_READY, "the server is stopping")
-            lease.take(size)
-            counted.model = model = service.repository.find_loaded(asked.model_name, asked.model_version)
-            inference = read_request(asked, context.time_remaining(), _authorization(context), memory, limits)
-            answer = await service.infer(model, inference)
-            return write_response(model.name, model.version, asked, answer, memory, limits)
+            reservation.take(size)
+            tracked.model = model = service.repository.find_loaded(request.model_name, request.model_version)
+            inference = read_request(request, context.time_remaining(), _authorization(context), memory, limits)
+            result = await service.infer(model, inference)
+            return write_response(model.name, model.version, request, result, memory, limits)
 
     async def stream(self, contents: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        """Answers in the order of the requests, which are worked on together."""
+        """Yield responses in the order of the requests, which are worked on together."""
         try:
             self._check_token(context)
-            with self._receiving.stream():
+            with self._receiver.open_stream():
                 async for answer in self._answers(contents, context):
                     yield answer
         except Refusal as refusal:
@@ -200,13 +201,13 @@ class _Methods:
                     task.cancel()
 
     async def _streamed(self, content: bytes, context: Context) -> bytes:
-        """A refused request does not end its stream: the response names the error, and the request by its id."""
-        response, asked = pb.ModelStreamInferResponse(), pb.ModelInferRequest()
+        """Answer one request of a stream; a refusal does not end the stream, its response has the error and the id."""
+        response, request = pb.ModelStreamInferResponse(), pb.ModelInferRequest()
         try:
-            asked = parsed(pb.ModelInferRequest, content)
-            response.infer_response.CopyFrom(await self._infer(asked, len(content), context))
+            request = parse(pb.ModelInferRequest, content)
+            response.infer_response.CopyFrom(await self._infer(request, len(content), context))
         except Refusal as refusal:
-            response.error_message, response.infer_response.id = refusal.text, asked.id
+            response.error_message, response.infer_response.id = refusal.text, request.id
         return bytes(response.SerializeToString())
 
     def _status(self, service: str) -> pb.HealthCheckResponse.ServingStatus:
@@ -214,34 +215,34 @@ class _Methods:
             return pb.HealthCheckResponse.SERVICE_UNKNOWN
         return pb.HealthCheckResponse.SERVING if self._service.ready else pb.HealthCheckResponse.NOT_SERVING
 
-    async def health(self, asked: pb.HealthCheckRequest, _: Context) -> Message:
-        status = self._status(asked.service)
+    async def health(self, request: pb.HealthCheckRequest, _: Context) -> Message:
+        status = self._status(request.service)
         if status == pb.HealthCheckResponse.SERVICE_UNKNOWN:
             raise Refusal(Reason.NOT_FOUND, "there is no such service")
         return pb.HealthCheckResponse(status=status)
 
     async def watch(self, content: bytes, context: Context) -> AsyncIterator[bytes]:
-        """The status now, and again whenever it changes."""
+        """Yield the status now, and again whenever it changes."""
         try:
-            asked = parsed(pb.HealthCheckRequest, content)
+            request = parse(pb.HealthCheckRequest, content)
         except Refusal as refusal:
             await context.abort(getattr(grpc.StatusCode, refusal.reason.code), refusal.text)
-        told = None
-        while not self._service.stopping or told != pb.HealthCheckResponse.NOT_SERVING:
-            status = self._status(asked.service)
-            if status != told:
-                told = status
+        last = None
+        while not self._service.stopping or last != pb.HealthCheckResponse.NOT_SERVING:
+            status = self._status(request.service)
+            if status != last:
+                last = status
                 yield pb.HealthCheckResponse(status=status).SerializeToString()
             await asyncio.sleep(_WATCH_SECONDS)
 
 
 def _authorization(context: Context) -> str:
-    given = dict(context.invocation_metadata() or ()).get("authorization", "")
-    return given if isinstance(given, str) else ""
+    value = dict(context.invocation_metadata() or ()).get("authorization", "")
+    return value if isinstance(value, str) else ""
 
 
-def parsed(kind: type[M], content: bytes) -> M:
-    """Raises Refusal for bytes that are no such message."""
+def parse(kind: type[M], content: bytes) -> M:
+    """Parse a message of that kind. Raises Refusal for other bytes."""
     try:
         message: M = kind.FromString(content)
         return message
@@ -249,7 +250,7 @@ def parsed(kind: type[M], content: bytes) -> M:
         raise invalid(f"not a {kind.DESCRIPTOR.name}: {error}") from None
 
 
-def _converted(message: Any, into: M) -> M:
-    """The JSON message as the protobuf one: their fields have the same names."""
+def _message_from_json(message: Any, into: M) -> M:
+    """Fill the protobuf message `into` from the JSON message, whose fields have the same names."""
     ParseDict(msgspec.to_builtins(message), into)
     return into

@@ -1,4 +1,4 @@
-"""Reading an HTTP body: capped, timed, and unpacked."""
+"""HTTP bodies, read within limits of size and time, and decompressed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from adroit.deploy.serve.engine.inference import Preparer
-from adroit.deploy.serve.engine.memory import Lease
+from adroit.deploy.serve.engine.inference import WorkerPool
+from adroit.deploy.serve.engine.memory import MemoryReservation
 from adroit.deploy.serve.options import Limits
 from adroit.deploy.serve.protocol.refusal import Reason, Refusal, invalid
 
@@ -19,20 +19,25 @@ _ENCODINGS = {b"gzip": 31, b"deflate": 15}
 
 
 class ClientGone(Exception):
-    """The connection ended; nobody reads an answer."""
+    """The end of a connection, so that nobody reads an answer."""
 
 
 async def read_body(
-    receive: Receive, complete: bool, headers: Headers, limits: Limits, lease: Lease, preparer: Preparer
+    receive: Receive,
+    complete: bool,
+    headers: Headers,
+    limits: Limits,
+    reservation: MemoryReservation,
+    workers: WorkerPool,
 ) -> bytes | bytearray:
-    """The whole body, decompressed.
+    """Read the whole body, and decompress it.
 
     Args:
-        complete: it has come already, so that nothing is waited for.
+        complete: the body has come already, so that there is nothing to wait for.
 
     Raises:
-        Refusal: too large (known before it is read where its length is told), too slow, or not what its
-            Content-Encoding says.
+        Refusal: a body that is too large (refused before it is read where its length is known), too slow, or
+            not compressed as its Content-Encoding says.
         ClientGone: the connection ended before the body did.
     """
     encoding = headers.get(b"content-encoding", b"identity").lower()
@@ -42,30 +47,32 @@ async def read_body(
     if length.isdigit() and int(length) > limits.body_bytes:
         raise _too_large(limits)
     if complete:
-        body = await _all_chunks(receive, limits, lease)
+        body = await _all_chunks(receive, limits, reservation)
     else:
         try:
             async with asyncio.timeout(limits.receive_seconds):
-                body = await _all_chunks(receive, limits, lease)
+                body = await _all_chunks(receive, limits, reservation)
         except TimeoutError:
-            raise Refusal(Reason.SLOW, f"the body did not come within {limits.receive_seconds:g} s") from None
+            raise Refusal(
+                Reason.REQUEST_TIMEOUT, f"the body did not come within {limits.receive_seconds:g} s"
+            ) from None
     if encoding == b"identity":
         return body
-    content: bytes = await preparer.run(_inflate, body, _ENCODINGS[encoding], limits)
-    lease.take(len(content))
+    content: bytes = await workers.run(_inflate, body, _ENCODINGS[encoding], limits)
+    reservation.take(len(content))
     return content
 
 
-async def _all_chunks(receive: Receive, limits: Limits, lease: Lease) -> bytes | bytearray:
+async def _all_chunks(receive: Receive, limits: Limits, reservation: MemoryReservation) -> bytes | bytearray:
     first = await _chunk(receive)
     body: bytes | bytearray = first[0]
-    lease.take(len(body))
+    reservation.take(len(body))
     more = first[1]
     while more:
         chunk, more = await _chunk(receive)
         if len(body) + len(chunk) > limits.body_bytes:
             raise _too_large(limits)
-        lease.take(len(chunk))
+        reservation.take(len(chunk))
         if isinstance(body, bytes):
             body = bytearray(body)
         body += chunk
@@ -79,14 +86,14 @@ async def _chunk(receive: Receive) -> tuple[bytes, bool]:
     return message.get("body", b""), message.get("more_body", False)
 
 
-async def discard(receive: Receive, seconds: float = 1.0, most: int = 16 << 20) -> None:
-    """Takes a little of what a refused client still sends: closed at once, it might never read the refusal."""
+async def discard(receive: Receive, seconds: float = 1.0, maximum: int = 16 << 20) -> None:
+    """Read up to `maximum` bytes of what a refused client still sends: closed at once, it might never read why."""
     try:
         async with asyncio.timeout(seconds):
             more = True
-            while more and most > 0:
+            while more and maximum > 0:
                 chunk, more = await _chunk(receive)
-                most -= len(chunk)
+                maximum -= len(chunk)
     except (TimeoutError, ClientGone):
         pass
 
@@ -96,7 +103,7 @@ def _too_large(limits: Limits) -> Refusal:
 
 
 def _inflate(body: bytes | bytearray, window: int, limits: Limits) -> bytes:
-    """Stops at the limit: a few kilobytes can hold gigabytes of zeros."""
+    """Decompress up to the limit: a few kilobytes can hold gigabytes of zeros."""
     unpacking = zlib.decompressobj(window)
     try:
         content = unpacking.decompress(body, limits.body_bytes + 1)

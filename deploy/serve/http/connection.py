@@ -1,9 +1,9 @@
-"""uvicorn's HTTP connection, held to limits that it has none for, and quick where it can be.
+"""uvicorn's HTTP connection, with further limits, and with an answer at the headers where that is enough.
 
 uvicorn bounds neither how long a new connection may say nothing, nor how long or how large headers may
 get, nor how long a client may take for its answer. (Bodies are bounded where they are read,
-deploy/serve/http/body.py.) It has no way either to tell an application that its client left but a second
-task a request, and it reads a request before anybody can refuse it.
+deploy/serve/http/body.py.) An application learns that its client left only by a second
+task for each request, and nobody can refuse a request before it is read.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ from adroit.deploy.serve.options import Limits
 
 # The connection's key among the ASGI extensions of its requests.
 EXTENSION = "adroit.connection"
-# That an idle connection still has when the server stops.
+# Seconds that an idle connection stays open when the server stops.
 _LAST_SECONDS = 0.3
 
-# Of a request's method, address and headers: a whole answer for a connection that is kept, or None to go on.
-Early = Callable[[bytes, bytes, Sequence[tuple[bytes, bytes]]], bytes | None]
+# From a request's method, URL and headers to a whole response that keeps the connection, or None to go on.
+EarlyAnswer = Callable[[bytes, bytes, Sequence[tuple[bytes, bytes]]], bytes | None]
 
 
 class _Answered:
-    """Stands for the cycle of a request that was answered early: what comes of its body is passed over."""
+    """The stand-in for uvicorn's cycle of a request that was answered early: its body is dropped."""
 
     response_complete = disconnected = True
     more_body = False
     message_event = asyncio.Event()
 
 
-class LimitedProtocol(HttpToolsProtocol):
-    """One connection.
+class LimitedConnection(HttpToolsProtocol):
+    """One HTTP connection.
 
     Attributes:
-        limits, early: of the server; set by `limited_protocol`.
+        limits, early: the server's; set by `connection_factory`.
         gone: the client has left.
-        on_gone: called when it does.
+        on_gone: called when the client leaves.
     """
 
     limits: Limits
-    early: Early | None
+    early: EarlyAnswer | None
 
     gone = False
     on_gone: Callable[[], object] | None = None
     _header_bytes = 0
-    # Of a request that is not answered yet (its body's time is kept by who reads it), or was answered early.
+    # A request is being received that is not answered yet, or was answered early. Who reads a body keeps its time.
     _receiving = _in_headers = True
     _too_large = False
     _timer: asyncio.TimerHandle | None = None
@@ -55,10 +55,11 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @property
     def body_complete(self) -> bool:
-        """The whole body of the present request has come."""
+        """True where the whole body of the present request has come."""
         return not self.cycle.more_body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the time in which the first request must come."""
         super().connection_made(transport)
         self._timer = self.loop.call_later(self.limits.receive_seconds, self._time_out)
 
@@ -72,6 +73,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def data_received(self, data: bytes | memoryview) -> None:
+        """Parse what came; refuse headers that are too long."""
         if self._in_headers:
             # Counted before parsing: a body that came with them is in it, so one packet more is allowed.
             self._header_bytes += len(data)
@@ -80,20 +82,23 @@ class LimitedProtocol(HttpToolsProtocol):
         super().data_received(data)  # type: ignore[arg-type]
         if self._in_headers and self._header_bytes > self.limits.header_bytes:  # and no end of them yet
             return self._refuse(b"431 Request Header Fields Too Large")
-        if self._receiving and self._timer is None:  # of a further request, that did not come at once
+        if self._receiving and self._timer is None:  # the start of a further request
             self._timer = self.loop.call_later(self.limits.receive_seconds, self._time_out)
 
     def on_message_begin(self) -> None:
+        """Take note of a request's first bytes."""
         super().on_message_begin()
         self.scope["extensions"] = {EXTENSION: self}  # type: ignore[dict-item]
         self._receiving = self._in_headers = True
 
     def send_400_response(self, msg: str) -> None:
+        """Refuse what cannot be parsed: 431 for long headers, else 400."""
         if self._too_large:
             return self._refuse(b"431 Request Header Fields Too Large")
         super().send_400_response(msg)
 
     def on_headers_complete(self) -> None:
+        """Check the headers' size; answer early, or start the application."""
         self._in_headers, self._header_bytes = False, 0
         size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
         if size > self.limits.header_bytes:
@@ -106,7 +111,7 @@ class LimitedProtocol(HttpToolsProtocol):
             super().on_headers_complete()
 
     def _answered_early(self) -> bool:
-        """Of a plain request on a free connection alone. Its body is read and dropped, in the time it has."""
+        """Answer a plain request on a free connection early, if it can be; its body is read in time and dropped."""
         idle = self.cycle is None or self.cycle.response_complete
         if self.early is None or not idle or self.expect_100_continue or not self.parser.should_keep_alive():
             return False
@@ -119,7 +124,7 @@ class LimitedProtocol(HttpToolsProtocol):
         return True
 
     def on_body(self, body: bytes) -> None:
-        """A body that comes in one piece is handed on as it is, not copied twice."""
+        """Hand on a body that comes in one piece as it is, instead of copying it twice."""
         cycle = self.cycle
         if not cycle.response_complete:
             if not cycle.body:
@@ -129,6 +134,7 @@ class LimitedProtocol(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        """Take note of a request's end."""
         super().on_message_complete()
         if self.cycle.response_complete:  # before the body had come: the connection is idle only now
             self._received()
@@ -139,23 +145,25 @@ class LimitedProtocol(HttpToolsProtocol):
                 )
 
     def pause_writing(self) -> None:
-        """More of an answer waits than the client takes; closing would wait for it too."""
+        """Limit the time in which the client must take what waits of its answer; closing would wait for it too."""
         super().pause_writing()
         self._writing = self.loop.call_later(self.limits.receive_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
+        """Drop that limit: the client took its answer."""
         super().resume_writing()
         if self._writing is not None:
             self._writing.cancel()
 
     def shutdown(self) -> None:
-        """An idle connection is closed a moment later: a request may be on its way already."""
+        """Close an idle connection a moment later: a request may be on its way already."""
         if self.cycle is None or self.cycle.response_complete:
             self.loop.call_later(_LAST_SECONDS, super().shutdown)
         else:
             super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Stop what is done for a client that left."""
         self._received()
         super().connection_lost(exc)  # resumes writing, too
         self.gone = True
@@ -163,7 +171,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.on_gone()
 
     def _received(self) -> None:
-        """The client has sent what it has so many seconds for."""
+        """Stop the clock of a request that has come."""
         self._receiving = False
         if self._timer is not None:
             self._timer.cancel()
@@ -171,14 +179,14 @@ class LimitedProtocol(HttpToolsProtocol):
 
 
 class _Reading(asyncio.BufferedProtocol):
-    """Reads for a connection; what comes is handed on at once, so that one buffer does for all.
+    """The reading side of a connection. What comes is handed on at once, so one buffer serves all connections.
 
     Without it the event loop makes an object of every piece that comes, which is a copy of every body.
     """
 
     _buffer = memoryview(bytearray(256 << 10))
 
-    def __init__(self, connection: LimitedProtocol) -> None:
+    def __init__(self, connection: LimitedConnection) -> None:
         self._connection = connection
         self.connection_made = connection.connection_made  # type: ignore[method-assign, assignment]
         self.connection_lost = connection.connection_lost  # type: ignore[method-assign]
@@ -187,14 +195,16 @@ class _Reading(asyncio.BufferedProtocol):
         self.eof_received = connection.eof_received  # type: ignore[method-assign]
 
     def get_buffer(self, sizehint: int) -> memoryview:
+        """Return the shared buffer."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
+        """Hand on what came."""
         self._connection.data_received(self._buffer[:nbytes])
 
 
-def limited_protocol(limits: Limits, early: Early | None = None) -> Callable[..., asyncio.BufferedProtocol]:
-    """What a server with these limits makes for every connection."""
-    kept = None if early is None else staticmethod(early)
-    kind = type("Connection", (LimitedProtocol,), {"limits": limits, "early": kept})
-    return lambda **parts: _Reading(kind(**parts))
+def connection_factory(limits: Limits, early: EarlyAnswer | None = None) -> Callable[..., asyncio.BufferedProtocol]:
+    """Return what builds each connection of a server with these limits."""
+    method = None if early is None else staticmethod(early)
+    kind = type("Connection", (LimitedConnection,), {"limits": limits, "early": method})
+    return lambda **arguments: _Reading(kind(**arguments))

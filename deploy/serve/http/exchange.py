@@ -1,4 +1,4 @@
-"""What an HTTP request is to this server, and what leaves for it."""
+"""An HTTP request as handlers see it, and the response that leaves."""
 
 from __future__ import annotations
 
@@ -8,38 +8,48 @@ from typing import Any
 
 import msgspec
 
-from adroit.deploy.serve.engine.memory import Lease
+from adroit.deploy.serve.engine.memory import MemoryReservation
 from adroit.deploy.serve.http.body import Headers, Receive
-from adroit.deploy.serve.http.connection import LimitedProtocol
+from adroit.deploy.serve.http.connection import LimitedConnection
 from adroit.deploy.serve.protocol.messages import ErrorMessage
-from adroit.deploy.serve.protocol.refusal import Reason, Refusal
+from adroit.deploy.serve.protocol.refusal import Refusal
 
 
 @dataclass(slots=True)
 class Request:
-    """One HTTP request. `lease` holds what its body takes of the server's memory."""
+    """One HTTP request.
+
+    Attributes:
+        path: the URL's path, decoded and split at its slashes.
+        query: the URL's query, still encoded.
+        receive: ASGI's way to the body.
+        reservation: what the body takes of the server's memory.
+        parameters: the values of the names in the route's pattern.
+    """
 
     method: str
     path: tuple[str, ...]
     query: bytes
     headers: Headers
     receive: Receive
-    connection: LimitedProtocol
-    lease: Lease
+    connection: LimitedConnection
+    reservation: MemoryReservation
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def authorization(self) -> str:
+        """The header of that name; empty where there is none."""
         return self.headers.get(b"authorization", b"").decode("latin-1")
 
-    def check_method(self, method: str) -> None:
-        """Raises Refusal for another one; HEAD is a GET whose body stays here."""
-        if self.method != method and (method, self.method) != ("GET", "HEAD"):
-            raise Refusal(Reason.METHOD, f"this address takes {method}")
+    @property
+    def model_and_version(self) -> tuple[str, str]:
+        """The names in the URL; an empty version is the one that the server has."""
+        return self.parameters["model"], self.parameters.get("version", "")
 
 
 @dataclass(slots=True)
 class Response:
-    """What leaves. JSON unless `kind` says otherwise."""
+    """What leaves for a request; `kind` is its content type."""
 
     body: bytes = b""
     status: int = 200
@@ -48,12 +58,15 @@ class Response:
 
 
 def json_response(message: Any) -> Response:
+    """Encode a message of the protocol."""
     return Response(msgspec.json.encode(message))
 
 
-def refused(refusal: Refusal) -> Response:
+def error_response(refusal: Refusal) -> Response:
+    """Encode a refusal, with the HTTP status of its reason."""
     return Response(msgspec.json.encode(ErrorMessage(refusal.text)), refusal.reason.status)
 
 
-def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+def encode_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Convert headers to ASGI's form."""
     return [(name.encode(), value.encode()) for name, value in headers.items()]

@@ -1,4 +1,4 @@
-"""Encoded images, in and out."""
+"""Image files of clients, decoded within limits, and PNG files of class maps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adroit.deploy.serve.engine.inference import input_size
-from adroit.deploy.serve.engine.served_model import ServedModel
+from adroit.deploy.serve.engine.model import Model
 from adroit.deploy.serve.options import Limits
 from adroit.deploy.serve.protocol.refusal import Refusal, invalid
 from adroit.deploy.serve.protocol.tensors import RawBytes
@@ -20,11 +20,11 @@ from adroit.models.data.preprocessing import Image
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 
 
-def decode_image(model: ServedModel, content: RawBytes, limits: Limits) -> Image:
-    """[H,W,3] uint8; its size is checked before its pixels are unpacked.
+def decode_image(model: Model, content: RawBytes, limits: Limits) -> Image:
+    """Decode an image to uint8 [H,W,3]; its size is checked before its pixels are unpacked.
 
     Raises:
-        Refusal: no image, of another format, damaged, with more than 8 bits a value, or too large.
+        Refusal: content that is no image, of another format, damaged, with more than 8 bits a value, or too large.
     """
     from PIL import Image as Pillow
 
@@ -41,15 +41,15 @@ def decode_image(model: ServedModel, content: RawBytes, limits: Limits) -> Image
         raise invalid(f"not a readable {', '.join(_FORMATS)} image: {reason}") from error
 
 
-def class_map(model: ServedModel, logits: NDArray[Any], image: Image) -> NDArray[np.uint8]:
-    """[1,classes,H,W] to [H,W], without the padding that the network needed."""
+def class_map(model: Model, logits: NDArray[Any], image: Image) -> NDArray[np.uint8]:
+    """Return the class of every pixel, [H,W], of logits [1,classes,H,W], without the padding that the network needs."""
     preprocessing = model.deployment.info.preprocessing
     height, width = preprocessing.geometry(image).shape[:2]
     return preprocessing.unpadded(logits[0].argmax(0).astype(np.uint8), (height, width))
 
 
-def png(classes: NDArray[np.uint8]) -> bytes:
-    """One byte a pixel."""
+def encode_png(classes: NDArray[np.uint8]) -> bytes:
+    """Encode classes [H,W] as a PNG with one byte for each pixel."""
     from PIL import Image as Pillow
 
     buffer = io.BytesIO()

@@ -1,7 +1,7 @@
 """The web page of `--page`: some files, sent as they are.
 
-It is answered without a token, which a browser could not send with an address; it holds nothing secret, and
-asks its user for the token. Its policy lets it load and call nothing but this server, run no script but its
+It needs no token, which a browser could not send with a URL; it holds nothing secret, and requests the token
+from its user. Its policy lets it load and call nothing but this server, run no script but its
 own, and appear in no other page.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_FOLDER = Path(__file__).parent / "page"
+_FOLDER = Path(__file__).parents[1] / "page"
 _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -29,7 +29,7 @@ _HEADERS = {
 
 @dataclass(frozen=True)
 class PageFile:
-    """One answer."""
+    """A file of the page, with its content type and headers."""
 
     content: bytes
     kind: str
@@ -37,10 +37,10 @@ class PageFile:
 
 
 def page_files() -> dict[tuple[str, ...], PageFile]:
-    """By path, in its parts; the root is the page."""
-    found: dict[tuple[str, ...], PageFile] = {
+    """Return the files by the segments of their URLs; the root is the page."""
+    files: dict[tuple[str, ...], PageFile] = {
         (path.name,): PageFile(path.read_bytes(), f"{_KINDS[path.suffix]}; charset=utf-8", _HEADERS)
         for path in _FOLDER.iterdir()
         if path.suffix in _KINDS
     }
-    return {**found, (): found[("index.html",)]}
+    return {**files, (): files[("index.html",)]}

@@ -1,4 +1,4 @@
-"""The second endpoint: an encoded image in; the likeliest labels, or the class of every pixel, out."""
+"""The `predict` endpoint: an image file in; the most probable labels, or the class of every pixel, out."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from adroit.deploy.deployment.predictions import likeliest
 from adroit.deploy.deployment.routed import executed_route, routing_space
 from adroit.deploy.routing.budget.table import read_table
 from adroit.deploy.routing.diagram import route_picture
-from adroit.deploy.serve.engine.inference import Answer, Inference
-from adroit.deploy.serve.engine.served_model import ServedModel
-from adroit.deploy.serve.http.image_files import class_map, decode_image, png
+from adroit.deploy.serve.engine.inference import Inference, InferenceResult
+from adroit.deploy.serve.engine.model import Model
+from adroit.deploy.serve.http.image_files import class_map, decode_image, encode_png
 from adroit.deploy.serve.protocol.messages import Parameter
 from adroit.deploy.serve.protocol.refusal import invalid
-from adroit.deploy.serve.protocol.tensors import GivenTensor, RawBytes
+from adroit.deploy.serve.protocol.tensors import RawBytes, RequestTensor
 from adroit.deploy.serve.service import Service
 from adroit.models.data.preprocessing import Image
 from adroit.models.routing.route import Route
@@ -32,7 +32,7 @@ _PARAMETERS = ("gate_threshold", "gflops", "milliseconds", "timeout", "cost_clas
 
 
 class Query(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """What the address may say: how many labels, what to add, a budget, microseconds to wait, a cost class."""
+    """The URL's query: how many labels, what to add, a budget, microseconds to wait, a cost class."""
 
     top: Annotated[int, Meta(ge=1, le=1000)] = 5
     map: bool = False
@@ -45,26 +45,41 @@ class Query(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
     @property
     def parameters(self) -> dict[str, Parameter]:
+        """The parameters of the inference that the query contains."""
         values = {name: getattr(self, name) for name in _PARAMETERS}
         return {name: value for name, value in values.items() if value is not None}
 
 
 class Likely(Struct):
+    """A label of a classification, and its probability, 0 to 1."""
+
     label: str
     share: float
 
 
-class Prediction(Struct):
-    """`likeliest` of a classification; `shares` of the pixels by class, largest first, of a segmentation.
+class ClassShare(Struct):
+    """A class of a segmentation, and its share of the pixels, 0 to 1."""
 
-    If asked for: `map`, the class of every pixel as a PNG with one byte each (in base64), and `route`, the
-    way through a routed network as an SVG.
+    label: str
+    share: float
+
+
+class PredictResult(Struct):
+    """The answer to one image.
+
+    Attributes:
+        likeliest: the most probable labels of a classification, best first.
+        shares: the shares of the pixels by class, largest first, of a segmentation.
+        size: (height, width) of the segmented image in pixels.
+        parameters: what the route cost, of a network with gates.
+        map: on request, the class of every pixel as a PNG with one byte each (base64 in JSON).
+        route: on request, the way through a routed network as an SVG.
     """
 
     model_name: str
     model_version: str
     likeliest: list[Likely] | None = None
-    shares: list[Likely] | None = None
+    shares: list[ClassShare] | None = None
     size: tuple[int, int] | None = None
     parameters: dict[str, Parameter] = {}
     map: bytes | None = None
@@ -72,7 +87,7 @@ class Prediction(Struct):
 
 
 class BudgetSetting(Struct):
-    """Of the deployment's table: means over the images it was calibrated on."""
+    """A row of the deployment's budget table: means over the images of its calibration."""
 
     gate_threshold: float
     gflops: float
@@ -81,7 +96,7 @@ class BudgetSetting(Struct):
 
 
 class Description(Struct):
-    """What can be asked of a model here. `budget`: its table, dearest first; empty where there is none."""
+    """What a client can request of a model here; `budget` is its table, most expensive setting first."""
 
     model_name: str
     model_version: str
@@ -93,8 +108,8 @@ class Description(Struct):
 
 
 @dataclass(frozen=True)
-class Predicted:
-    """An answer's body, its content type, and the headers that tell more."""
+class EncodedPrediction:
+    """A response's body, its content type and its further headers."""
 
     content: bytes
     kind: str
@@ -102,17 +117,18 @@ class Predicted:
 
 
 def read_query(text: bytes) -> Query:
-    """Raises Refusal for what is not in a Query, or twice in the text."""
+    """Read a URL's query. Raises Refusal for a name or value that Query does not take, or a name that comes twice."""
     pairs = parse_qsl(text.decode("ascii", "replace"), keep_blank_values=True)
     if len(dict(pairs)) != len(pairs):
-        raise invalid("the address names something twice")
+        raise invalid("the URL's query names something twice")
     try:
         return msgspec.convert(dict(pairs), Query, strict=False)
     except msgspec.ValidationError as error:
-        raise invalid(f"the address: {error}") from None
+        raise invalid(f"the URL's query: {error}") from None
 
 
-def describe(model: ServedModel) -> Description:
+def describe(model: Model) -> Description:
+    """Return what a client can request of `model`."""
     info, gated = model.deployment.info, model.budget.gated
     table = read_table(model.deployment).settings if gated and info.budget is not None else ()
     settings = [BudgetSetting(s.threshold, s.gigaflops.mean, s.milliseconds.mean, s.agreement) for s in table]
@@ -120,74 +136,74 @@ def describe(model: ServedModel) -> Description:
 
 
 async def predict(
-    service: Service, model: ServedModel, query: Query, body: RawBytes, as_map: bool, authorization: str
-) -> Predicted:
-    """Answers one image.
+    service: Service, model: Model, query: Query, body: RawBytes, as_map: bool, authorization: str
+) -> EncodedPrediction:
+    """Run a model on one image file.
 
     Args:
-        as_map: the classes of a segmentation as a PNG with one byte a pixel, instead of JSON.
+        as_map: answer with the classes of a segmentation as a PNG with one byte a pixel, instead of JSON.
         authorization: the header of that name.
 
     Raises:
-        Refusal: no image, or a question that this network has no answer to.
+        Refusal: a body that is no image, or a query that this network cannot answer.
     """
     info = model.deployment.info
     if (as_map or query.map) and info.task != "segmentation":
-        raise invalid(f"{model.name} gives labels, no map: ask for application/json")
+        raise invalid(f"{model.name} gives labels, no map: accept application/json")
     if query.route and info.routing is None:
         raise invalid(f"{model.name} is no routed network, it has no route")
     started = time.perf_counter()
-    image: Image = await service.preparer.run(decode_image, model, body, service.options.limits)
+    image: Image = await service.workers.run(decode_image, model, body, service.options.limits)
     seconds = {"image": time.perf_counter() - started}
-    answer = await _inferred(service, model, query, image, authorization)
-    seconds |= {"queue": answer.waited, "network": answer.ran}
+    result = await _infer(service, model, query, image, authorization)
+    seconds |= {"queue": result.queue_seconds, "network": result.execution_seconds}
     started = time.perf_counter()
-    content, kind = await service.preparer.run(_content, model, query, image, answer, as_map)
+    content, kind = await service.workers.run(_encode, model, query, image, result, as_map)
     seconds["answer"] = time.perf_counter() - started
     headers = {"server-timing": ", ".join(f"{part};dur={1000 * spent:.3f}" for part, spent in seconds.items())}
     if as_map:
-        headers |= {f"adroit-{name.replace('_', '-')}": str(value) for name, value in answer.parameters.items()}
-    return Predicted(content, kind, headers)
+        headers |= {f"adroit-{name.replace('_', '-')}": str(value) for name, value in result.parameters.items()}
+    return EncodedPrediction(content, kind, headers)
 
 
-async def _inferred(service: Service, model: ServedModel, query: Query, image: Image, authorization: str) -> Answer:
+async def _infer(service: Service, model: Model, query: Query, image: Image, authorization: str) -> InferenceResult:
     info = model.deployment.info
-    tensor = GivenTensor(info.inputs[0].name, "UINT8", (1, *image.shape), image.tobytes())
+    tensor = RequestTensor(info.inputs[0].name, "UINT8", (1, *image.shape), image.tobytes())
     names = [spec.name for spec in info.outputs]
-    wanted = names[:1] + [GATES] * (query.route and GATES in names)
-    return await service.infer(model, Inference([tensor], wanted, query.parameters, None, authorization))
+    requested = names[:1] + [GATES] * (query.route and GATES in names)
+    return await service.infer(model, Inference([tensor], requested, query.parameters, None, authorization))
 
 
-def _content(model: ServedModel, query: Query, image: Image, answer: Answer, as_map: bool) -> tuple[bytes, str]:
+def _encode(model: Model, query: Query, image: Image, result: InferenceResult, as_map: bool) -> tuple[bytes, str]:
     info = model.deployment.info
-    logits = answer.outputs[info.outputs[0].name]
-    told = Prediction(model.name, model.version, parameters=dict(answer.parameters))
+    logits = result.outputs[info.outputs[0].name]
+    response = PredictResult(model.name, model.version, parameters=dict(result.parameters))
     if info.task == "classification":
         (best,) = likeliest(logits, info.labels, query.top)
-        told.likeliest = [Likely(label, share) for label, share in best]
+        response.likeliest = [Likely(label, share) for label, share in best]
     else:
         classes = class_map(model, logits, image)
         if as_map:
-            return png(classes), "image/png"
-        told.size, told.shares = classes.shape, _shares(classes, info.labels)
-        told.map = png(classes) if query.map else None
+            return encode_png(classes), "image/png"
+        response.size, response.shares = classes.shape, _shares(classes, info.labels)
+        response.map = encode_png(classes) if query.map else None
     if query.route:
-        told.route = _route(model, answer)
-    return msgspec.json.encode(told), "application/json"
+        response.route = _route(model, result)
+    return msgspec.json.encode(response), "application/json"
 
 
-def _shares(classes: NDArray[np.uint8], labels: Sequence[str]) -> list[Likely]:
+def _shares(classes: NDArray[np.uint8], labels: Sequence[str]) -> list[ClassShare]:
     values, counts = np.unique(classes, return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    return [Likely(labels[values[i]] if labels else str(values[i]), float(counts[i] / classes.size)) for i in order]
+    return [ClassShare(labels[values[i]] if labels else str(values[i]), float(counts[i] / classes.size)) for i in order]
 
 
-def _route(model: ServedModel, answer: Answer) -> str:
-    """As SVG: the image's own, or the one of every image where nothing is gated."""
-    gates: NDArray[Any] | None = answer.outputs.get(GATES)
+def _route(model: Model, result: InferenceResult) -> str:
+    """Draw the image's own route as an SVG, or the route of every image where nothing is gated."""
+    gates: NDArray[Any] | None = result.outputs.get(GATES)
     if gates is None:
         return route_picture("the route of every image", executed_route(model.deployment, None)).svg()
     route = Route.from_gates(routing_space(model.deployment), gates[0])
-    gflops = answer.parameters.get("route_gflops")
+    gflops = result.parameters.get("route_gflops")
     title = "the image's route" + (f": {gflops:.4g} GFLOPs" if isinstance(gflops, float) else "")
     return route_picture(title, route, gates[0].tolist()).svg()

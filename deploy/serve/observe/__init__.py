@@ -1,1 +1,1 @@
-"""What is seen of a server from outside: log, metrics, statistics."""
+"""What an operator sees of a server: log, metrics, statistics."""

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on standard error."""
+"""Structured logs: one JSON object on each line of standard error."""
 
 from __future__ import annotations
 
@@ -7,27 +7,30 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-# What every record has; anything else was given as `extra`.
+# The attributes of every record; any other came as `extra`.
 _OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
+    """A formatter of records as JSON objects with time, level, event and what came as `extra`."""
+
     def format(self, record: logging.LogRecord) -> str:
-        told = {
+        """Return one line."""
+        fields = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "event": record.getMessage(),
         }
-        told |= {name: value for name, value in record.__dict__.items() if name not in _OWN}
+        fields |= {name: value for name, value in record.__dict__.items() if name not in _OWN}
         if record.exc_info:
-            told["trace"] = self.formatException(record.exc_info)
-        return json.dumps(told, default=str)
+            fields["trace"] = self.formatException(record.exc_info)
+        return json.dumps(fields, default=str)
 
 
 def start_logging() -> None:
-    """Ours from INFO, the transports' from WARNING."""
+    """Start logging: the server from INFO, the transports from WARNING."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JsonFormatter())
     for name, level in (("adroit.serve", logging.INFO), ("uvicorn", logging.WARNING), ("grpc", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False

@@ -1,4 +1,4 @@
-"""Prometheus metrics."""
+"""The metrics of a server, in Prometheus' format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 if TYPE_CHECKING:
-    from adroit.deploy.serve.job import Job, Times
+    from adroit.deploy.serve.job import ExecutionTimes, InferenceJob
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SAMPLES = (1, 2, 4, 8, 16, 32, 64)
@@ -18,7 +18,7 @@ _GFLOPS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 1
 
 
 class Metrics:
-    """All of one server, in a registry of their own."""
+    """All metrics of one server, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -76,17 +76,23 @@ class Metrics:
         self.pending = Gauge("adroit_pending_bytes", "Bytes of requests received and not answered", registry=registry)
 
     def of_model(self, name: str) -> ModelMetrics:
+        """Return the metrics of one model."""
         return ModelMetrics(self, name)
 
     def ended(self, model: str, protocol: str, end: str, seconds: float) -> None:
-        """A request for inference: `end` is "ok" or a Reason's name; `model` is one that is there, or ""."""
+        """Count a request for inference.
+
+        Args:
+            model: the name of a model of the repository, or "".
+            end: "ok", "CANCELLED" or the name of a Reason.
+        """
         self._requests(model, protocol, end).inc()
         if end == "ok":
             self._seconds(model, protocol).observe(seconds)
 
 
 class ModelMetrics:
-    """Those of one model."""
+    """The metrics of one model."""
 
     def __init__(self, metrics: Metrics, name: str) -> None:
         self._metrics, self._name = metrics, name
@@ -102,13 +108,14 @@ class ModelMetrics:
         load_threshold: Callable[[], float],
         gate_drift: Callable[[], float],
     ) -> None:
-        """Functions that tell the present values."""
+        """Set the functions that return present values."""
         self._metrics.ready.labels(self._name).set_function(ready)
         self._metrics.waiting.labels(self._name).set_function(waiting)
         self._metrics.load_threshold.labels(self._name).set_function(load_threshold)
         self._metrics.drift.labels(self._name).set_function(gate_drift)
 
-    def executed(self, jobs: Sequence[Job], times: Times) -> None:
+    def executed(self, jobs: Sequence[InferenceJob], times: ExecutionTimes) -> None:
+        """Count an execution of `jobs`."""
         self._samples.observe(sum(job.samples for job in jobs))
         self._computed.observe(times.total / 1e9)
         self._runtime_cpu.inc(times.runtime_cpu / 1e9)
@@ -116,10 +123,11 @@ class ModelMetrics:
             self._queued.observe((times.started - job.arrived) / 1e9)
 
     def missed(self, budget: str, count: int) -> None:
+        """Count samples ("gflops", "milliseconds") or requests ("deadline") that missed their budget."""
         self._metrics.missed.labels(self._name, budget).inc(count)
 
     def routed(self, gflops: Sequence[float], thresholds: Sequence[float]) -> None:
-        """Of every sample of one request."""
+        """Count operations / 1e9 and the threshold of every sample of one request."""
         for cost, threshold in zip(gflops, thresholds, strict=True):
             self._gflops.observe(cost)
             self._thresholds.observe(threshold)

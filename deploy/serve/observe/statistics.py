@@ -1,11 +1,11 @@
-"""The protocol's statistics of one model."""
+"""The statistics of one model that the protocol defines."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 
-from adroit.deploy.serve.job import Job, Times
+from adroit.deploy.serve.job import ExecutionTimes, InferenceJob
 from adroit.deploy.serve.protocol.messages import BatchStatistics, Duration, InferenceStatistics, ModelStatistics
 
 
@@ -15,7 +15,7 @@ def _add(total: Duration, nanoseconds: int, count: int = 1) -> None:
 
 
 class Statistics:
-    """Counts since the model was loaded."""
+    """Counts and times since the model was loaded."""
 
     def __init__(self, name: str, version: str) -> None:
         self._batches: dict[int, BatchStatistics] = {}
@@ -24,11 +24,12 @@ class Statistics:
 
     @property
     def message(self) -> ModelStatistics:
+        """The protocol's message."""
         self._total.batch_stats = [self._batches[size] for size in sorted(self._batches)]
         return self._total
 
-    def executed(self, jobs: Sequence[Job], times: Times) -> None:
-        """A batch that ran; every one of its requests spent the batch's time."""
+    def executed(self, jobs: Sequence[InferenceJob], times: ExecutionTimes) -> None:
+        """Count a batch that ran; each of its requests spent the batch's time."""
         samples = sum(job.samples for job in jobs)
         self._total.last_inference = time.time_ns() // 1_000_000
         self._total.inference_count += samples
@@ -44,5 +45,5 @@ class Statistics:
             total.ns += until * len(jobs) - arrived
 
     def failed(self, nanoseconds: int) -> None:
-        """A request for this model that was not answered with tensors, after so long."""
+        """Count a request that got no tensors, and the nanoseconds that it took."""
         _add(self._total.inference_stats.fail, nanoseconds)

@@ -1,4 +1,4 @@
-"""The protocol's datatypes and NumPy's."""
+"""The protocol's datatypes, and the dtypes of NumPy that they stand for."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
-def dtype_of(datatype: str) -> np.dtype[Any]:
-    """Raises KeyError for what no model here takes: BYTES, BF16, and what the protocol does not know."""
+def dtype_from_datatype(datatype: str) -> np.dtype[Any]:
+    """Return the dtype of a datatype; raises KeyError for BYTES, BF16 and unknown ones, which no model here takes."""
     return _DTYPES[datatype]
 
 
-def datatype_of(dtype: np.dtype[Any] | str) -> str:
-    """The protocol's name of a dtype that a runtime may give."""
+def datatype_from_dtype(dtype: np.dtype[Any] | str) -> str:
+    """Return the protocol's name of a dtype that a runtime may give."""
     return _NAMES[np.dtype(dtype).newbyteorder("<")]

@@ -1,4 +1,4 @@
-"""The protocol's JSON messages. What is not in them is refused by name, never passed over."""
+"""The JSON messages of the protocol. An unknown field is refused by name, never ignored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Parameter = bool | int | float | str
 
 
 class TensorParameters(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """Where an input's bytes are, or how an output is to come."""
+    """The place of an input's bytes, or the form of an output."""
 
     binary_data_size: Size | None = None
     binary_data: bool | None = None
@@ -24,6 +24,8 @@ class TensorParameters(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class InputTensor(Struct, forbid_unknown_fields=True):
+    """A tensor of a request: its data as JSON, as bytes behind the JSON, or in shared memory."""
+
     name: Name
     datatype: Name
     shape: Annotated[list[Dimension], Meta(max_length=8)]
@@ -32,11 +34,15 @@ class InputTensor(Struct, forbid_unknown_fields=True):
 
 
 class RequestedOutput(Struct, forbid_unknown_fields=True):
+    """An output that a request names."""
+
     name: Name
     parameters: TensorParameters = msgspec.field(default_factory=TensorParameters)
 
 
 class InferenceRequest(Struct, forbid_unknown_fields=True):
+    """A request for inference."""
+
     inputs: Annotated[list[InputTensor], Meta(min_length=1, max_length=16)]
     outputs: Annotated[list[RequestedOutput], Meta(max_length=16)] = []
     parameters: dict[str, Parameter] = {}
@@ -44,6 +50,8 @@ class InferenceRequest(Struct, forbid_unknown_fields=True):
 
 
 class OutputTensor(Struct, omit_defaults=True):
+    """A tensor of a response."""
+
     name: str
     datatype: str
     shape: list[int]
@@ -52,6 +60,8 @@ class OutputTensor(Struct, omit_defaults=True):
 
 
 class InferenceResponse(Struct, omit_defaults=True):
+    """A response with tensors."""
+
     model_name: str
     model_version: str
     outputs: list[OutputTensor]
@@ -60,7 +70,7 @@ class InferenceResponse(Struct, omit_defaults=True):
 
 
 class TensorMetadata(Struct):
-    """-1 is a dimension that is free."""
+    """The name, datatype and shape of an input or output; -1 is a free dimension."""
 
     name: str
     datatype: str
@@ -68,6 +78,8 @@ class TensorMetadata(Struct):
 
 
 class ModelMetadata(Struct):
+    """A model's inputs and outputs."""
+
     name: str
     versions: list[str]
     platform: str
@@ -77,13 +89,15 @@ class ModelMetadata(Struct):
 
 
 class ServerMetadata(Struct):
+    """A server's name, version and extensions."""
+
     name: str
     version: str
     extensions: list[str]
 
 
 class IndexedModel(Struct):
-    """state: READY, UNAVAILABLE, LOADING; `reason` where it is not ready."""
+    """A model of the repository: its state is READY, UNAVAILABLE or LOADING; a model that is not ready has a reason."""
 
     name: str
     version: str
@@ -92,32 +106,40 @@ class IndexedModel(Struct):
 
 
 class IndexRequest(Struct, forbid_unknown_fields=True):
+    """A request for the repository's index; `ready`: of the models that are ready alone."""
+
     ready: bool = False
 
 
 class LoadRequest(Struct, forbid_unknown_fields=True):
-    """Parameters would replace a model's files or configuration, which clients here never do."""
+    """A request to load a model. Parameters would replace its files or configuration, which no client may do here."""
 
     parameters: Annotated[dict[str, Any], Meta(max_length=0)] = {}
 
 
 class UnloadParameters(Struct, forbid_unknown_fields=True):
-    """`unload_dependents` of an ensemble, which there is none of here."""
+    """The parameters to unload a model; `unload_dependents` is of ensembles, and there are none here."""
 
     unload_dependents: bool = False
 
 
 class UnloadRequest(Struct, forbid_unknown_fields=True):
+    """A request to unload a model."""
+
     parameters: UnloadParameters = msgspec.field(default_factory=UnloadParameters)
 
 
 class RegisterRegion(Struct, forbid_unknown_fields=True):
+    """A request to register shared memory: the key of /dev/shm, and a part of it in bytes."""
+
     key: Name
     byte_size: Annotated[int, Meta(ge=1, le=1 << 48)]
     offset: Size = 0
 
 
 class Region(Struct):
+    """A registered region of shared memory."""
+
     name: str
     key: str
     offset: int
@@ -125,12 +147,14 @@ class Region(Struct):
 
 
 class Duration(Struct):
+    """A count, and the nanoseconds of all that was counted."""
+
     count: int = 0
     ns: int = 0
 
 
 class InferenceStatistics(Struct):
-    """Times that requests spent. There is no cache; its fields are there for clients that read them."""
+    """The times of requests. There is no cache; its fields are there for clients that read them."""
 
     success: Duration
     fail: Duration
@@ -143,7 +167,7 @@ class InferenceStatistics(Struct):
 
 
 class BatchStatistics(Struct):
-    """Times of executions with so many samples."""
+    """The times of executions with `batch_size` samples."""
 
     batch_size: int
     compute_input: Duration
@@ -152,7 +176,13 @@ class BatchStatistics(Struct):
 
 
 class ModelStatistics(Struct):
-    """`last_inference`: milliseconds since 1970. `inference_count`: samples. `execution_count`: batches."""
+    """The statistics of one model.
+
+    Attributes:
+        last_inference: milliseconds since 1970.
+        inference_count: samples.
+        execution_count: batches.
+    """
 
     name: str
     version: str
@@ -164,8 +194,12 @@ class ModelStatistics(Struct):
 
 
 class ModelStatisticsList(Struct):
+    """The statistics of several models."""
+
     model_stats: list[ModelStatistics]
 
 
 class ErrorMessage(Struct):
+    """The body of a refusal."""
+
     error: str

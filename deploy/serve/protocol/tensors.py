@@ -1,4 +1,4 @@
-"""Tensors as requests bring them, and the arrays they stand for."""
+"""The tensors of requests, and arrays from them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adroit.deploy.serve.protocol.datatypes import dtype_of
+from adroit.deploy.serve.protocol.datatypes import dtype_from_datatype
 from adroit.deploy.serve.protocol.refusal import Reason, Refusal, invalid
 
 RawBytes = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True)
-class GivenTensor:
-    """A tensor of a request, its content not looked into yet.
+class RequestTensor:
+    """A tensor of a request, its content not read yet.
 
     Attributes:
         content: little-endian bytes, row by row; or numbers, row by row.
@@ -37,14 +37,14 @@ class GivenTensor:
             raise invalid(f"input {self.name[:80]}: a tensor has dimensions, and every one is 1 or more")
 
 
-def array_of(tensor: GivenTensor) -> NDArray[Any]:
-    """The tensor as an array; of bytes it is a view on them.
+def array_from_tensor(tensor: RequestTensor) -> NDArray[Any]:
+    """Return the tensor as an array; where the content is bytes, a view of them.
 
     Raises:
         Refusal: content that is not what datatype and shape need.
     """
     try:
-        dtype = dtype_of(tensor.datatype)
+        dtype = dtype_from_datatype(tensor.datatype)
     except KeyError:
         raise invalid(f"input {tensor.name}: no model here takes datatype {tensor.datatype[:20]!r}") from None
     count = math.prod(tensor.shape)
@@ -58,7 +58,7 @@ def array_of(tensor: GivenTensor) -> NDArray[Any]:
     return _from_numbers(tensor, dtype)
 
 
-def _from_numbers(tensor: GivenTensor, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _from_numbers(tensor: RequestTensor, dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
         with np.errstate(over="raise"):
             return np.array(tensor.content, dtype).reshape(tensor.shape)
@@ -68,13 +68,13 @@ def _from_numbers(tensor: GivenTensor, dtype: np.dtype[Any]) -> NDArray[Any]:
         raise invalid(f"input {tensor.name} has values that are not {tensor.datatype}") from None
 
 
-def raw_bytes(array: NDArray[Any]) -> bytes:
-    """Row by row, little-endian."""
+def bytes_from_array(array: NDArray[Any]) -> bytes:
+    """Return the array's bytes, row by row, little-endian."""
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def take(buffer: memoryview, offset: int, size: int, name: str) -> memoryview:
-    """`size` bytes of `buffer` from `offset`; raises Refusal where it ends before."""
+def slice_bytes(buffer: memoryview, offset: int, size: int, name: str) -> memoryview:
+    """Return `size` bytes of `buffer` from `offset`; raises Refusal where it ends before."""
     if offset + size > len(buffer):
         raise Refusal(Reason.INVALID, f"the body ends before the {size} bytes of input {name}")
     return buffer[offset : offset + size]

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from adroit.deploy.serve.engine.batcher import Batcher
-from adroit.deploy.serve.job import Job
+from adroit.deploy.serve.job import InferenceJob
 from adroit.deploy.serve.options import Limits
 from adroit.deploy.serve.protocol.refusal import Reason, Refusal
 
 LIMITS = Limits(batch=4, queue_requests=6)
 
 
-def job(samples: int = 1, side: int = 8, seconds: float = 60.0, dtype: Any = np.float32) -> Job:
+def job(samples: int = 1, side: int = 8, seconds: float = 60.0, dtype: Any = np.float32) -> InferenceJob:
     deadline = asyncio.get_running_loop().time() + seconds
-    return Job(np.zeros((samples, 1, side, side), dtype), None, deadline)
+    return InferenceJob(np.zeros((samples, 1, side, side), dtype), None, deadline)
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -28,7 +28,7 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(asyncio.wait_for(coroutine, 10))
 
 
-def queue_of(*jobs: Job, **changes: Any) -> Batcher:
+def queue_of(*jobs: InferenceJob, **changes: Any) -> Batcher:
     made = Batcher(dataclasses.replace(LIMITS, **changes))
     for each in jobs:
         made.submit(each)

@@ -151,17 +151,17 @@ def test_a_budget_that_cannot_be_is_refused(what: str, server: Server) -> None:
 def test_a_network_without_a_table_takes_thresholds_only(
     repository: Path, operators: OperatorForm, tmp_path: Path
 ) -> None:
-    from adroit.deploy.serve.classes import CostClass
-    from adroit.deploy.serve.engine.budget import Budget
+    from adroit.deploy.serve.cost_classes import CostClass
+    from adroit.deploy.serve.engine.budget import ModelBudget
     from adroit.deploy.serve.protocol.refusal import Refusal
 
     deployment = Deployment.read(repository / "routed")
     bare = Deployment(deployment.path, type(deployment.info)(**{**deployment.info.__dict__, "budget": None}))
-    found = Budget(bare).thresholds({"gate_threshold": 0.25}, None, 2, (128, 160), CostClass())
+    found = ModelBudget(bare).thresholds({"gate_threshold": 0.25}, None, 2, (128, 160), CostClass())
     assert found is not None
     assert found.tolist() == [0.25, 0.25]
     with pytest.raises(Refusal, match="no budget table"):
-        Budget(bare).thresholds({"gflops": 1.0}, None, 2, (128, 160), CostClass())
+        ModelBudget(bare).thresholds({"gflops": 1.0}, None, 2, (128, 160), CostClass())
 
 
 @pytest.mark.parametrize("values", [[0.1, float("nan"), 0.1], [0.1, -1.0, 0.1], [0.1, 0.1]])

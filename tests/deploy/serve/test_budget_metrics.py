@@ -19,14 +19,14 @@ from adroit.deploy.routing.budget.drift import LEAST_IMAGES, gate_counts
 from adroit.deploy.routing.budget.table import read_table
 from adroit.deploy.runtimes.runtime import Runtime
 from adroit.deploy.serve.engine import instance
+from adroit.deploy.serve.engine.model import Model
 from adroit.deploy.serve.engine.repository import Repository
-from adroit.deploy.serve.engine.served_model import ServedModel
-from adroit.deploy.serve.job import Job
+from adroit.deploy.serve.job import InferenceJob
 from adroit.deploy.serve.observe.metrics import Metrics
 from adroit.deploy.serve.options import Limits, ServeOptions
 
 SIZE = (128, 160)
-Check = Callable[[ServedModel, "Told"], Coroutine[Any, Any, None]]
+Check = Callable[[Model, "Told"], Coroutine[Any, Any, None]]
 
 
 class Told:
@@ -88,14 +88,14 @@ def served(repository: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     return serve
 
 
-def job(budget: tuple[str, float] | None = None, threshold: float = 0.0, seconds: float = 3600.0) -> Job:
+def job(budget: tuple[str, float] | None = None, threshold: float = 0.0, seconds: float = 3600.0) -> InferenceJob:
     thresholds = np.full(2, threshold, np.float32)
     deadline = asyncio.get_running_loop().time() + seconds
-    return Job(np.zeros((2, *SIZE, 3), np.uint8), thresholds, deadline, budget=budget)
+    return InferenceJob(np.zeros((2, *SIZE, 3), np.uint8), thresholds, deadline, budget=budget)
 
 
 def test_what_misses_its_budget_is_counted(served: Callable[..., None]) -> None:
-    async def check(model: ServedModel, told: Told) -> None:
+    async def check(model: Model, told: Told) -> None:
         def missed(kind: str) -> float:
             return told.value("adroit_budget_misses_total", budget=kind)
 
@@ -119,7 +119,7 @@ def test_what_misses_its_budget_is_counted(served: Callable[..., None]) -> None:
 
 
 def test_gates_that_read_otherwise_show_as_drift(served: Callable[..., None]) -> None:
-    async def check(model: ServedModel, told: Told) -> None:
+    async def check(model: Model, told: Told) -> None:
         async def ask(count: int, threshold: float = 0.0) -> float:
             for _ in range(count // 2):
                 await model.run(job(threshold=threshold))
@@ -135,13 +135,13 @@ def test_gates_that_read_otherwise_show_as_drift(served: Callable[..., None]) ->
 
 
 def test_the_threshold_that_load_asks_for_is_told(served: Callable[..., None]) -> None:
-    async def check(model: ServedModel, told: Told) -> None:
-        governor = model.queue.governor
-        assert governor is not None
+    async def check(model: Model, told: Told) -> None:
+        load_controller = model.queue.load_controller
+        assert load_controller is not None
 
-        def asked(seconds: float) -> Job:
+        def asked(seconds: float) -> InferenceJob:
             made = job(seconds=seconds)
-            made.wanted = made.deadline
+            made.target = made.deadline
             # As a machine that needs a year for the trained network and no time for the floor.
             made.seconds = (3e7, 3e7, 1e-9)
             return made

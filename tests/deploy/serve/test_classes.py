@@ -12,8 +12,8 @@ import pytest
 
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.runtimes.choices import OperatorForm
-from adroit.deploy.serve.classes import CostClass, CostClasses
-from adroit.deploy.serve.engine.budget import Budget
+from adroit.deploy.serve.cost_classes import CostClass, CostClasses
+from adroit.deploy.serve.engine.budget import ModelBudget
 from adroit.deploy.serve.protocol.refusal import Reason, Refusal
 from adroit.errors import UsageError
 from tests.deploy.serve.server import Server, running
@@ -40,7 +40,7 @@ def classes(tmp_path: Path) -> CostClasses:
 
 def test_a_request_has_the_class_that_it_names_or_whose_token_it_carries(classes: CostClasses) -> None:
     limits = [
-        classes.of(name, header).gflops
+        classes.find(name, header).gflops
         for name, header in (
             (None, ""), (None, "Bearer of-other"), ("small", ""), (None, "Bearer of-paid"), ("paid", "Bearer of-paid"),
             ("free", "Bearer of-paid"),
@@ -54,7 +54,7 @@ def test_a_request_has_the_class_that_it_names_or_whose_token_it_carries(classes
 )
 def test_a_class_is_not_to_be_had_by_asking(name: object, reason: Reason, classes: CostClasses) -> None:
     with pytest.raises(Refusal) as refused:
-        classes.of(name, "Bearer of-other")
+        classes.find(name, "Bearer of-other")
     assert refused.value.reason == reason
 
 
@@ -79,7 +79,7 @@ ASKED = (
 @pytest.mark.parametrize("limit", [0.1, 0.2, 0.25, 0.4, float("inf")])
 @pytest.mark.parametrize("pixels", [0.25, 1, 2])
 def test_nothing_that_a_request_says_gets_it_above_its_class(limit: float, pixels: float, repository: Path) -> None:
-    budget = Budget(Deployment.read(repository / "routed"))
+    budget = ModelBudget(Deployment.read(repository / "routed"))
     size = (int(SIZE[0] * pixels), SIZE[1])
     tensors = [None, np.zeros(2, np.float32), np.array([0.3, 2.0], np.float32)]
     for asked, tensor in [(asked, None) for asked in ASKED] + [({}, tensor) for tensor in tensors]:
@@ -99,7 +99,7 @@ def test_nothing_that_a_request_says_gets_it_above_its_class(limit: float, pixel
 
 def test_a_network_without_a_table_serves_no_class_with_a_limit(repository: Path) -> None:
     deployment = Deployment.read(repository / "routed")
-    bare = Budget(Deployment(deployment.path, dataclasses.replace(deployment.info, budget=None)))
+    bare = ModelBudget(Deployment(deployment.path, dataclasses.replace(deployment.info, budget=None)))
     with pytest.raises(Refusal, match="no budget table"):
         bare.thresholds({}, None, 1, SIZE, CostClass(0.4))
     assert bare.thresholds({}, None, 1, SIZE, CostClass()) is not None

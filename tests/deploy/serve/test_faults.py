@@ -16,9 +16,9 @@ from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.deployment.tensors import Tensors
 from adroit.deploy.runtimes.runtime import Runtime
 from adroit.deploy.serve.engine import instance
+from adroit.deploy.serve.engine.model import Model, State
 from adroit.deploy.serve.engine.repository import Repository
-from adroit.deploy.serve.engine.served_model import ServedModel, State
-from adroit.deploy.serve.job import Job
+from adroit.deploy.serve.job import InferenceJob
 from adroit.deploy.serve.observe.metrics import Metrics
 from adroit.deploy.serve.options import ServeOptions
 from adroit.deploy.serve.protocol.refusal import Reason, Refusal
@@ -41,14 +41,14 @@ class Fragile(Runtime):
         return {"logits": np.repeat(feeds["image"].mean((1, 2, 3))[:, None], 10, 1)}
 
 
-def job(value: float) -> Job:
+def job(value: float) -> InferenceJob:
     image = np.full((1, 1, 32, 32), value, np.float32)
-    return Job(image, None, asyncio.get_running_loop().time() + 60)
+    return InferenceJob(image, None, asyncio.get_running_loop().time() + 60)
 
 
 def serve(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, before: Callable[[np.ndarray], None],
-    check: Callable[[Repository, ServedModel], Coroutine[Any, Any, None]], opened: Callable[[], None] = lambda: None,
+    check: Callable[[Repository, Model], Coroutine[Any, Any, None]], opened: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
     """Runs `check` on a repository with that one model, whose runtime is a Fragile one."""
 
@@ -77,7 +77,7 @@ def test_a_request_that_the_network_cannot_run_fails_alone(
         if (images == 13).any():
             raise UsageError("thirteen")
 
-    async def check(repository: Repository, model: ServedModel) -> None:
+    async def check(repository: Repository, model: Model) -> None:
         jobs = [job(value) for value in (1, 13, 2)]
         ends = await asyncio.gather(*(model.run(each) for each in jobs), return_exceptions=True)
         assert isinstance(ends[1], Refusal)
@@ -99,7 +99,7 @@ def test_a_runtime_that_breaks_is_opened_again(lenet_deployment: Deployment, mon
         if broken:
             raise RuntimeError("the device is lost")
 
-    async def check(repository: Repository, model: ServedModel) -> None:
+    async def check(repository: Repository, model: Model) -> None:
         def opened() -> None:
             nonlocal broken
             seen.append((model.state, repository.ready))
@@ -129,7 +129,7 @@ def test_a_runtime_that_is_lost_turns_health_red(lenet_deployment: Deployment, m
         if broken:
             raise RuntimeError("the device is lost")
 
-    async def check(repository: Repository, model: ServedModel) -> None:
+    async def check(repository: Repository, model: Model) -> None:
         jobs = [job(value) for value in (13, 13)]
         waiting = [asyncio.create_task(model.run(each)) for each in jobs]
         ends = await asyncio.gather(*waiting, return_exceptions=True)
@@ -152,7 +152,7 @@ def test_a_model_that_loads_and_cannot_run_is_not_ready(
     def before(_: np.ndarray) -> None:
         raise RuntimeError("no kernel")
 
-    async def check(repository: Repository, model: ServedModel) -> None:
+    async def check(repository: Repository, model: Model) -> None:
         assert (model.state, "no kernel" in model.reason) == (State.UNAVAILABLE, True)
         assert (repository.ready, repository.live) == (False, True)
 
@@ -161,7 +161,7 @@ def test_a_model_that_loads_and_cannot_run_is_not_ready(
 
 STUCK = """
 import sys, threading, time
-from adroit.deploy.serve import instance
+from adroit.deploy.serve.engine import instance
 from tests.deploy.serve.test_faults import Fragile
 instance.open_runtime = lambda deployment, _: Fragile(deployment, lambda x: time.sleep(600 if x.max() > 1 else 0))
 from adroit.deploy.cli.main import main

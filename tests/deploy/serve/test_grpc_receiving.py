@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from adroit.deploy.serve.grpc import receiving
-from adroit.deploy.serve.grpc.receiving import Receiving
+from adroit.deploy.serve.grpc.receiving import MessageReceiver
 from adroit.deploy.serve.options import Limits
 from adroit.deploy.serve.protocol.refusal import Reason, Refusal
 
@@ -24,11 +24,11 @@ class _Call:
         return b"message"
 
 
-def _receiving(places: int) -> Receiving:
+def _receiving(places: int) -> MessageReceiver:
     limits = Limits()
     limits = replace(limits, pending_bytes=places * limits.message_bytes, receive_seconds=600.0)
     assert limits.messages == places
-    return Receiving(limits)
+    return MessageReceiver(limits)
 
 
 def test_slow_senders_give_way_to_those_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,14 +37,14 @@ def test_slow_senders_give_way_to_those_that_wait(monkeypatch: pytest.MonkeyPatc
 
     async def scene() -> None:
         receiving, slow, quick = _receiving(2), [_Call(), _Call()], [_Call() for _ in range(5)]
-        held = [asyncio.create_task(receiving.message(call)) for call in slow]  # type: ignore[arg-type]
+        held = [asyncio.create_task(receiving.receive(call)) for call in slow]  # type: ignore[arg-type]
         await asyncio.sleep(0)
         for call in quick:
             call.sent.set()
-        messages = await asyncio.gather(*(receiving.message(call) for call in quick))  # type: ignore[arg-type]
+        messages = await asyncio.gather(*(receiving.receive(call) for call in quick))  # type: ignore[arg-type]
         assert messages == [b"message"] * 5
         for end in await asyncio.gather(*held, return_exceptions=True):
-            assert isinstance(end, Refusal) and end.reason is Reason.SLOW
+            assert isinstance(end, Refusal) and end.reason is Reason.REQUEST_TIMEOUT
 
     asyncio.run(scene())
 
@@ -54,10 +54,10 @@ def test_slow_senders_that_waited_themselves_give_way_too(monkeypatch: pytest.Mo
 
     async def scene() -> None:
         receiving, slow, quick = _receiving(2), [_Call() for _ in range(9)], _Call()
-        held = [asyncio.create_task(receiving.message(call)) for call in slow]  # type: ignore[arg-type]
+        held = [asyncio.create_task(receiving.receive(call)) for call in slow]  # type: ignore[arg-type]
         await asyncio.sleep(0)
         quick.sent.set()
-        assert await receiving.message(quick) == b"message"  # type: ignore[arg-type]
+        assert await receiving.receive(quick) == b"message"  # type: ignore[arg-type]
         for task in held:
             task.cancel()
 
@@ -69,7 +69,7 @@ def test_slow_senders_have_all_their_time_while_nobody_waits(monkeypatch: pytest
 
     async def scene() -> None:
         receiving, call = _receiving(2), _Call()
-        reading = asyncio.create_task(receiving.message(call))  # type: ignore[arg-type]
+        reading = asyncio.create_task(receiving.receive(call))  # type: ignore[arg-type]
         await asyncio.sleep(0.1)
         assert not reading.done()
         call.sent.set()

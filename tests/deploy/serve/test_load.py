@@ -12,8 +12,8 @@ import pytest
 
 from adroit.deploy.routing.budget.table import BudgetTable, Cost, Setting
 from adroit.deploy.serve.engine.batcher import Batcher
-from adroit.deploy.serve.engine.load import Governor, decide
-from adroit.deploy.serve.job import Job
+from adroit.deploy.serve.engine.load_controller import LoadController, choose_level
+from adroit.deploy.serve.job import InferenceJob
 from adroit.deploy.serve.options import Limits
 from adroit.deploy.serve.protocol.refusal import Reason, Refusal
 
@@ -35,7 +35,7 @@ class Want:
     early: float = 0.0
 
     @property
-    def wanted(self) -> float:
+    def target(self) -> float:
         return self.deadline - self.early
 
 
@@ -63,50 +63,50 @@ def test_the_dearest_level_that_is_in_time_and_no_refusal_while_the_floor_is(see
     queue, start = random_queue(seed)
     newest = queue[-1][-1]
     floor = len(newest.seconds) - 1
-    good = [k for k in range(floor + 1) if all(end <= want.wanted for want, end in ends(queue, start, k))]
+    good = [k for k in range(floor + 1) if all(end <= want.target for want, end in ends(queue, start, k))]
     floor_is_in_time = dict((id(want), end) for want, end in ends(queue, start, floor))[id(newest)] <= newest.deadline
-    got = decide(queue, start, 1.0, newest)
+    got = choose_level(queue, start, 1.0, newest)
     if good:
         assert got == good[0]
     else:
         assert got == (floor if floor_is_in_time else None)
-    assert decide(queue, start) == (good[0] if good else floor)  # what waits already is never refused
+    assert choose_level(queue, start) == (good[0] if good else floor)  # what waits already is never refused
 
 
 @pytest.mark.parametrize("seed", range(100))
 def test_more_load_never_raises_the_budget(seed: int) -> None:
     queue, start = random_queue(seed)
-    level = decide(queue, start)
+    level = choose_level(queue, start)
     assert level is not None
     more = [*queue, queue[0]]
-    for heavier in (decide(more, start), decide(queue, start + 1), decide(queue, start, 1.5)):
+    for heavier in (choose_level(more, start), choose_level(queue, start + 1), choose_level(queue, start, 1.5)):
         assert heavier is not None
         assert heavier >= level
 
 
 def test_the_pace_counts_as_time_does() -> None:
     queue = [[Want((4.0, 2.0, 1.0), 5.0)], [Want((4.0, 2.0, 1.0), 5.0)]]
-    assert [decide(queue, 0.0, pace) for pace in (0.5, 1.0, 2.0, 9.0)] == [0, 1, 2, 2]
+    assert [choose_level(queue, 0.0, pace) for pace in (0.5, 1.0, 2.0, 9.0)] == [0, 1, 2, 2]
 
 
 def governed(floor: float = 0.125, batch: int = 1, instances: int = 1) -> Batcher:
     queue = Batcher(Limits(batch=batch, queue_requests=1000))
-    queue.governor = Governor(TABLE, floor, instances)
+    queue.load_controller = LoadController(TABLE, floor, instances)
     return queue
 
 
-def job(queue: Batcher, seconds: float, *thresholds: float, times: int = 1) -> Job:
+def job(queue: Batcher, seconds: float, *thresholds: float, times: int = 1) -> InferenceJob:
     """A request of images that are `times` as large as those of the table."""
-    assert queue.governor
+    assert queue.load_controller
     chosen = np.array(thresholds or (0.0,), np.float32)
     images = np.zeros((len(chosen), *SIZE, 3), np.uint8)
     now = asyncio.get_running_loop().time()
-    made = Job(images, chosen, now + seconds, now + seconds)
-    made.seconds = queue.governor.seconds(chosen, (times * SIZE[0], SIZE[1]))
+    made = InferenceJob(images, chosen, now + seconds, now + seconds)
+    made.seconds = queue.load_controller.seconds(chosen, (times * SIZE[0], SIZE[1]))
     return made
 
 
-def submitted(queue: Batcher, jobs: Sequence[Job]) -> list[Job]:
+def submitted(queue: Batcher, jobs: Sequence[InferenceJob]) -> list[InferenceJob]:
     """Those that the queue took; the others must have been shed."""
     taken = []
     for each in jobs:
@@ -119,13 +119,13 @@ def submitted(queue: Batcher, jobs: Sequence[Job]) -> list[Job]:
 
 
 def test_predicted_times_grow_with_pixels_and_stop_at_the_floor() -> None:
-    governor = Governor(TABLE, floor_gflops=0.25)
-    assert governor.seconds(np.zeros(1, np.float32), SIZE) == pytest.approx((0.008, 0.004, 0.002))
-    assert governor.seconds(np.zeros(2, np.float32), (64, 64)) == pytest.approx((0.032, 0.016, 0.008))
+    load_controller = LoadController(TABLE, floor_gflops=0.25)
+    assert load_controller.seconds(np.zeros(1, np.float32), SIZE) == pytest.approx((0.008, 0.004, 0.002))
+    assert load_controller.seconds(np.zeros(2, np.float32), (64, 64)) == pytest.approx((0.032, 0.016, 0.008))
     # One of the samples is cheaper than the floor already, and one between two settings: the dearer is believed.
     mixed = np.array([1.0, 0.3], np.float32)
-    assert governor.seconds(mixed, SIZE) == pytest.approx((0.005, 0.005, 0.003))
-    assert len(Governor(TABLE, floor_gflops=0.0001).seconds(mixed, SIZE)) == len(SETTINGS)
+    assert load_controller.seconds(mixed, SIZE) == pytest.approx((0.005, 0.005, 0.003))
+    assert len(LoadController(TABLE, floor_gflops=0.0001).seconds(mixed, SIZE)) == len(SETTINGS)
 
 
 @pytest.mark.parametrize(("waiting", "threshold"), [(1, 0.0), (20, 0.25), (40, 0.5), (80, 1.0)])
@@ -140,8 +140,8 @@ def test_what_waits_decides_the_threshold(waiting: int, threshold: float) -> Non
         (first,) = await queue.next_batch()
         assert first.thresholds is not None
         assert first.thresholds.tolist() == [threshold]
-        assert queue.governor is not None
-        assert queue.governor.threshold == threshold
+        assert queue.load_controller is not None
+        assert queue.load_controller.threshold == threshold
 
     asyncio.run(check())
 
@@ -187,16 +187,16 @@ def test_the_pace_is_learned_from_what_ran() -> None:
 
     async def check() -> None:
         queue = governed()
-        governor = queue.governor
-        assert governor is not None
+        load_controller = queue.load_controller
+        assert load_controller is not None
         loop = asyncio.get_running_loop()
         clock = 0.0
         loop.time = lambda: clock  # type: ignore[method-assign]
         for _ in range(100):
             ran = job(queue, 3600.0)
-            governor.begin([[ran]])
+            load_controller.begin([[ran]])
             clock += 0.016
-            governor.end([ran])
+            load_controller.end([ran])
         taken = submitted(queue, [job(queue, 1.0) for _ in range(1000)])
         assert 490 <= len(taken) <= 500  # of 2 ms each at the floor; not quite sure of the pace yet
 
@@ -207,13 +207,13 @@ def test_the_pace_is_learned_from_what_ran() -> None:
 def test_what_runs_is_waited_for(instances: int) -> None:
     async def check() -> None:
         queue = governed(instances=instances)
-        governor = queue.governor
-        assert governor is not None
+        load_controller = queue.load_controller
+        assert load_controller is not None
         clock = 0.0
         asyncio.get_running_loop().time = lambda: clock  # type: ignore[method-assign]
         for _ in range(instances):
-            governor.begin([[job(queue, 100.0, times=1000)]])  # 8 s
+            load_controller.begin([[job(queue, 100.0, times=1000)]])  # 8 s
         shed, kept = job(queue, 7.9), job(queue, 8.1)
-        assert [governor.admits([[each]], each) for each in (shed, kept)] == [False, True]
+        assert [load_controller.admits([[each]], each) for each in (shed, kept)] == [False, True]
 
     asyncio.run(check())

@@ -1,4 +1,4 @@
-"""The protocol's inference over gRPC: messages to requests, answers to messages."""
+"""Requests and responses for inference as gRPC messages."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adroit.deploy.protocol import open_inference_pb2 as pb
-from adroit.deploy.serve.engine.inference import Answer, Inference
+from adroit.deploy.serve.engine.inference import Inference, InferenceResult
 from adroit.deploy.serve.engine.shared_memory import SharedMemory
 from adroit.deploy.serve.options import Limits
-from adroit.deploy.serve.protocol.datatypes import datatype_of
+from adroit.deploy.serve.protocol.datatypes import datatype_from_dtype
 from adroit.deploy.serve.protocol.messages import Parameter
 from adroit.deploy.serve.protocol.refusal import Reason, Refusal, invalid
-from adroit.deploy.serve.protocol.tensors import GivenTensor, raw_bytes
+from adroit.deploy.serve.protocol.tensors import RequestTensor, bytes_from_array
 
-# Where the values of a datatype are, if they are not sent as bytes.
+# The field with the values of a datatype, if they are not sent as bytes.
 _FIELDS = {
     "BOOL": "bool_contents",
     **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
@@ -25,28 +25,28 @@ _FIELDS = {
     "FP64": "fp64_contents",
 }
 _REGION, _SIZE, _OFFSET = "shared_memory_region", "shared_memory_byte_size", "shared_memory_offset"
-# Clients of streams send it to be told of the last response; every request here has just one.
+# Clients of streams send it to learn of the last response; every request here has just one.
 _EMPTY_RESPONSE = "triton_enable_empty_final_response"
 
 
 def read_request(
     message: pb.ModelInferRequest, seconds: float | None, authorization: str, memory: SharedMemory, limits: Limits
 ) -> Inference:
-    """What the message asks for; `seconds` are left to its caller. Raises Refusal."""
+    """Read a request's message; its caller waits `seconds`. Raises Refusal."""
     raw = list(message.raw_input_contents)
-    given = [_tensor(tensor, raw, bool(message.raw_input_contents), memory, limits) for tensor in message.inputs]
+    tensors = [_tensor(tensor, raw, bool(message.raw_input_contents), memory, limits) for tensor in message.inputs]
     if raw:
         raise invalid(f"{len(raw)} raw_input_contents are of no input")
     for output in message.outputs:
         _region_of(output.name, output.parameters, limits)
     parameters = {name: _value(value) for name, value in message.parameters.items() if name != _EMPTY_RESPONSE}
-    return Inference(given, [output.name for output in message.outputs], parameters, seconds, authorization)
+    return Inference(tensors, [output.name for output in message.outputs], parameters, seconds, authorization)
 
 
 def _tensor(
     tensor: pb.ModelInferRequest.InferInputTensor, raw: list[bytes], has_raw: bool, memory: SharedMemory, limits: Limits
-) -> GivenTensor:
-    """Takes its bytes from the front of `raw`."""
+) -> RequestTensor:
+    """Convert a tensor; its bytes are taken from the front of `raw`."""
     region = _region_of(tensor.name, tensor.parameters, limits)
     typed = tensor.HasField("contents")
     if typed and (region is not None or has_raw):
@@ -60,7 +60,7 @@ def _tensor(
         content = raw.pop(0)
     else:
         raise invalid(f"input {tensor.name[:80]} has no contents")
-    return GivenTensor(tensor.name, tensor.datatype, tuple(tensor.shape), content)
+    return RequestTensor(tensor.name, tensor.datatype, tuple(tensor.shape), content)
 
 
 def _typed(tensor: pb.ModelInferRequest.InferInputTensor) -> Sequence[Any]:
@@ -83,7 +83,7 @@ def _value(parameter: pb.InferParameter) -> Parameter:
 
 
 def _region_of(name: str, parameters: Mapping[str, pb.InferParameter], limits: Limits) -> tuple[str, int, int] | None:
-    """Region, offset and size in bytes, where the tensor is in shared memory."""
+    """Return region, offset and size in bytes of a tensor in shared memory; None for another tensor."""
     values = {key: _value(value) for key, value in parameters.items()}
     unknown = set(values) - {_REGION, _SIZE, _OFFSET}
     if unknown:
@@ -107,23 +107,28 @@ def _size(name: str, value: Parameter) -> int:
 
 
 def write_response(
-    name: str, version: str, message: pb.ModelInferRequest, answer: Answer, memory: SharedMemory, limits: Limits
+    name: str,
+    version: str,
+    message: pb.ModelInferRequest,
+    result: InferenceResult,
+    memory: SharedMemory,
+    limits: Limits,
 ) -> pb.ModelInferResponse:
-    """Outputs as bytes, or written to the regions that the request names for them."""
+    """Return the response: outputs as bytes, or written to the regions that the request names for them."""
     response = pb.ModelInferResponse(model_name=name, model_version=version, id=message.id)
     regions = {output.name: _region_of(output.name, output.parameters, limits) for output in message.outputs}
-    for key, value in answer.parameters.items():
+    for key, value in result.parameters.items():
         response.parameters[key].CopyFrom(_parameter(value))
-    for output_name, array in answer.outputs.items():
-        content = raw_bytes(array)
-        told = response.outputs.add(name=output_name, datatype=datatype_of(array.dtype), shape=array.shape)
+    for output_name, array in result.outputs.items():
+        content = bytes_from_array(array)
+        tensor = response.outputs.add(name=output_name, datatype=datatype_from_dtype(array.dtype), shape=array.shape)
         region = regions.get(output_name)
         if region is None:
             response.raw_output_contents.append(content)
             continue
         memory.write(*region, content)
-        told.parameters[_REGION].string_param = region[0]
-        told.parameters[_SIZE].int64_param = len(content)
+        tensor.parameters[_REGION].string_param = region[0]
+        tensor.parameters[_SIZE].int64_param = len(content)
     return response
 
 

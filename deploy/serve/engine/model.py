@@ -1,4 +1,4 @@
-"""One model of the repository: loaded or not and why, its queue, and the runtimes that empty it."""
+"""One model of the repository: its state, its queue, and the runtimes that empty the queue."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from adroit.deploy.deployment.deployment import GATES, THRESHOLD, Deployment
 from adroit.deploy.routing.budget.drift import Drift
 from adroit.deploy.runtimes.choices import RuntimeName
 from adroit.deploy.serve.engine.batcher import Batcher
-from adroit.deploy.serve.engine.budget import Budget
+from adroit.deploy.serve.engine.budget import ModelBudget
 from adroit.deploy.serve.engine.instance import Execution, Instance
-from adroit.deploy.serve.engine.load import Governor
-from adroit.deploy.serve.job import Job, Result
+from adroit.deploy.serve.engine.load_controller import LoadController
+from adroit.deploy.serve.job import InferenceJob, Result
 from adroit.deploy.serve.observe.metrics import ModelMetrics
 from adroit.deploy.serve.observe.statistics import Statistics
 from adroit.deploy.serve.options import ServeOptions
-from adroit.deploy.serve.protocol.datatypes import datatype_of
+from adroit.deploy.serve.protocol.datatypes import datatype_from_dtype
 from adroit.deploy.serve.protocol.messages import Parameter
 from adroit.deploy.serve.protocol.refusal import Reason, Refusal, invalid
 from adroit.errors import AdroitError
@@ -41,7 +41,7 @@ PLATFORMS = {
 
 
 class State(Enum):
-    """FAILED: it was loaded, and its runtime broke so that it could not be opened again."""
+    """The state of a model; FAILED: its runtime broke and could not be opened again."""
 
     LOADING = "LOADING"
     READY = "READY"
@@ -49,15 +49,15 @@ class State(Enum):
     FAILED = "FAILED"
 
 
-class ServedModel:
-    """A model by its name.
+class Model:
+    """A model, with its queue and its runtimes.
 
     Attributes:
-        was_ready: it was loaded, whatever became of it; the deployment, the statistics and so on are there.
+        was_ready: the model was loaded once, whatever became of it: deployment, statistics and so on are known.
     """
 
     deployment: Deployment
-    budget: Budget
+    budget: ModelBudget
     statistics: Statistics
     image_datatype: str
     input_names: Sequence[str]
@@ -77,24 +77,25 @@ class ServedModel:
         metrics.watch(
             ready=lambda: float(self.ready),
             waiting=lambda: float(len(self.queue)),
-            load_threshold=lambda: self.queue.governor.threshold if self.queue.governor else 0.0,
+            load_threshold=lambda: self.queue.load_controller.threshold if self.queue.load_controller else 0.0,
             gate_drift=lambda: self._drift.index() if self._drift else float("nan"),
         )
 
     @property
     def ready(self) -> bool:
+        """True where the model answers requests."""
         return self.state == State.READY
 
     async def load(self) -> None:
-        """Opens every instance and runs it once; `state` and `reason` tell how it went."""
+        """Open every instance and run it once; then `state` and `reason` hold the result."""
         started = time.monotonic()
         try:
             self.deployment = await asyncio.to_thread(Deployment.read, self._folder)
-            self.budget = Budget(self.deployment)
+            self.budget = ModelBudget(self.deployment)
             self._watch_budget()
             self.version = self._version()
             self.statistics = Statistics(self.name, self.version)
-            self.image_datatype = datatype_of(self.deployment.info.inputs[0].dtype)
+            self.image_datatype = datatype_from_dtype(self.deployment.info.inputs[0].dtype)
             self.input_names = [spec.name for spec in self.deployment.info.inputs]
             self.output_names = [spec.name for spec in self.deployment.info.outputs]
             for _ in range(self._options.instances):
@@ -113,19 +114,19 @@ class ServedModel:
         logger.info("model ready", extra={"model": self.name, "version": self.version, "seconds": seconds})
 
     def _watch_budget(self) -> None:
-        """Of a model with a budget table: the drift of its gates, and the governor where a floor is set."""
+        """Watch the drift of gates where there is a budget table; control load where there is a floor too."""
         table, floor = self.budget.table, self._options.floor_gflops
         if table is None:
             return
         calibrated = {setting.threshold: setting.gates for setting in table.settings if setting.gates is not None}
         self._drift = Drift(calibrated) if calibrated else None
         if floor is not None:
-            self.queue.governor = Governor(table, floor, self._options.instances)
+            self.queue.load_controller = LoadController(table, floor, self._options.instances)
 
     def _version(self) -> str:
-        asked, runtime = self._options.runtime.version, self._options.runtime.runtime
-        if asked is not None or runtime in (RuntimeName.onnxruntime, RuntimeName.torch):
-            return str(asked or 1)
+        requested, runtime = self._options.runtime.version, self._options.runtime.runtime
+        if requested is not None or runtime in (RuntimeName.onnxruntime, RuntimeName.torch):
+            return str(requested or 1)
         from adroit.deploy.runtimes.builds import find_build
 
         return find_build(self.deployment, runtime.value, None)[0]
@@ -135,7 +136,7 @@ class ServedModel:
         self.was_ready |= self.ready
 
     async def close(self, reason: str = "it was unloaded") -> None:
-        """Refuses what waits, lets what runs end, and frees the runtimes."""
+        """Refuse what waits, let what runs end, and free the runtimes."""
         self._set(State.UNAVAILABLE, reason)
         self.queue.refuse_all(self.refusal())
         for worker in self._workers:
@@ -149,10 +150,11 @@ class ServedModel:
         self._instances = []
 
     def refusal(self) -> Refusal:
+        """Return the refusal of a request while the model is not ready."""
         return Refusal(Reason.NOT_READY, f"model {self.name} is not ready: {self.reason}")
 
-    async def run(self, job: Job) -> Result:
-        """Queues `job` and waits for its answer; raises Refusal."""
+    async def run(self, job: InferenceJob) -> Result:
+        """Queue `job` and wait for its answer. Raises Refusal."""
         if not self.ready:
             raise self.refusal()
         self.queue.submit(job)
@@ -162,10 +164,10 @@ class ServedModel:
         while True:
             jobs = await self.queue.next_batch()
             await self._run_batch(instance, jobs)
-            if self.queue.governor:
-                self.queue.governor.end(jobs)
+            if self.queue.load_controller:
+                self.queue.load_controller.end(jobs)
 
-    async def _run_batch(self, instance: Instance, jobs: Sequence[Job]) -> None:
+    async def _run_batch(self, instance: Instance, jobs: Sequence[InferenceJob]) -> None:
         # Shielded: what runs while the model is closed is still answered.
         execution = instance.execute(jobs)
         try:
@@ -178,13 +180,14 @@ class ServedModel:
         else:
             self._answer(jobs, done)
 
-    def _answer(self, jobs: Sequence[Job], done: Execution) -> None:
+    def _answer(self, jobs: Sequence[InferenceJob], done: Execution) -> None:
         self.statistics.executed(jobs, done.times)
         self._metrics.executed(jobs, done.times)
         for job, outputs in zip(jobs, done.outputs, strict=True):
             if not job.answer.done():
-                job.waited, job.ran = (done.times.started - job.arrived) / 1e9, done.times.total / 1e9
-                job.answer.set_result((outputs, self._told(job, outputs)))
+                job.queue_seconds = (done.times.started - job.arrived) / 1e9
+                job.execution_seconds = done.times.total / 1e9
+                job.answer.set_result((outputs, self._parameters(job, outputs)))
         milliseconds = done.times.total / 1e6 / sum(job.samples for job in jobs)
         now = asyncio.get_running_loop().time()
         for job in jobs:
@@ -193,8 +196,11 @@ class ServedModel:
             if job.budget is not None and job.budget[0] == "milliseconds" and job.budget[1] < milliseconds:
                 self._metrics.missed("milliseconds", job.samples)
 
-    def _told(self, job: Job, outputs: Mapping[str, NDArray[Any]]) -> dict[str, Parameter]:
-        """Of a network with gates: the (largest) threshold used, and the mean operations of the samples' routes."""
+    def _parameters(self, job: InferenceJob, outputs: Mapping[str, NDArray[Any]]) -> dict[str, Parameter]:
+        """Return the response's parameters of a network with gates: its threshold, and the operations of its routes.
+
+        Samples with thresholds of their own are summed up by the largest threshold and the mean of the operations.
+        """
         if not self.budget.gated or job.thresholds is None:
             return {}
         height, width = outputs[self.output_names[0]].shape[2:]
@@ -206,13 +212,13 @@ class ServedModel:
         if self._drift:
             for threshold, sample in zip(thresholds, gates, strict=True):
                 self._drift.add(threshold, sample)
-        told: dict[str, Parameter] = {THRESHOLD: max(thresholds), "route_gflops": fmean(gflops)}
+        parameters: dict[str, Parameter] = {THRESHOLD: max(thresholds), "route_gflops": fmean(gflops)}
         if (expected := self.budget.expected_gflops(thresholds, (height, width))) is not None:
-            told["expected_gflops"] = expected
-        return told
+            parameters["expected_gflops"] = expected
+        return parameters
 
-    async def _find_fault(self, instance: Instance, jobs: Sequence[Job], error: Exception) -> None:
-        """One bad request must not fail its batch, nor make a sound runtime look broken."""
+    async def _find_fault(self, instance: Instance, jobs: Sequence[InferenceJob], error: Exception) -> None:
+        """Tell a bad request from a broken runtime: one request must fail neither its batch nor a sound runtime."""
         if len(jobs) > 1:
             for job in jobs:
                 await self._run_batch(instance, [job])
@@ -227,7 +233,7 @@ class ServedModel:
             _refuse(job, invalid(f"the network cannot run this input: {error}"))
 
     async def _reopen(self, instance: Instance, error: Exception) -> None:
-        """The model is not ready meanwhile, and FAILED where it cannot be opened again."""
+        """Open a broken runtime again; the model is not ready meanwhile, and FAILED where that cannot be done."""
         logger.error("runtime failed", extra={"model": self.name, "reason": str(error)})
         self._set(State.UNAVAILABLE, "its runtime failed and is opened again")
         self.queue.refuse_all(self.refusal())
@@ -241,6 +247,6 @@ class ServedModel:
             logger.warning("runtime opened again", extra={"model": self.name})
 
 
-def _refuse(job: Job, refusal: Refusal) -> None:
+def _refuse(job: InferenceJob, refusal: Refusal) -> None:
     if not job.answer.done():
         job.answer.set_exception(refusal)

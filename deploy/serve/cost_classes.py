@@ -1,11 +1,11 @@
-"""Cost classes: what an image of a client may cost at most, whatever its request asks for.
+"""Cost classes: the limit of what an image of a client may cost, whatever its request says.
 
 A TOML file names them:
 
-    default = "free"          # of requests that name no class and carry no class's token
+    default = "free"          # for requests that name no class and carry no class's token
 
     [class.free]
-    gflops = 0.25             # operations / 1e9 of the dearest image of the calibration, at its size
+    gflops = 0.25             # operations / 1e9 of the most expensive image of the calibration, at its size
 
     [class.paid]
     gflops = 0.4
@@ -31,11 +31,13 @@ Text = Annotated[str, Meta(pattern="^[!-~]{1,256}$")]
 
 
 class CostClass(Struct, frozen=True, forbid_unknown_fields=True):
+    """A limit in operations / 1e9 an image, and the token that requests of the class carry, if any."""
+
     gflops: Annotated[float, Meta(gt=0)] = float("inf")
     token: Text | None = None
 
     def carries(self, authorization: str) -> bool:
-        """Whether a request with that header has the class's token."""
+        """Tell whether a request with that header has the class's token."""
         return self.token is not None and hmac.compare_digest(authorization.encode(), f"Bearer {self.token}".encode())
 
 
@@ -46,30 +48,32 @@ class _File(Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class CostClasses:
-    """All of one server; without a file, one that may spend anything."""
+    """All cost classes of one server; without a file, one without a limit."""
 
     default: str = ""
     named: dict[str, CostClass] = field(default_factory=lambda: {"": CostClass()})
 
     @classmethod
     def read(cls, path: Path) -> CostClasses:
-        """Raises UsageError for a file that cannot be read or says something else."""
+        """Read the classes from a TOML file. Raises UsageError for a file that does not hold such classes."""
         try:
-            read = msgspec.toml.decode(path.read_bytes(), type=_File)
-            if read.default not in read.classes:
-                raise ValueError(f"default: there is no class {read.default!r}")
-            if read.classes[read.default].token is not None:
-                raise ValueError(f"default: {read.default!r} has a token, which requests without one do not carry")
+            content = msgspec.toml.decode(path.read_bytes(), type=_File)
+            if content.default not in content.classes:
+                raise ValueError(f"default: there is no class {content.default!r}")
+            if content.classes[content.default].token is not None:
+                raise ValueError(
+                    f"default: {content.default!r} has a token, which requests without a class do not carry"
+                )
         except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
             raise UsageError(
                 f"cannot read the cost classes in {path}",
                 facts={"reason": error},
                 hint='default = "free", then [class.free] with gflops = 0.25, and others with a token',
             ) from error
-        return cls(read.default, read.classes)
+        return cls(content.default, content.classes)
 
-    def of(self, name: object, authorization: str) -> CostClass:
-        """A request's class by its parameter (None where it has none), else by its token, else the default one.
+    def find(self, name: object, authorization: str) -> CostClass:
+        """Return a request's class: by its parameter `name` (None without one), else by its token, else the default.
 
         Raises:
             Refusal: an unknown class, or one whose token the request does not carry.
@@ -77,13 +81,13 @@ class CostClasses:
         if name is None:
             carried = (key for key, each in self.named.items() if each.carries(authorization))
             name = next(carried, self.default) if authorization else self.default
-        found = self.named.get(name) if isinstance(name, str) else None
-        if found is None or not isinstance(name, str):
+        cost_class = self.named.get(name) if isinstance(name, str) else None
+        if cost_class is None or not isinstance(name, str):
             raise invalid(f"there is no cost class {str(name)[:80]!r}")
-        if found.token is not None and not found.carries(authorization):
-            raise Refusal(Reason.FORBIDDEN, f"cost class {name} takes a token of its own")
-        return found
+        if cost_class.token is not None and not cost_class.carries(authorization):
+            raise Refusal(Reason.FORBIDDEN, f"cost class {name} needs its own token")
+        return cost_class
 
     def knows(self, authorization: str) -> bool:
-        """Whether the header is the token of any class."""
+        """Tell whether the header has the token of any class."""
         return any([each.carries(authorization) for each in self.named.values()])

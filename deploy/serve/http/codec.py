@@ -1,4 +1,4 @@
-"""The protocol's inference over HTTP: a JSON header, and tensors in it or, as bytes, behind it."""
+"""Requests and responses for inference as HTTP bodies: a JSON header, with tensors in it or as bytes behind it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from adroit.deploy.serve.engine.inference import Answer, Inference
+from adroit.deploy.serve.engine.inference import Inference, InferenceResult
 from adroit.deploy.serve.engine.shared_memory import SharedMemory
 from adroit.deploy.serve.options import Limits
-from adroit.deploy.serve.protocol.datatypes import datatype_of
+from adroit.deploy.serve.protocol.datatypes import datatype_from_dtype
 from adroit.deploy.serve.protocol.messages import (
     InferenceRequest,
     InferenceResponse,
@@ -22,9 +22,9 @@ from adroit.deploy.serve.protocol.messages import (
     TensorParameters,
 )
 from adroit.deploy.serve.protocol.refusal import Reason, Refusal, invalid
-from adroit.deploy.serve.protocol.tensors import GivenTensor, RawBytes, raw_bytes, take
+from adroit.deploy.serve.protocol.tensors import RawBytes, RequestTensor, bytes_from_array, slice_bytes
 
-_request = msgspec.json.Decoder(InferenceRequest)
+_request_decoder = msgspec.json.Decoder(InferenceRequest)
 _encode = msgspec.json.Encoder().encode
 _KINDS: dict[str, Any] = {"BOOL": bool, "FP16": float, "FP32": float, "FP64": float}
 
@@ -32,10 +32,10 @@ _KINDS: dict[str, Any] = {"BOOL": bool, "FP16": float, "FP32": float, "FP64": fl
 def read_request(
     body: RawBytes, header_length: int | None, authorization: str, memory: SharedMemory, limits: Limits
 ) -> tuple[InferenceRequest, Inference]:
-    """What the body asks for.
+    """Read a request's body.
 
     Args:
-        header_length: of the JSON part in bytes; None where the body is JSON throughout.
+        header_length: length of the JSON part in bytes; None where the body is JSON throughout.
 
     Raises:
         Refusal: a body that is not such a request.
@@ -46,12 +46,12 @@ def read_request(
         raise invalid(f"Inference-Header-Content-Length is {json_size}, the body has {len(buffer)} bytes")
     if json_size > limits.json_bytes:
         raise Refusal(Reason.TOO_LARGE, f"JSON may have {limits.json_bytes} bytes; send tensors as binary data")
-    request: InferenceRequest = _decoded(_request, buffer[:json_size])
+    request: InferenceRequest = _decode(_request_decoder, buffer[:json_size])
     rest = buffer[json_size:]
     tensors = []
-    for given in request.inputs:
-        content, rest = _content(given, rest, memory, limits)
-        tensors.append(GivenTensor(given.name, given.datatype, tuple(given.shape), content))
+    for tensor in request.inputs:
+        content, rest = _content(tensor, rest, memory, limits)
+        tensors.append(RequestTensor(tensor.name, tensor.datatype, tuple(tensor.shape), content))
     if len(rest):
         raise invalid(f"{len(rest)} bytes follow the last tensor")
     _check_parameters(request.parameters)
@@ -59,7 +59,7 @@ def read_request(
     return request, Inference(tensors, outputs, request.parameters, None, authorization)
 
 
-def _decoded(decoder: msgspec.json.Decoder[Any], content: RawBytes | msgspec.Raw) -> Any:
+def _decode(decoder: msgspec.json.Decoder[Any], content: RawBytes | msgspec.Raw) -> Any:
     try:
         return decoder.decode(content)
     except msgspec.ValidationError as error:
@@ -71,42 +71,42 @@ def _decoded(decoder: msgspec.json.Decoder[Any], content: RawBytes | msgspec.Raw
 
 
 def _content(
-    given: InputTensor, rest: memoryview, memory: SharedMemory, limits: Limits
+    tensor: InputTensor, rest: memoryview, memory: SharedMemory, limits: Limits
 ) -> tuple[RawBytes | Sequence[Any], memoryview]:
-    """The input's bytes or numbers, and what is left of the body behind it."""
-    where = given.parameters
+    """Return the tensor's bytes or numbers, and the body behind it."""
+    where = tensor.parameters
     region, size = where.shared_memory_region, where.binary_data_size
-    data = bytes(given.data)
+    data = bytes(tensor.data)
     if (region is not None) + (size is not None) + bool(data) != 1:
-        raise invalid(f"input {given.name} must have one of data, binary_data_size and shared_memory_region")
+        raise invalid(f"input {tensor.name} must have one of data, binary_data_size and shared_memory_region")
     if where.binary_data is not None:
-        raise invalid(f"input {given.name}: binary_data is a parameter of outputs")
+        raise invalid(f"input {tensor.name}: binary_data is a parameter of outputs")
     if region is not None:
         length = where.shared_memory_byte_size or 0
         if length > limits.body_bytes:
             raise Refusal(Reason.TOO_LARGE, f"a tensor may have {limits.body_bytes} bytes")
         return memory.read(region, where.shared_memory_offset or 0, length), rest
     if size is not None:
-        return take(rest, 0, size, given.name), rest[size:]
-    return _numbers(given), rest
+        return slice_bytes(rest, 0, size, tensor.name), rest[size:]
+    return _numbers(tensor), rest
 
 
-def _numbers(given: InputTensor) -> Sequence[Any]:
-    """Flat, from a flat list or one nested as the shape is."""
-    kind = _KINDS.get(given.datatype, int)
+def _numbers(tensor: InputTensor) -> Sequence[Any]:
+    """Return the numbers of a list that is flat, or nested as the shape is, as a flat list."""
+    kind = _KINDS.get(tensor.datatype, int)
     try:
-        flat: Sequence[Any] = msgspec.json.decode(given.data, type=GenericAlias(list, (kind,)))
+        flat: Sequence[Any] = msgspec.json.decode(tensor.data, type=GenericAlias(list, (kind,)))
         return flat
     except msgspec.ValidationError as error:
-        if len(given.shape) < 2 or not bytes(given.data)[1:64].lstrip().startswith(b"["):
-            raise invalid(f"input {given.name}: {error}") from None
+        if len(tensor.shape) < 2 or not bytes(tensor.data)[1:64].lstrip().startswith(b"["):
+            raise invalid(f"input {tensor.name}: {error}") from None
     nested: Any = kind
-    for _ in given.shape:
+    for _ in tensor.shape:
         nested = GenericAlias(list, (nested,))
-    level = _decoded(msgspec.json.Decoder(nested), given.data)
-    for size in given.shape[1:]:
+    level = _decode(msgspec.json.Decoder(nested), tensor.data)
+    for size in tensor.shape[1:]:
         if any(len(part) != size for part in level):
-            raise invalid(f"input {given.name}: its lists are not nested as its shape says")
+            raise invalid(f"input {tensor.name}: its lists are not nested as its shape says")
         level = [value for part in level for value in part]
     return list(level)
 
@@ -117,28 +117,28 @@ def _check_parameters(parameters: Mapping[str, Parameter]) -> None:
 
 
 def write_response(
-    name: str, version: str, request: InferenceRequest, answer: Answer, memory: SharedMemory
+    name: str, version: str, request: InferenceRequest, result: InferenceResult, memory: SharedMemory
 ) -> tuple[bytes, int | None]:
-    """The response's body, and the length of its JSON part where bytes follow."""
-    asked = {output.name: output for output in request.outputs}
+    """Return the response's body, and the length of its JSON part where bytes follow."""
+    requested = {output.name: output for output in request.outputs}
     binary_by_default = bool(request.parameters.get("binary_data_output", False))
     outputs, tail = [], []
-    for output_name, array in answer.outputs.items():
-        how = asked.get(output_name, RequestedOutput(output_name)).parameters
-        told = OutputTensor(output_name, datatype_of(array.dtype), list(array.shape))
+    for output_name, array in result.outputs.items():
+        how = requested.get(output_name, RequestedOutput(output_name)).parameters
+        tensor = OutputTensor(output_name, datatype_from_dtype(array.dtype), list(array.shape))
         if how.shared_memory_region is not None:
-            content = raw_bytes(array)
+            content = bytes_from_array(array)
             offset = how.shared_memory_offset or 0
             memory.write(how.shared_memory_region, offset, how.shared_memory_byte_size or 0, content)
-            told.parameters = TensorParameters(
+            tensor.parameters = TensorParameters(
                 shared_memory_region=how.shared_memory_region, shared_memory_byte_size=len(content),
                 shared_memory_offset=offset or None,
             )  # fmt: skip
         elif binary_by_default if how.binary_data is None else how.binary_data:
-            tail.append(raw_bytes(array))
-            told.parameters = TensorParameters(binary_data_size=len(tail[-1]))
+            tail.append(bytes_from_array(array))
+            tensor.parameters = TensorParameters(binary_data_size=len(tail[-1]))
         else:
-            told.data = array.ravel().tolist()  # NaN and infinity, which JSON has no words for, become null
-        outputs.append(told)
-    head = _encode(InferenceResponse(name, version, outputs, request.id, dict(answer.parameters)))
+            tensor.data = array.ravel().tolist()  # NaN and infinity, which JSON has no words for, become null
+        outputs.append(tensor)
+    head = _encode(InferenceResponse(name, version, outputs, request.id, dict(result.parameters)))
     return (b"".join([head, *tail]), len(head)) if tail else (head, None)
