@@ -18,6 +18,11 @@ from adroit.deploy.serve.service import Service
 Handler = Callable[[Service, Request], Awaitable[Response]]
 
 
+def path_segments(path: str) -> tuple[str, ...]:
+    """Split a path at its slashes; empty segments do not count."""
+    return tuple([segment for segment in path.split("/") if segment])
+
+
 @dataclass(frozen=True)
 class Route:
     """One row of the table.
@@ -98,11 +103,6 @@ _BY_LENGTH = {
     length: [route for route in ROUTES if len(route.segments) == length]
     for length in {len(route.segments) for route in ROUTES}
 }
-
-
-def path_segments(path: str) -> tuple[str, ...]:
-    """Split a path at its slashes; empty segments do not count."""
-    return tuple([segment for segment in path.split("/") if segment])
 
 
 def find_route(method: str, path: tuple[str, ...]) -> Match | Refusal:
