@@ -46,7 +46,7 @@ def predict(
         query: top=3, map="true", route="true", and at most one budget: gate_threshold, gflops or milliseconds.
 
     Returns:
-        a dictionary: `likeliest` (label and share, best first), or of a segmentation `shares` of the pixels and,
+        a dictionary: `predictions` (label and probability, best first), or of a segmentation `shares` of the pixels and,
         with map, `map`: the class of every pixel as a PNG in base64. `parameters` tell what a route cost.
 
     Raises:
@@ -77,8 +77,8 @@ def main() -> None:
         answer = predict(chosen.server, chosen.model, chosen.image.read_bytes(), token, **query)
     except (Refused, OSError) as error:
         sys.exit(f"error: {error}")
-    for each in answer["likeliest"] or answer["shares"]:
-        print(f"{each['share']:7.2%}  {each['label']}")
+    for each in answer["predictions"] or answer["shares"]:
+        print(f"{each.get('probability', each.get('share')):7.2%}  {each['label']}")
     for name, value in answer["parameters"].items():
         print(f"{name}: {value:.4g}")
     if chosen.map:

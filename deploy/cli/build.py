@@ -1,4 +1,4 @@
-"""`adroit build`"""
+"""The command `adroit build`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import adroit
 from adroit import files
 from adroit.deploy.build.choices import Backend, Precision
 from adroit.deploy.cli.options import AsJson, DeploymentPath
 
 if TYPE_CHECKING:
+    from adroit.api.exporting import BuildArguments
     from adroit.deploy.build.build import Built
     from adroit.deploy.build.process import Progress
 
@@ -51,41 +53,30 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Build an engine (or ONNX Runtime's optimized file) as a new version of the deployment."""
-    from adroit.deploy.build.build import build_deployment, refit_deployment
-    from adroit.deploy.build.build import dry_run as check
-    from adroit.deploy.build.options import BuildOptions, read_compute_capability
-    from adroit.deploy.build.profiles import read_profile
-    from adroit.deploy.deployment.deployment import Deployment
-
-    read = Deployment.read(deployment)
-    options = BuildOptions(
-        backend,
-        precision,
-        [read_profile(text) for text in profile or ()],
-        [read_compute_capability(text) for text in compute_capability or ()],
-        keep_float32 or (),
-        workspace,
-        version_compatible,
-        strip_weights,
-        timing_cache,
-        optimization_level,
-    )
+    options: BuildArguments = {
+        "precision": precision,
+        "profiles": profile or (),
+        "compute_capabilities": compute_capability or (),
+        "keep_float32": keep_float32 or (),
+        "workspace": workspace,
+        "version_compatible": version_compatible,
+        "strip_weights": strip_weights,
+        "timing_cache": timing_cache,
+        "optimization_level": optimization_level,
+    }
     if dry_run:
-        lines = check(read, options)
+        lines = adroit.check_build(deployment, backend, **options)
         if as_json:
             print(files.json_text([{"right": line.right, "what": line.what} for line in lines]), end="")
         else:
             print("\n".join(f"{'ok     ' if line.right else 'missing'}  {line.what}" for line in lines))
         return
-    if refit is not None:
-        built = refit_deployment(read, refit, backend, _progress())
-    else:
-        built = build_deployment(read, options, _progress())
+    built = adroit.build(deployment, backend, refit=refit, progress=_progress(), **options)
     print(files.json_text(built.record) if as_json else describe(built), end="" if as_json else "\n")
 
 
 def describe(built: Built) -> str:
-    """The build as text."""
+    """Writes the build as text."""
     record = built.record
     lines = [f"{built.deployment.path / record['file']}: {record['builder']}, {record['bytes'] / 1e6:.1f} MB"]
     if "plan" in record:
@@ -100,12 +91,12 @@ def describe(built: Built) -> str:
 
 
 def _progress() -> Progress:
-    """Every phase once on standard error: builders repeat their small ones thousands of times."""
-    told: set[str] = set()
+    """Shows every phase once on standard error: builders repeat their small ones thousands of times."""
+    shown: set[str] = set()
 
     def show(phase: str) -> None:
-        if phase not in told:
-            told.add(phase)
+        if phase not in shown:
+            shown.add(phase)
             print(f"building: {phase}", file=sys.stderr, flush=True)
 
     return show

@@ -1,12 +1,12 @@
-"""`adroit check`"""
+"""The command `adroit check`."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import adroit
 from adroit import files
 from adroit.deploy.cli.options import (
     AllowHostCode,
@@ -23,7 +23,6 @@ from adroit.deploy.cli.options import (
     Threads,
 )
 from adroit.deploy.runtimes.choices import OperatorForm, RuntimeName
-from adroit.errors import ParityError, RouteMismatch, UsageError
 from adroit.text import progress, table
 
 if TYPE_CHECKING:
@@ -60,41 +59,36 @@ def check(
 ) -> None:
     """Compare a deployment with the float64 PyTorch network. Exit code 3 where it leaves the tolerance."""
     from adroit.deploy.deployment.deployment import Deployment
-    from adroit.deploy.parity.check import check_deployment
-    from adroit.deploy.parity.quantized import check_quantized
-    from adroit.deploy.routing.budget.table import asked_threshold
-    from adroit.deploy.runtimes.options import RuntimeOptions
-    from adroit.models.data.images import read_images
+    from adroit.deploy.parity.verdict import raise_if_failed
 
     read = Deployment.read(deployment)
-    threshold = asked_threshold(read, gate_threshold, gflops)
-    image_set = read_images(data, read.info.labels).first(images)
-    providers = provider or ("CPUExecutionProvider",)
-    options = RuntimeOptions(runtime, operators, threads, providers, build, cuda_graph, allow_host_code)
-    if layers and (runtime != RuntimeName.onnxruntime or build is not None):
-        raise UsageError("--layers compares the layers of the exported model in ONNX Runtime", hint="leave one out")
-    if read.info.quantization is None:
-        report = check_deployment(read, image_set, options, layers, progress("checking"), threshold, shift_consistency)
-    else:
-        report = check_quantized(read, image_set, options, layers, progress("checking"), shift_consistency)
-    print(files.json_text(report.to_json()) if as_json else describe(read, report), flush=True)
-    verdict = {"passed": report.passed, "used": report.output.used, "images": report.images, **report.facts}
-    dataclasses.replace(read.info, parity=verdict).write(deployment)
-    if report.routes and report.routes.different:
-        raise RouteMismatch(
-            f"{deployment} takes other paths than its PyTorch network",
-            facts={"gates that differ": report.routes.different, "largest of them": report.routes.largest_gate},
-        )
-    if not report.passed:
-        raise ParityError(
-            f"{deployment} is not what its PyTorch network computes",
-            facts=_where(report),
-            hint=None if report.layers else "`--layers` names the first layer that is wrong",
-        )
+
+    def show(report: ParityReport) -> None:
+        print(files.json_text(report.to_json()) if as_json else describe(read, report), flush=True)
+
+    report = adroit.check(
+        read,
+        data,
+        limit=images,
+        layers=layers,
+        shift_consistency=shift_consistency,
+        gate_threshold=gate_threshold,
+        gflops=gflops,
+        on_report=show,
+        progress=progress("checking"),
+        runtime=runtime,
+        operators=operators,
+        threads=threads,
+        providers=provider,
+        version=build,
+        cuda_graph=cuda_graph,
+        allow_host_code=allow_host_code,
+    )
+    raise_if_failed(report, deployment)
 
 
 def describe(deployment: Deployment, report: ParityReport) -> str:
-    """The report as text."""
+    """Writes the report as text."""
     output, count = report.output, report.images
     predictions = "images" if deployment.info.task == "classification" else "pixels"
     lines = [
@@ -126,11 +120,3 @@ def describe(deployment: Deployment, report: ParityReport) -> str:
         rows += [(r.node, r.module, f"{r.comparison.used:.3f}", f"{r.comparison.error:.3g}") for r in report.layers]
         lines += ["", table(rows)]
     return "\n".join([*lines, "", "PASSED" if report.passed else "FAILED"])
-
-
-def _where(report: ParityReport) -> dict[str, object]:
-    layer = report.first_wrong_layer
-    facts: dict[str, object] = {"limit used": f"{report.output.used:.3g}", "worst at": list(report.output.worst)}
-    if layer:
-        facts |= {"first wrong layer": f"ONNX node {layer.node}, module {layer.module}"}
-    return facts

@@ -1,16 +1,15 @@
-"""`adroit doctor`"""
+"""The command `adroit doctor`."""
 
 from __future__ import annotations
 
+import adroit
 from adroit import files
 from adroit.deploy.cli.options import AsJson
 
 
 def doctor(as_json: AsJson = False) -> None:
     """Tell what is installed and usable here, and how to get what is not."""
-    from adroit.deploy.doctor import examine
-
-    findings = examine()
+    findings = adroit.doctor()
     if as_json:
         print(files.json_text([f.to_json() for f in findings]), end="")
         return

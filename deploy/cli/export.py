@@ -1,4 +1,4 @@
-"""`adroit export`"""
+"""The command `adroit export`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import adroit
 from adroit.deploy.cli.text import describe_agreement
-from adroit.errors import UsageError
 from adroit.text import progress
 
 if TYPE_CHECKING:
-    from adroit.deploy.export.deployment import Routing
+    from adroit.deploy.routing.specialize import Specialization
 
 
 class RoutingChoice(StrEnum):
+    """How a network with gates runs."""
+
     masked = "masked"
     if_ = "if"
     static = "static"
@@ -53,36 +55,26 @@ def export(
     portable: Annotated[bool, typer.Option("--portable", help="Standard ONNX operators only.")] = False,
 ) -> None:
     """Write a deployment: ONNX with adroit's operators, preprocessing, provenance."""
-    from adroit.deploy.export.deployment import export_deployment
+    from adroit.models.checkpoints.checkpoint import CheckpointConfig
 
-    asked = _routing(checkpoint, routing, route, data, share, gate_threshold)
-    deployment = export_deployment(checkpoint, output, name, "portable" if portable else "operators", asked)
-    found = ", ".join(f"{deployment['nodes']} {name}" for name, deployment in deployment.info.operators.items())
-    print(f"{deployment.path}: {found or 'standard operators only'}")
+    deployment = adroit.export(
+        checkpoint,
+        output / (name or CheckpointConfig.read(checkpoint).architecture),
+        portable=portable,
+        routing=routing.value if routing else None,
+        route=route,
+        images=data,
+        share=share,
+        gate_threshold=gate_threshold,
+        on_route=_show_route,
+        progress=progress("comparing"),
+    )
+    nodes = ", ".join(f"{operator['nodes']} {name}" for name, operator in deployment.info.operators.items())
+    print(f"{deployment.path}: {nodes or 'standard operators only'}")
 
 
-def _routing(
-    checkpoint: Path,
-    form: RoutingChoice | None,
-    route: str | None,
-    data: str | None,
-    share: float,
-    threshold: float | None,
-) -> Routing | None:
-    from adroit.deploy.export.deployment import Routing
-    from adroit.deploy.routing.specialize import specialize
-    from adroit.models.data.images import read_images
-
-    if route is None and data is not None:
-        raise UsageError("--data is for choosing a route and measuring it", hint="give --route common")
-    if route is None:
-        return None if form is None and threshold is None else Routing(form.value if form else "if", None, threshold)
-    if form not in (None, RoutingChoice.static):
-        raise UsageError(f"--route bakes a route in, which --routing {form} does not")
-    images = read_images(data) if data else None
-    found = specialize(checkpoint, route, images, share, threshold or 0.0, progress("comparing"))
-    nodes = found.route.space.nodes
-    print(f"route {route}: {sum(map(found.route.is_open, nodes))} of {len(nodes)} nodes compute")
-    if found.agreement:
-        print(describe_agreement(found.agreement))
-    return Routing("static", None if route == "all" else found.route, threshold, found.to_json())
+def _show_route(special: Specialization) -> None:
+    nodes = special.route.space.nodes
+    print(f"route {special.name}: {sum(map(special.route.is_open, nodes))} of {len(nodes)} nodes compute")
+    if special.agreement:
+        print(describe_agreement(special.agreement))

@@ -1,4 +1,4 @@
-"""`adroit import`"""
+"""The command `adroit import`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+import adroit
 from adroit.errors import UsageError
 from adroit.models.networks.architectures import architecture_named
 
@@ -26,12 +27,10 @@ def import_(
     ] = None,
 ) -> None:
     """Read a published checkpoint, check every tensor, and write it as one of ours."""
-    from adroit.models.checkpoints.importers import import_checkpoint
-
     arguments = _read_arguments(architecture, argument or [])
     if classes is not None:
         arguments["classes"] = classes
-    config = import_checkpoint(architecture, file, output, arguments, _read_labels(labels))
+    config = adroit.import_checkpoint(architecture, file, output, arguments=arguments, labels=_read_labels(labels))
     print(f"{output}: {config.architecture} from {file.name}, sha256 {config.source['sha256'][:16]}")
 
 
@@ -45,7 +44,7 @@ def _read_labels(path: Path | None) -> list[str]:
 
 
 def _read_arguments(architecture: str, texts: list[str]) -> dict[str, Any]:
-    """NAME=VALUE as the types that the network's arguments have."""
+    """Reads NAME=VALUE as the types that the network's arguments have."""
     defaults = architecture_named(architecture).defaults
     arguments: dict[str, Any] = {}
     for text in texts:

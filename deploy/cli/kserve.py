@@ -1,4 +1,4 @@
-"""`adroit kserve`"""
+"""The command `adroit kserve`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+import adroit
 
 
 def kserve(
@@ -19,6 +21,4 @@ def kserve(
     name: Annotated[str, typer.Option(help="The service's name.")] = "adroit",
 ) -> None:
     """Check REPOSITORY for a full Triton, print KServe's resources (YAML) to serve it on Kubernetes."""
-    from adroit.deploy.triton.kserve import kserve_resources
-
-    print(kserve_resources(repository, image, storage, name), end="")
+    print(adroit.kserve_resources(repository, image=image, storage=storage, name=name), end="")

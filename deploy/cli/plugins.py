@@ -1,4 +1,4 @@
-"""`adroit plugins`"""
+"""The command `adroit plugins`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import adroit
 from adroit import files
 from adroit.deploy.cli.options import AsJson
 from adroit.errors import UnsupportedModel
@@ -35,10 +36,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Tell what a plugin library holds and needs. Exit code 6 where it leaves nodes of DEPLOYMENT unserved."""
-    from adroit.deploy.deployment.deployment import Deployment
-    from adroit.deploy.plugin_check.check import check_library
-
-    report = check_library(library, Deployment.read(model) if model else None, load)
+    report = adroit.check_plugins(library, model, load=load)
     print(files.json_text(report.to_json()) if as_json else describe(report), end="" if as_json else "\n", flush=True)
     if report.unserved:
         raise UnsupportedModel(
@@ -49,11 +47,11 @@ def check(
 
 
 def describe(report: PluginReport) -> str:
-    """The report as text."""
+    """Writes the report as text."""
     library = report.library
     code = "not understood" if library.gpu_code is None else " ".join(library.gpu_code) or "none"
     built = library.built_for or {}
-    versions = f"TensorRT {built['tensorrt']}, CUDA {built['cuda']}" if built else "not told"
+    versions = f"TensorRT {built['tensorrt']}, CUDA {built['cuda']}" if built else "unknown"
     lines = [
         f"library    {library.path} ({library.machine})",
         f"built for  {versions}",

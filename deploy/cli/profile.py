@@ -1,14 +1,14 @@
-"""`adroit profile`"""
+"""The command `adroit profile`."""
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import adroit
 from adroit import files
 from adroit.deploy.cli.options import AsJson, GateThreshold, Gflops, Provider, Threads
 from adroit.deploy.cli.text import describe_latency, describe_statistics
@@ -16,8 +16,7 @@ from adroit.deploy.runtimes.choices import OperatorForm, RuntimeName
 from adroit.text import progress, table
 
 if TYPE_CHECKING:
-    from adroit.deploy.deployment.deployment import Deployment
-    from adroit.deploy.profile.profile import Candidate, ProfileReport
+    from adroit.deploy.profile.profile import ProfileReport
 
 
 def profile(
@@ -52,83 +51,46 @@ def profile(
 
     With --data, what the parts of a routed network take is stored in its deployment.
     """
-    from adroit.deploy.deployment.deployment import Deployment
-    from adroit.deploy.profile.profile import profile as measure
-    from adroit.deploy.report.html import write_html
-    from adroit.deploy.report.routes import route_figures
-    from adroit.models.data.images import read_images
-
-    read = [Deployment.read(path) for path in deployments]
-    candidates = _candidates(
-        read,
-        runtime or [RuntimeName.onnxruntime],
-        operators or [OperatorForm.native],
-        threads,
-        provider or ["CPUExecutionProvider"],
-        _thresholds(read, gate_threshold, gflops),
-    )
-    images = read_images(data).first(image_count) if data else None
     if html:
         files.check_writable(html)
-    print(f"measuring {len(candidates)} deployments, about {seconds:g} s each", file=sys.stderr)
-    report = measure(candidates, images, batch, size, seconds, progress("counting routes"))
-    values = report.to_json()
-    if html:
-        write_html(
-            html, "profile", title="adroit profile", figures=list(map(route_figures, values["routes"])), **values
-        )
-        files.write_json(html.with_suffix(".json"), values)
-        print(f"report: {html}, its figures: {html.with_suffix('.json')}", file=sys.stderr)
-    print(files.json_text(values) if as_json else describe(report, layers), end="" if as_json else "\n", flush=True)
-    # Last, so that a repository that cannot be written to costs none of what was measured.
-    for routed in report.routes:
-        if routed.deployment and routed.latency:
-            dataclasses.replace(routed.deployment.info, latency=routed.latency.table.to_json()).write(
-                routed.deployment.path
-            )
+
+    def show(report: ProfileReport) -> None:
+        values = report.to_json()
+        if html:
+            _write_html(html, values)
+        print(files.json_text(values) if as_json else describe(report, layers), end="" if as_json else "\n", flush=True)
+
+    adroit.profile(
+        deployments,
+        images=data,
+        limit=image_count,
+        batch=batch,
+        size=size,
+        runtimes=runtime or [RuntimeName.onnxruntime],
+        operators=operators or [OperatorForm.native],
+        gate_threshold=gate_threshold,
+        gflops=gflops,
+        threads=threads,
+        providers=provider,
+        seconds=seconds,
+        on_start=lambda count: print(f"measuring {count} deployments, about {seconds:g} s each", file=sys.stderr),
+        on_report=show,
+        progress=progress("counting routes"),
+    )
 
 
-def _thresholds(deployments: list[Deployment], gate_threshold: float, gflops: float | None) -> list[float]:
-    """Each one's gate threshold; beside one that a budget holds, deployments that no threshold changes run as they are.
+def _write_html(path: Path, values: dict[str, Any]) -> None:
+    from adroit.deploy.report.html import write_html
+    from adroit.deploy.report.routes import route_figures
 
-    Raises:
-        UsageError, UnsupportedModel: as asked_threshold, where no deployment can be held to the budget.
-    """
-    from adroit.deploy.routing.budget.table import asked_threshold, takes_budget
-
-    if gflops is None:
-        return [gate_threshold] * len(deployments)
-    held = [deployment for deployment in deployments if takes_budget(deployment)] or deployments
-    return [
-        asked_threshold(deployment, gate_threshold, gflops) if deployment in held else 0.0 for deployment in deployments
-    ]
-
-
-def _candidates(
-    deployments: list[Deployment],
-    runtimes: list[RuntimeName],
-    operators: list[OperatorForm],
-    threads: int | None,
-    providers: list[str],
-    thresholds: list[float],
-) -> list[Candidate]:
-    from adroit.deploy.profile.profile import Candidate
-    from adroit.deploy.runtimes.options import RuntimeOptions
-
-    found = []
-    for deployment, threshold in zip(deployments, thresholds, strict=True):
-        for runtime in runtimes:
-            # Forms of operators exist for ONNX Runtime only, and where the model has custom ones.
-            forms = operators if runtime == RuntimeName.onnxruntime and deployment.info.operators else operators[:1]
-            for form in forms:
-                title = f"{deployment.info.name} {runtime}" + (f" {form}" if len(forms) > 1 else "")
-                title += f" at {threshold:.4g}" if threshold else ""
-                found.append(Candidate(title, deployment, RuntimeOptions(runtime, form, threads, providers), threshold))
-    return found
+    figures = list(map(route_figures, values["routes"]))
+    write_html(path, "profile", title="adroit profile", figures=figures, **values)
+    files.write_json(path.with_suffix(".json"), values)
+    print(f"report: {path}, its figures: {path.with_suffix('.json')}", file=sys.stderr)
 
 
 def describe(report: ProfileReport, layers: bool) -> str:
-    """The report as text."""
+    """Writes the report as text."""
     from adroit.deploy.measure.counts import total_counts
     from adroit.models.operators.counts import COLUMNS
     from adroit.text import readable_count

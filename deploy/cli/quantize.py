@@ -1,4 +1,4 @@
-"""`adroit quantize`"""
+"""The command `adroit quantize`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import adroit
 from adroit import files
 from adroit.deploy.cli.options import AsJson, DataPath, DeploymentPath, Operators, Threads
 from adroit.deploy.quantize.choices import Method
@@ -27,7 +28,8 @@ def quantize(
     ] = None,
     images: Annotated[int | None, typer.Option(min=1, help="Calibrate with the first so many images only.")] = None,
     method: Annotated[
-        Method, typer.Option(help="Range of a tensor: of the least mean squared error, or a percentile of its values.")
+        Method,
+        typer.Option(help="Range of a tensor: by the smallest mean squared error, or a percentile of values."),
     ] = Method.mse,
     percentile: Annotated[
         float, typer.Option(min=50.0, max=100.0, help="Percent of the values that do not saturate.")
@@ -46,25 +48,30 @@ def quantize(
     as_json: AsJson = False,
 ) -> None:
     """Write a deployment in 8 bits: adder layers on integers, ranges from your images, no training."""
-    from adroit.deploy.deployment.deployment import Deployment
-    from adroit.deploy.quantize.quantize import QuantizeOptions, quantize_deployment
-    from adroit.models.data.images import read_images
-
-    read = Deployment.read(deployment)
-    image_set = read_images(data, read.info.labels).first(images)
-    kept = tuple(keep_float or ())
-    options = QuantizeOptions(method, percentile, bias_correction, kept, sensitivity, operators, threads)
-    quantized = quantize_deployment(read, image_set, data, output, name, options, progress)
+    quantized = adroit.quantize(
+        deployment,
+        output / (name or f"{deployment.resolve().name}-8bit"),
+        data,
+        limit=images,
+        method=method,
+        percentile=percentile,
+        bias_correction=bias_correction,
+        keep_float=keep_float or (),
+        sensitivity=sensitivity,
+        operators=operators,
+        threads=threads,
+        progress=progress,
+    )
     print(files.json_text(_to_json(quantized)) if as_json else describe(quantized), flush=True)
 
 
 def describe(quantized: Quantized) -> str:
-    """The result as text."""
+    """Writes the result as text."""
     info, cost = quantized.deployment.info, quantized.cost
     assert info.quantization is not None
-    found = ", ".join(f"{told['nodes']} {operator}" for operator, told in info.operators.items())
+    nodes = ", ".join(f"{operator['nodes']} {name}" for name, operator in info.operators.items())
     lines = [
-        f"{quantized.deployment.path}: {found}",
+        f"{quantized.deployment.path}: {nodes}",
         f"on the {info.quantization['images']} calibration images: same class as float32 {cost.argmax_equal:.2%},"
         f" error of the logits {cost.error:.2%} of their spread",
     ]

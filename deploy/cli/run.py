@@ -1,14 +1,14 @@
-"""`adroit run`"""
+"""The command `adroit run`."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+import adroit
 from adroit import files
 from adroit.deploy.cli.options import (
     AllowHostCode,
@@ -28,9 +28,6 @@ from adroit.deploy.runtimes.choices import OperatorForm, RuntimeName
 from adroit.errors import UsageError
 from adroit.text import progress
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 def run(
     deployment: DeploymentPath,
@@ -39,7 +36,7 @@ def run(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE.npz", help="Where the outputs go.")
     ] = None,
-    top: Annotated[int, typer.Option(min=0, help="Print so many most likely labels of each image.")] = 0,
+    top: Annotated[int, typer.Option(min=0, help="Print so many most probable labels of each image.")] = 0,
     runtime: Annotated[RuntimeName, typer.Option(help="What runs the network.")] = RuntimeName.onnxruntime,
     operators: Operators = OperatorForm.native,
     threads: Threads = None,
@@ -52,59 +49,35 @@ def run(
     batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 16,
     as_json: AsJson = False,
 ) -> None:
-    """Run a deployment on images; write its outputs as named arrays, print the likeliest labels."""
+    """Run a deployment on images; write its outputs as named arrays, print the most probable labels."""
     if output is None and not top:
         raise UsageError("nothing to do with the outputs", hint="give --output FILE.npz, --top N, or both")
-    from adroit.deploy.deployment.deployment import Deployment
-    from adroit.deploy.deployment.predictions import likeliest
-    from adroit.deploy.routing.budget.table import asked_threshold
-    from adroit.deploy.runtimes.open import open_runtime
-    from adroit.deploy.runtimes.options import RuntimeOptions
-    from adroit.models.data.images import read_images
-
-    read = Deployment.read(deployment)
-    threshold = asked_threshold(read, gate_threshold, gflops)
-    if output is not None:
-        files.check_writable(output)
-    image_set = read_images(data, read.info.labels).first(images)
-    options = RuntimeOptions(
-        runtime, operators, threads, provider or ("CPUExecutionProvider",), build, cuda_graph, allow_host_code
+    result = adroit.run(
+        deployment,
+        data,
+        output=output,
+        limit=images,
+        batch=batch,
+        gate_threshold=gate_threshold,
+        gflops=gflops,
+        progress=progress("running"),
+        runtime=runtime,
+        operators=operators,
+        threads=threads,
+        providers=provider,
+        version=build,
+        cuda_graph=cuda_graph,
+        allow_host_code=allow_host_code,
     )
-    show = progress("running")
-    outputs: dict[str, list[NDArray[Any]]] = {}
-    with open_runtime(read, options) as opened:
-        for where, x in image_set.batches(read.info.preprocessing, batch):
-            for name, value in opened.run(read.feeds(x, threshold)).items():
-                outputs.setdefault(name, []).append(value)
-            show(where.stop, len(image_set))
-    if output is not None:
-        _save(output, outputs, image_set.names)
-    if top:
-        import numpy as np
-
-        best_labels = likeliest(np.concatenate(outputs[read.info.outputs[0].name]), read.info.labels, top)
-        rows = list(zip(image_set.names, best_labels, strict=True))
-        if as_json:
-            best_of = [
-                {"image": name, "likeliest": [{"label": label, "share": share} for label, share in best]}
-                for name, best in rows
-            ]
-            print(files.json_text(best_of), end="")
-        else:
-            for name, labels in rows:
-                print(f"{name}: " + ", ".join(f"{label} {share:.1%}" for label, share in labels))
-
-
-def _save(path: Path, outputs: dict[str, list[NDArray[Any]]], names: Sequence[str]) -> None:
-    import numpy as np
-
-    buffer = io.BytesIO()
-    try:
-        joined = {name: np.concatenate(values) for name, values in outputs.items()}
-    except ValueError as error:
-        raise UsageError(
-            "the images give outputs of different sizes, which one array cannot hold",
-            hint="run images of one size together, or use --top",
-        ) from error
-    np.savez(buffer, allow_pickle=False, names=np.array(names), **joined)
-    files.write_bytes(path, buffer.getvalue())
+    if not top:
+        return
+    rows = list(zip(result.names, result.top(top), strict=True))
+    if as_json:
+        values = [
+            {"image": name, "predictions": [dataclasses.asdict(prediction) for prediction in predictions]}
+            for name, predictions in rows
+        ]
+        print(files.json_text(values), end="")
+        return
+    for name, predictions in rows:
+        print(f"{name}: " + ", ".join(f"{p.label} {p.probability:.1%}" for p in predictions))

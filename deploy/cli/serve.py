@@ -1,4 +1,4 @@
-"""`adroit serve`"""
+"""The command `adroit serve`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import adroit
 from adroit import files
 from adroit.deploy.cli.options import AllowHostCode, AsJson, BuildVersion, CudaGraph, Operators, Provider, Threads
-from adroit.deploy.extras import require
 from adroit.deploy.runtimes.choices import OperatorForm, RuntimeName
-from adroit.errors import UsageError
 
 if TYPE_CHECKING:
     from adroit.deploy.serve.server import Addresses
@@ -89,71 +88,54 @@ def serve(
 ) -> None:
     """Serve deployments by the Open Inference Protocol (V2), over HTTP and gRPC, until a signal to stop."""
     if print_triton_command:
-        from adroit.deploy.triton.command import triton_command
-
-        print(triton_command(repository))
+        print(adroit.triton_command(repository))
         return
-    if (certificate is None) != (key is None):
-        raise UsageError("a certificate and its key belong together", hint="give --certificate and --key")
-    require("serve", "`adroit serve`")
-    import uvloop
+    from adroit.deploy.serve.options import MIB, Limits
 
-    from adroit.deploy.runtimes.options import RuntimeOptions
-    from adroit.deploy.serve.cost_classes import CostClasses
-    from adroit.deploy.serve.observe.log import start_logging
-    from adroit.deploy.serve.options import MIB, Limits, Security, ServeOptions
-    from adroit.deploy.serve.server import serve as serve_repository
-
-    options = ServeOptions(
+    adroit.serve(
         repository,
-        tuple(model or ()),
-        host,
-        _port(http_port),
-        _port(grpc_port),
-        _port(metrics_port),
+        models=model or (),
+        host=host,
+        http_port=_port(http_port),
+        grpc_port=_port(grpc_port),
+        metrics_port=_port(metrics_port),
         instances=instances,
-        runtime=RuntimeOptions(
-            runtime, operators, threads, provider or ("CPUExecutionProvider",), build, cuda_graph, allow_host_code
-        ),
         limits=Limits(
             body_bytes=body_mib * MIB, pending_bytes=pending_mib * MIB, queue_requests=queue,
             queue_seconds=queue_seconds, batch=batch, delay_seconds=delay / 1000,
             receive_seconds=receive_seconds, calls=grpc_calls,
         ),
+        security={
+            "token_file": token_file, "certificate": certificate, "key": key,
+            "model_control": model_control, "shared_memory": shared_memory,
+        },
         floor_gflops=floor_gflops,
-        classes=CostClasses.read(classes) if classes else CostClasses(),
-        security=Security(_token(token_file), certificate, key, model_control, shared_memory),
+        classes=classes,
         page=page,
+        on_start=lambda addresses: _print_addresses(addresses, certificate is not None, as_json),
+        runtime=runtime,
+        operators=operators,
+        threads=threads,
+        providers=provider,
+        version=build,
+        cuda_graph=cuda_graph,
+        allow_host_code=allow_host_code,
     )  # fmt: skip
-    start_logging()
-    uvloop.run(serve_repository(options, lambda addresses: _tell(addresses, certificate is not None, as_json)))
 
 
 def _port(number: int) -> int | None:
     return None if number < 0 else number
 
 
-def _token(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        token = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the token in {path}", facts={"reason": error}) from error
-    if not token:
-        raise UsageError(f"{path} holds no token", hint="write one line of text into it")
-    return token
-
-
-def _tell(addresses: Addresses, encrypted: bool, as_json: bool) -> None:
+def _print_addresses(addresses: Addresses, encrypted: bool, as_json: bool) -> None:
     scheme = "https" if encrypted else "http"
-    told = {
+    urls = {
         "http": addresses.http and f"{scheme}://{addresses.http}",
         "grpc": addresses.grpc,
         "metrics": addresses.metrics and f"http://{addresses.metrics}/metrics",
     }
     if as_json:
-        print(files.json_text(told), end="", flush=True)
+        print(files.json_text(urls), end="", flush=True)
     else:
-        print("listening: " + ", ".join(f"{name} {where}" for name, where in told.items() if where), flush=True)
+        print("listening: " + ", ".join(f"{name} {url}" for name, url in urls.items() if url), flush=True)
     sys.stdout.flush()

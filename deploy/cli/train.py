@@ -1,4 +1,4 @@
-"""`adroit train`"""
+"""The command `adroit train`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import adroit
 from adroit.deploy.cli.options import Threads
 from adroit.errors import AdroitError
 from adroit.models.training.options import Accelerator, RunOptions
@@ -38,30 +39,29 @@ def train(
     """Train a network as a recipe says, and write a checkpoint."""
     from adroit.deploy.cli.training_progress import open_progress
     from adroit.models.training.device import is_first_process
-    from adroit.models.training.loop import train as run_training
-    from adroit.models.training.recipe import read_recipe
 
-    read, text = read_recipe(recipe)
-    read = read.with_overrides(folder, training, validation, seed, teacher, initial)
-    _limit_threads(threads)
-    first = is_first_process()
+    is_first = is_first_process()
     try:
-        with open_progress(log if first else None) as progress:
-            options = RunOptions(accelerator, devices, workers, resume, keep_every, progress.begin, progress.step)
-            result = run_training(read, text, output, progress.epoch, options)
+        with open_progress(log if is_first else None) as progress:
+            result = adroit.train(
+                recipe,
+                output,
+                folder=folder,
+                training=training,
+                validation=validation,
+                teacher=teacher,
+                initial=initial,
+                seed=seed,
+                threads=threads,
+                options=RunOptions(accelerator, devices, workers, resume, keep_every, progress.begin, progress.step),
+                on_epoch=progress.epoch,
+            )
     except AdroitError as error:
-        if first:
+        if is_first:
             raise
-        raise typer.Exit(error.exit_code) from error  # the first process tells it
+        raise typer.Exit(error.exit_code) from error  # the first process prints it
     if result is None:
         return
-    print(f"{output}: {read.architecture}, {result.accuracy:.2%} {result.measure}")
+    print(f"{output}: {result.architecture}, {result.accuracy:.2%} {result.measure}")
     for name, value in result.figures.items():
         print(f"  {name}  {value:.6g}")
-
-
-def _limit_threads(threads: int | None) -> None:
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)

@@ -1,22 +1,41 @@
-"""The likeliest labels of a classification."""
+"""The most probable classes of an image."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-def likeliest(logits: NDArray[Any], labels: Sequence[str], count: int) -> list[list[tuple[str, float]]]:
-    """Of every image of [N,classes] its `count` likeliest labels, each with its share (softmax); without
-    names, a label is its number."""
+@dataclass(frozen=True)
+class Prediction:
+    """One class of an image.
+
+    Attributes:
+        label: the name of the class, or its number where the network has no names.
+        probability: softmax of the logits, 0 to 1.
+    """
+
+    label: str
+    probability: float
+
+
+def top_k(logits: NDArray[Any], labels: Sequence[str], count: int) -> list[list[Prediction]]:
+    """Finds the most probable classes of every image, the most probable first.
+
+    Args:
+        logits: [N,classes].
+        labels: names of the classes; may be empty.
+        count: predictions an image; all classes where there are fewer.
+    """
     values = logits.astype(np.float64)
-    shares = np.exp(values - values.max(1, keepdims=True))
-    shares /= shares.sum(1, keepdims=True)
-    best = np.argsort(-shares, axis=1, kind="stable")[:, :count]
+    probabilities = np.exp(values - values.max(1, keepdims=True))
+    probabilities /= probabilities.sum(1, keepdims=True)
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
     return [
-        [(labels[i] if labels else str(i), float(row[i])) for i in order]
-        for row, order in zip(shares, best, strict=True)
+        [Prediction(labels[i] if labels else str(i), float(row[i])) for i in best]
+        for row, best in zip(probabilities, order, strict=True)
     ]

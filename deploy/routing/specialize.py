@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adroit.deploy.export.deployment import Routing
+from adroit.deploy.export.routed import RoutingForm
 from adroit.deploy.routing.collect import Progress
 from adroit.deploy.routing.common import COMMON_SHARE, common_route, named_route
 from adroit.deploy.routing.replay import Agreement, network_routes, replay
@@ -76,3 +79,35 @@ def specialize(
     if images is not None:
         agreement = Agreement.of(replay(network, config.preprocessing, images, route, gate_threshold, progress))
     return Specialization(route, name, share if name == "common" else None, gate_threshold, agreement)
+
+
+def routing_choice(
+    checkpoint: Path,
+    form: RoutingForm | None,
+    route: str | None,
+    images: ImageSet | None,
+    share: float = COMMON_SHARE,
+    gate_threshold: float | None = None,
+    progress: Progress | None = None,
+    on_route: Callable[[Specialization], None] | None = None,
+) -> Routing | None:
+    """Decides how the network at `checkpoint` is exported; None leaves it to the export.
+
+    Args:
+        form: "if", "masked" or "static". route: the name of a route to bake in, which is the "static" form.
+        images, share, progress: as specialize. gate_threshold: to bake in; an input of the model if None.
+        on_route: called with the route that was chosen.
+
+    Raises:
+        UsageError: arguments that do not go together, or as specialize. UnsupportedModel: as specialize.
+    """
+    if route is None and images is not None:
+        raise UsageError("--data is for choosing a route and measuring it", hint="give --route common")
+    if route is None:
+        return None if form is None and gate_threshold is None else Routing(form or "if", None, gate_threshold)
+    if form not in (None, "static"):
+        raise UsageError(f"--route bakes a route in, which --routing {form} does not")
+    special = specialize(checkpoint, route, images, share, gate_threshold or 0.0, progress)
+    if on_route is not None:
+        on_route(special)
+    return Routing("static", None if route == "all" else special.route, gate_threshold, special.to_json())

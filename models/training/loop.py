@@ -41,11 +41,13 @@ class Trained:
     Attributes:
         accuracy: the task's measure, 0 to 1. measure: what that is, to be read after a percentage.
         figures: what else was measured, by name.
+        architecture: name of the network.
     """
 
     accuracy: float
     measure: str
     figures: Mapping[str, float]
+    architecture: str
 
 
 def train(
@@ -156,7 +158,7 @@ class _Training:
             figures |= method.figures(network)
         for method in methods:
             method.finish(network)
-        trained = Trained(task.evaluate(network), task.measure, figures)
+        trained = Trained(task.evaluate(network), task.measure, figures, recipe.architecture)
         source = {
             "recipe_sha256": hashlib.sha256(recipe_text.encode()).hexdigest(),
             "data": {name: value for name, value in asdict(recipe.data).items() if value},

@@ -119,7 +119,7 @@ class _Bench:
         return self._kept[1]
 
     def run(self, index: int, threshold: float) -> tuple[NDArray[np.int64], RouteSample]:
-        """The pixels' likeliest classes, [H,W], and the image's route."""
+        """The pixels' most probable classes, [H,W], and the image's route."""
         outputs = self.runtime.run(self.deployment.feeds(self.input(index), threshold))
         logits = outputs[self.deployment.info.outputs[0].name][0]
         (sample,) = route_samples(self.deployment, [self.images.names[index]], outputs[GATES], self.padded)

@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from adroit.deploy.deployment.deployment import GATES
-from adroit.deploy.deployment.predictions import likeliest
+from adroit.deploy.deployment.predictions import Prediction, top_k
 from adroit.deploy.deployment.routed import executed_route, routing_space
 from adroit.deploy.routing.budget.table import read_table
 from adroit.deploy.routing.diagram import route_picture
@@ -50,13 +50,6 @@ class Query(Struct, forbid_unknown_fields=True, omit_defaults=True):
         return {name: value for name, value in values.items() if value is not None}
 
 
-class Likely(Struct):
-    """A label of a classification, and its probability, 0 to 1."""
-
-    label: str
-    share: float
-
-
 class ClassShare(Struct):
     """A class of a segmentation, and its share of the pixels, 0 to 1."""
 
@@ -68,7 +61,7 @@ class PredictResult(Struct):
     """The answer to one image.
 
     Attributes:
-        likeliest: the most probable labels of a classification, best first.
+        predictions: the most probable labels of a classification, best first.
         shares: the shares of the pixels by class, largest first, of a segmentation.
         size: (height, width) of the segmented image in pixels.
         parameters: what the route cost, of a network with gates.
@@ -78,7 +71,7 @@ class PredictResult(Struct):
 
     model_name: str
     model_version: str
-    likeliest: list[Likely] | None = None
+    predictions: list[Prediction] | None = None
     shares: list[ClassShare] | None = None
     size: tuple[int, int] | None = None
     parameters: dict[str, Parameter] = {}
@@ -179,8 +172,7 @@ def _encode(model: Model, query: Query, image: Image, result: InferenceResult, a
     logits = result.outputs[info.outputs[0].name]
     response = PredictResult(model.name, model.version, parameters=dict(result.parameters))
     if info.task == "classification":
-        (best,) = likeliest(logits, info.labels, query.top)
-        response.likeliest = [Likely(label, share) for label, share in best]
+        (response.predictions,) = top_k(logits, info.labels, query.top)
     else:
         classes = class_map(model, logits, image)
         if as_map:

@@ -31,21 +31,21 @@ export function clearAnswer() {
 }
 
 export async function showAnswer(answer, times, labels) {
-  if (answer.likeliest) showLikeliest(answer.likeliest);
+  if (answer.predictions) showPredictions(answer.predictions);
   else await showSegmentation(answer, labels);
   showTimes(times);
   showRoute(answer);
 }
 
-function showLikeliest(likeliest) {
-  const [best] = likeliest;
+function showPredictions(predictions) {
+  const [best] = predictions;
   part("overlay").hidden = part("cover").hidden = true;
-  part("headline").textContent = `${best.label}, ${percent(best.share)}`;
+  part("headline").textContent = `${best.label}, ${percent(best.probability)}`;
   part("classes").replaceChildren(
-    ...likeliest.map(({ label, share }) => {
+    ...predictions.map(({ label, probability }) => {
       const bar = make("i");
-      bar.style.width = `${100 * share}%`;
-      return make("li", {}, make("span", {}, label), make("output", {}, percent(share)), make("div", { className: "share" }, bar));
+      bar.style.width = `${100 * probability}%`;
+      return make("li", {}, make("span", {}, label), make("output", {}, percent(probability)), make("div", { className: "share" }, bar));
     }),
   );
 }

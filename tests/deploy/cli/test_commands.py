@@ -118,7 +118,7 @@ def test_run_writes_named_arrays_and_prints_labels(
         labels = json.loads(result.out)
         assert len(labels) == 11
         names = {f"class {i}" for i in range(10)}
-        assert all(len(row["likeliest"]) == 2 and row["likeliest"][0]["label"] in names for row in labels)
+        assert all(len(row["predictions"]) == 2 and row["predictions"][0]["label"] in names for row in labels)
         outputs[runtime] = np.load(path)
     assert set(outputs["torch"].files) == {"names", "logits"}
     assert list(outputs["torch"]["names"]) == [str(i) for i in range(11)]

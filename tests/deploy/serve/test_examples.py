@@ -33,7 +33,7 @@ def photograph(photographs: np.ndarray, tmp_path: Path) -> Path:
 def test_the_client_prints_labels(server: Server, photograph: Path) -> None:
     done = example("client.py", server, "adder-resnet20", photograph)
     _, body = server.post("/v2/models/adder-resnet20/predict", photograph.read_bytes())
-    told = [f"{each['share']:7.2%}  {each['label']}" for each in json.loads(body)["likeliest"]]
+    told = [f"{each['probability']:7.2%}  {each['label']}" for each in json.loads(body)["predictions"]]
     assert (done.returncode, done.stdout.splitlines()) == (0, told), done.stderr
 
 

@@ -134,9 +134,9 @@ def test_a_dropped_image_gets_its_labels(page: Any, page_server: Server, photogr
     drop(page, photograph)
     answered(page)
     _, body = page_server.post("/v2/models/adder-resnet20/predict", photograph.read_bytes())
-    told = json.loads(body)["likeliest"]
+    told = json.loads(body)["predictions"]
     assert page.locator("#classes li span").all_text_contents() == [each["label"] for each in told]
-    shares = [f"{100 * each['share']:.1f} %" for each in told]
+    shares = [f"{100 * each['probability']:.1f} %" for each in told]
     assert page.locator("#classes output").all_text_contents() == shares
     assert page.get_by_role("status").first.text_content() == f"{told[0]['label']}, {shares[0]}"
     assert page.get_by_alt_text("photograph.png").evaluate("image => image.naturalWidth") == 32

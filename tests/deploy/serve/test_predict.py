@@ -42,14 +42,14 @@ def test_labels_are_those_of_adroit_run(
     assert status == 200, body
     told = json.loads(body)
     assert (told["model_name"], told["model_version"]) == ("adder-resnet20", "1")
-    assert told["likeliest"] == json.loads(result.out)[0]["likeliest"]
+    assert told["predictions"] == json.loads(result.out)[0]["predictions"]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "BMP"])
 def test_other_encodings(kind: str, server: Server, photographs: np.ndarray) -> None:
     status, body = server.post("/v2/models/adder-lenet5-bn/predict", encoded(photographs[0], kind))
     assert status == 200, body
-    assert len(json.loads(body)["likeliest"]) == 5
+    assert len(json.loads(body)["predictions"]) == 5
 
 
 def test_a_class_map_has_the_size_of_the_image(server: Server, photographs: np.ndarray) -> None:

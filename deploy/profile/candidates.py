@@ -1,0 +1,66 @@
+"""What `adroit profile` measures: every deployment in every runtime and form that there is of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.profile.profile import Candidate, ProfileReport
+from adroit.deploy.routing.budget.table import asked_threshold, takes_budget
+from adroit.deploy.runtimes.choices import RuntimeName
+from adroit.deploy.runtimes.options import RuntimeOptions
+
+
+def side_by_side(
+    deployments: Sequence[Deployment],
+    options: Sequence[RuntimeOptions],
+    gate_threshold: float = 0.0,
+    gflops: float | None = None,
+) -> list[Candidate]:
+    """Combines deployments with options, each combination once, under titles that tell them apart.
+
+    Args:
+        options: of one runtime, "native" and "portable" where both are to be compared; a deployment without custom
+            operators, and a runtime without forms of them, takes the first alone.
+        gate_threshold, gflops: hold deployments with gates to a threshold or a budget.
+
+    Raises:
+        UsageError, UnsupportedModel: no deployment can be held to the budget.
+    """
+    candidates = []
+    for deployment, threshold in zip(deployments, _thresholds(deployments, gate_threshold, gflops), strict=True):
+        for runtime in dict.fromkeys(option.runtime for option in options):
+            forms = [option for option in options if option.runtime == runtime]
+            if runtime != RuntimeName.onnxruntime or not deployment.info.operators:
+                forms = forms[:1]
+            for form in forms:
+                title = f"{deployment.info.name} {runtime}" + (f" {form.operators}" if len(forms) > 1 else "")
+                title += f" at {threshold:.4g}" if threshold else ""
+                candidates.append(Candidate(title, deployment, form, threshold))
+    return candidates
+
+
+def _thresholds(deployments: Sequence[Deployment], gate_threshold: float, gflops: float | None) -> list[float]:
+    """Returns the gate threshold of each.
+
+    A budget holds those deployments that a threshold changes; others beside them run as they are.
+    """
+    if gflops is None:
+        return [gate_threshold] * len(deployments)
+    held = [deployment for deployment in deployments if takes_budget(deployment)] or deployments
+    return [
+        asked_threshold(deployment, gate_threshold, gflops) if deployment in held else 0.0 for deployment in deployments
+    ]
+
+
+def store_latencies(report: ProfileReport) -> None:
+    """Stores in each deployment with gates what its parts take, for predictions and budgets.
+
+    Raises:
+        UsageError: a deployment that cannot be written to.
+    """
+    for routed in report.routes:
+        if routed.deployment and routed.latency:
+            info = dataclasses.replace(routed.deployment.info, latency=routed.latency.table.to_json())
+            info.write(routed.deployment.path)

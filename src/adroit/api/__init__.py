@@ -1,0 +1,1 @@
+"""The public functions, by subject. `import adroit` offers them all under one name."""

@@ -1,0 +1,108 @@
+"""What the public functions take: deployments, images and settings of a runtime in the forms that users have them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.runtimes.choices import OperatorForm, RuntimeName
+from adroit.errors import UsageError
+
+if TYPE_CHECKING:
+    from adroit.deploy.runtimes.options import RuntimeOptions
+    from adroit.models.data.images import ImageSet
+
+PathLike = str | os.PathLike[str]
+# Called with how many are done and how many there are.
+Progress = Callable[[int, int], None]
+# A path (a folder of images, one image, `FILE.npz`, `FILE.npz:PART`), several files, uint8 [N,H,W,3], or an ImageSet.
+Images: TypeAlias = "PathLike | Sequence[PathLike] | NDArray[np.uint8] | ImageSet"
+
+
+class RuntimeArguments(TypedDict, total=False):
+    """How a deployment runs; `RuntimeOptions` in deploy/runtimes/options.py says what each means."""
+
+    runtime: str
+    operators: str
+    threads: int | None
+    providers: Sequence[str] | None
+    version: int | None
+    cuda_graph: bool
+    allow_host_code: bool
+
+
+def runtime_options(**given: Unpack[RuntimeArguments]) -> RuntimeOptions:
+    """Checks the names and fills in the defaults.
+
+    Raises:
+        UsageError: a runtime or a form of operators that does not exist.
+        TypeError: an argument that does not exist.
+    """
+    from adroit.deploy.runtimes.options import RuntimeOptions
+
+    values = dict(given)
+    for name, kind in (("runtime", RuntimeName), ("operators", OperatorForm)):
+        if name in values:
+            values[name] = choice(kind, str(values[name]), name)
+    if not values.get("providers"):
+        values.pop("providers", None)
+    return RuntimeOptions(**values)  # type: ignore[arg-type]
+
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+def choice(kind: type[Choice], value: str, name: str) -> Choice:
+    """Reads one value of an enumeration of strings.
+
+    Raises:
+        UsageError: `value` is none of them.
+    """
+    try:
+        return kind(value)
+    except ValueError:
+        raise UsageError(f"{name} is {', '.join(kind)}, not {value!r}") from None
+
+
+def read_deployment(deployment: PathLike | Deployment) -> Deployment:
+    """Reads a deployment from its path, REPOSITORY/NAME; passes on one that was read before."""
+    return deployment if isinstance(deployment, Deployment) else Deployment.read(Path(deployment))
+
+
+def image_set(images: Images, labels: Sequence[str] | None = None, limit: int | None = None) -> ImageSet:
+    """Opens images, to be read one at a time.
+
+    Args:
+        images: see `Images`.
+        labels: the network's class names, by which folders of images are numbered.
+        limit: use the first so many only.
+
+    Raises:
+        UsageError: nothing there, no image in it, or an array that is not uint8 [N,H,W,3].
+    """
+    from adroit.models.data.images import ImageSet, image_files, read_images
+
+    if isinstance(images, ImageSet):
+        opened = images
+    elif isinstance(images, np.ndarray):
+        opened = _image_array(images)
+    elif isinstance(images, (str, os.PathLike)):
+        opened = read_images(os.fspath(images), labels)
+    else:
+        opened = image_files([Path(path) for path in images])
+    return opened.first(limit)
+
+
+def _image_array(images: NDArray[np.uint8]) -> ImageSet:
+    from adroit.models.data.images import ImageSet
+
+    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or len(images) == 0:
+        raise UsageError(f"images are uint8 [N,H,W,3] with N >= 1, not {images.dtype} {list(images.shape)}")
+    return ImageSet([str(i) for i in range(len(images))], lambda i: images[i])

@@ -1,0 +1,135 @@
+"""Whether a deployment is right, and how fast it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Unpack
+
+from adroit.api.arguments import (
+    Images,
+    PathLike,
+    Progress,
+    RuntimeArguments,
+    image_set,
+    read_deployment,
+    runtime_options,
+)
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.runtimes.choices import OperatorForm, RuntimeName
+
+if TYPE_CHECKING:
+    from adroit.deploy.parity.report import ParityReport
+    from adroit.deploy.profile.profile import ProfileReport
+
+
+def check(
+    deployment: PathLike | Deployment,
+    images: Images,
+    *,
+    limit: int | None = None,
+    layers: bool = False,
+    shift_consistency: int | None = None,
+    gate_threshold: float = 0.0,
+    gflops: float | None = None,
+    on_report: Callable[[ParityReport], None] | None = None,
+    progress: Progress | None = None,
+    **runtime: Unpack[RuntimeArguments],
+) -> ParityReport:
+    """Compares a deployment with its PyTorch network in float64, and records the verdict in the deployment.
+
+    Args:
+        deployment: a deployment, or its path REPOSITORY/NAME.
+        images: what to compare on. limit: use the first so many only.
+        layers: compare the output of every layer too.
+        shift_consistency: also measure how often shifts below so many pixels leave an image's class as it was.
+        gate_threshold: of a network with gates: paths whose gate is not above it are closed.
+        gflops: hold the mean image to so many operations / 1e9 instead, by the table of `budget`.
+        on_report: called with the report before the verdict is recorded: a deployment that cannot be written to
+            raises, and what was measured would be lost.
+        progress: called with images done and images in all.
+        runtime: what runs the deployment; see RuntimeArguments.
+
+    Returns:
+        The report: `passed`, the share of the tolerance that was used, the worst error and where it is.
+
+    Raises:
+        UsageError: images or a deployment that cannot be read, labels that are no classes.
+        EnvironmentFault: the runtime is not there. UnsupportedModel: the model is not the exported one.
+
+    >>> report = adroit.check("repository/mine", images="photos")
+    >>> report.passed, report.output.used < 1
+    (True, True)
+    """
+    from adroit.deploy.parity.verdict import check_and_record
+    from adroit.deploy.routing.budget.table import asked_threshold
+
+    read = read_deployment(deployment)
+    threshold = asked_threshold(read, gate_threshold, gflops)
+    opened = image_set(images, read.info.labels, limit)
+    options = runtime_options(**runtime)
+    return check_and_record(read, opened, options, layers, progress, threshold, shift_consistency, on_report)
+
+
+def profile(
+    deployments: Sequence[PathLike | Deployment],
+    *,
+    images: Images | None = None,
+    limit: int | None = None,
+    batch: int = 1,
+    size: tuple[int, int] | None = None,
+    runtimes: Sequence[str] = (RuntimeName.onnxruntime,),
+    operators: Sequence[str] = (OperatorForm.native,),
+    gate_threshold: float = 0.0,
+    gflops: float | None = None,
+    threads: int | None = None,
+    providers: Sequence[str] | None = None,
+    seconds: float = 5.0,
+    on_report: Callable[[ProfileReport], None] | None = None,
+    on_start: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
+) -> ProfileReport:
+    """Counts operations and measures latency of deployments, side by side in one run.
+
+    Args:
+        deployments: deployments, or their paths REPOSITORY/NAME.
+        images: the first `batch` of them are the input, and the routes of all are counted; noise if None.
+        limit: use the first so many images only.
+        batch: images a run. size: (height, width) of the noise in pixels; the deployment's own if None.
+        runtimes: each deployment is measured in every one.
+        operators: "native" and "portable", to compare both in ONNX Runtime.
+        gate_threshold, gflops: as in `check`; they hold those deployments that have gates.
+        threads, providers: see RuntimeArguments.
+        seconds: to spend on each candidate.
+        on_report: called with the report before latencies of routes are stored in the deployments with gates.
+        on_start: called with the number of candidates.
+        progress: called with images done and images in all while routes are counted.
+
+    Returns:
+        The report: latency in milliseconds, operations by kind, every layer, and routes where there are gates.
+
+    Raises:
+        UsageError: deployments or images that cannot be read, fewer images than `batch`.
+        EnvironmentFault: a runtime is not there. UnsupportedModel: a model is not the exported one.
+
+    >>> report = adroit.profile(["repository/mine"], operators=["portable"], threads=1, seconds=0.1)
+    >>> report.candidates[0].latency.median > 0
+    True
+    """
+    from adroit.deploy.profile.candidates import side_by_side, store_latencies
+    from adroit.deploy.profile.profile import profile as measure
+
+    read = [read_deployment(deployment) for deployment in deployments]
+    options = [
+        runtime_options(runtime=name, operators=form, threads=threads, providers=providers)
+        for name in runtimes
+        for form in operators
+    ]
+    candidates = side_by_side(read, options, gate_threshold, gflops)
+    opened = None if images is None else image_set(images, limit=limit)
+    if on_start is not None:
+        on_start(len(candidates))
+    report = measure(candidates, opened, batch, size, seconds, progress)
+    if on_report is not None:
+        on_report(report)
+    store_latencies(report)
+    return report

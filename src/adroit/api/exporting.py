@@ -1,0 +1,258 @@
+"""From a checkpoint to a deployment, to one in 8 bits, and to engines."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from adroit.api.arguments import Images, PathLike, Progress, choice, image_set, read_deployment
+from adroit.deploy.build.choices import Backend, Precision
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.quantize.choices import Method
+from adroit.deploy.runtimes.choices import OperatorForm
+from adroit.errors import UnsupportedModel
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from adroit.deploy.build.build import Built, Checked
+    from adroit.deploy.build.options import BuildOptions
+    from adroit.deploy.export.routed import RoutingForm
+    from adroit.deploy.quantize.quantize import Quantized
+    from adroit.deploy.routing.specialize import Specialization
+
+
+def export(
+    source: PathLike | nn.Module,
+    path: PathLike,
+    *,
+    labels: Sequence[str] | None = None,
+    portable: bool = False,
+    routing: RoutingForm | None = None,
+    route: str | None = None,
+    images: Images | None = None,
+    share: float = 0.5,
+    gate_threshold: float | None = None,
+    on_route: Callable[[Specialization], None] | None = None,
+    progress: Progress | None = None,
+) -> Deployment:
+    """Writes a deployment: ONNX with adroit's operators, preprocessing, provenance and the reference for `check`.
+
+    Args:
+        source: a checkpoint folder, as `train` and `import_checkpoint` write it, or a network of `create_network`.
+        path: REPOSITORY/NAME of the deployment; replaced as a whole where there is one.
+        labels: names of the classes in the order of the logits, instead of the checkpoint's.
+        portable: standard ONNX operators only.
+        routing: of a network with gates: "if" (skips what its gates close), "masked" (computes all) or "static".
+        route: bake in one route: "all", "none", "common" (what most `images` use), a topology's name or a JSON file.
+        images: with `route`: what "common" is taken from, and what agreement is measured on.
+        share: of the images that use each path of the common route, at least; 0 to 1.
+        gate_threshold: bakes in the threshold of the gates, which is an input of the model otherwise.
+        on_route: called with the route that is baked in, before the export.
+        progress: called with images done and images in all.
+
+    Returns:
+        The deployment that was written.
+
+    Raises:
+        UsageError: a checkpoint that cannot be read, a path that cannot be written, or arguments that do not fit.
+        UnsupportedModel: a network that is not one of ours, or weights that do not fit it.
+
+    >>> deployment = adroit.export("checkpoint", "repository/mine")
+    >>> deployment.info.inputs[0].name
+    'image'
+    """
+    from adroit.deploy.export.deployment import export_deployment
+    from adroit.deploy.routing.specialize import routing_choice
+
+    target = Path(path)
+    with tempfile.TemporaryDirectory(prefix="adroit-export-") as scratch:
+        checkpoint = _checkpoint(source, Path(scratch) / "checkpoint", labels)
+        opened = None if images is None else image_set(images)
+        chosen = routing_choice(checkpoint, routing, route, opened, share, gate_threshold, progress, on_route)
+        return export_deployment(
+            checkpoint, target.parent, target.name, "portable" if portable else "operators", chosen
+        )
+
+
+def _checkpoint(source: PathLike | nn.Module, scratch: Path, labels: Sequence[str] | None) -> Path:
+    """Returns the folder of the checkpoint; a network, or a checkpoint with other labels, is written to `scratch`."""
+    from adroit.models.checkpoints.checkpoint import CheckpointConfig, load_checkpoint, save_checkpoint
+
+    if isinstance(source, (str, os.PathLike)):
+        if labels is None:
+            return Path(source)
+        network, config = load_checkpoint(Path(source))
+    else:
+        network, known = source, getattr(source, "checkpoint_config", None)
+        if not isinstance(known, CheckpointConfig):
+            raise UnsupportedModel(
+                f"a {type(source).__name__} is not a network of adroit",
+                hint="export a checkpoint folder, or a network that `adroit.create_network` made",
+            )
+        config = known
+    save_checkpoint(scratch, network, config if labels is None else replace(config, labels=list(labels)))
+    return scratch
+
+
+def quantize(
+    deployment: PathLike | Deployment,
+    path: PathLike,
+    images: Images,
+    *,
+    limit: int | None = None,
+    method: str = Method.mse,
+    percentile: float = 99.99,
+    bias_correction: bool = True,
+    keep_float: Sequence[str] = (),
+    sensitivity: bool = False,
+    operators: str = OperatorForm.native,
+    threads: int | None = None,
+    progress: Callable[[str], Progress] | None = None,
+) -> Quantized:
+    """Writes a deployment in 8 bits: adder layers on integers, ranges from images, no training.
+
+    Args:
+        deployment: the float32 deployment, or its path REPOSITORY/NAME.
+        path: REPOSITORY/NAME of the new deployment.
+        images: what the ranges are taken from. limit: use the first so many only.
+        method: range of a tensor: "mse" (smallest mean squared error) or "percentile" of its values.
+        percentile: percent of the values that do not saturate, 50 to 100.
+        bias_correction: put back by how much rounding moves the mean of each channel.
+        keep_float: ONNX names of adder layers to leave in float32.
+        sensitivity: also measure what each layer costs when it is the only one in 8 bits.
+        operators, threads: how the deployment runs meanwhile.
+        progress: called with the name of each phase; what it returns is called with images done and in all.
+
+    Returns:
+        The new deployment, and what it costs on the images: same class (0 to 1), error of the logits.
+
+    Raises:
+        UsageError: images or a deployment that cannot be read, a layer that does not exist.
+        UnsupportedModel: a network without adder convolutions.
+
+    >>> quantized = adroit.quantize("repository/mine", "repository/mine-8bit", "photos")
+    >>> sorted(quantized.deployment.info.operators)
+    ['AdderConv2d', 'QAdderConv2d']
+    """
+    from adroit.deploy.quantize.quantize import QuantizeOptions, quantize_deployment
+
+    read, target = read_deployment(deployment), Path(path)
+    options = QuantizeOptions(
+        choice(Method, method, "method"),
+        percentile,
+        bias_correction,
+        tuple(keep_float),
+        sensitivity,
+        choice(OperatorForm, operators, "operators"),
+        threads,
+    )
+    data = os.fspath(images) if isinstance(images, (str, os.PathLike)) else f"{len(images)} images"
+    opened = image_set(images, read.info.labels, limit)
+    return quantize_deployment(read, opened, data, target.parent, target.name, options, progress)
+
+
+class BuildArguments(TypedDict, total=False):
+    """How to build; what is left out has the first value named, or none.
+
+    Attributes:
+        precision: "fp32" or "fp16"; sums of our operators stay float32 in either.
+        profiles: shapes to build for, each NAME=INPUT:MIN,OPT,MAX, as "live=image:1x3x32x32,4x3x32x32,8x3x32x32".
+        compute_capabilities: of "tensorrt-rtx": GPUs to compile for, as "89".
+        keep_float32: of fp16: names of ONNX nodes that stay float32.
+        workspace: GPU memory for scratch space, in MiB.
+        version_compatible: of "tensorrt": later runtimes and the lean one run it.
+        strip_weights: a small plan without weights, for `refit`.
+        timing_cache: keep timings of tactics between builds, which is the default.
+        optimization_level: 0 to 5, 3 if left out; 5 searches longest.
+    """
+
+    precision: str
+    profiles: Sequence[str]
+    compute_capabilities: Sequence[str]
+    keep_float32: Sequence[str]
+    workspace: int | None
+    version_compatible: bool
+    strip_weights: bool
+    timing_cache: bool
+    optimization_level: int
+
+
+def build(
+    deployment: PathLike | Deployment,
+    backend: str,
+    *,
+    refit: int | None = None,
+    progress: Callable[[str], None] | None = None,
+    **options: Unpack[BuildArguments],
+) -> Built:
+    """Builds an engine, or ONNX Runtime's optimized file, as a new version of the deployment.
+
+    Args:
+        deployment: a deployment, or its path REPOSITORY/NAME.
+        backend: "tensorrt", "tensorrt-rtx" or "onnxruntime".
+        refit: put the weights into this version, which was built with `strip_weights`.
+        progress: called with the name of each phase.
+        options: see BuildArguments.
+
+    Returns:
+        The version and its record, as the description of the deployment now holds it.
+
+    Raises:
+        UsageError, UnsupportedModel: options, profiles or a model that cannot be built.
+        EnvironmentFault: the builder, the plugin library or the GPU is not there.
+        OutOfResource: memory or disk ran out.
+
+    >>> adroit.build("repository/mine", "onnxruntime").version
+    '2'
+    """
+    from adroit.deploy.build.build import build_deployment, refit_deployment
+
+    read, chosen = read_deployment(deployment), _build_options(backend, options)
+    if refit is not None:
+        return refit_deployment(read, refit, chosen.backend, progress)
+    return build_deployment(read, chosen, progress)
+
+
+def check_build(deployment: PathLike | Deployment, backend: str, **options: Unpack[BuildArguments]) -> list[Checked]:
+    """Checks all of a build that needs no GPU, and builds nothing.
+
+    Args:
+        deployment: a deployment, or its path REPOSITORY/NAME.
+        backend: "tensorrt", "tensorrt-rtx" or "onnxruntime".
+        options: see BuildArguments; `build` takes the same.
+
+    Returns:
+        What was looked at, line by line, and whether it is as it must be.
+
+    Raises:
+        UsageError, UnsupportedModel: options, profiles or a model that cannot be built.
+
+    >>> [line.right for line in adroit.check_build("repository/mine", "onnxruntime")]
+    [True]
+    """
+    from adroit.deploy.build.build import dry_run
+
+    return dry_run(read_deployment(deployment), _build_options(backend, options))
+
+
+def _build_options(backend: str, options: BuildArguments) -> BuildOptions:
+    from adroit.deploy.build.options import BuildOptions, read_compute_capability
+    from adroit.deploy.build.profiles import read_profile
+
+    return BuildOptions(
+        choice(Backend, backend, "backend"),
+        choice(Precision, options.get("precision", Precision.fp32), "precision"),
+        [read_profile(text) for text in options.get("profiles", ())],
+        [read_compute_capability(text) for text in options.get("compute_capabilities", ())],
+        tuple(options.get("keep_float32", ())),
+        options.get("workspace"),
+        options.get("version_compatible", False),
+        options.get("strip_weights", False),
+        options.get("timing_cache", True),
+        options.get("optimization_level", 3),
+    )

@@ -1,0 +1,238 @@
+"""A deployment that is loaded and ready to run. PyTorch is needed for the runtime "torch" alone."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adroit import files
+from adroit.api.arguments import (
+    Images,
+    PathLike,
+    Progress,
+    RuntimeArguments,
+    image_set,
+    read_deployment,
+    runtime_options,
+)
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.predictions import Prediction, top_k
+from adroit.deploy.runtimes.open import open_runtime
+from adroit.errors import UnsupportedModel, UsageError
+
+if TYPE_CHECKING:
+    from adroit.deploy.deployment.tensors import TensorSpec
+    from adroit.deploy.runtimes.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The outputs of a deployment for images.
+
+    Attributes:
+        names: of the images.
+        batches: each output by name, [n,...] for each batch of images of one size.
+        labels: names of the classes; may be empty.
+        logits: name of the output that tells the class.
+    """
+
+    names: Sequence[str]
+    batches: Mapping[str, Sequence[NDArray[Any]]]
+    labels: Sequence[str]
+    logits: str
+
+    @property
+    def outputs(self) -> dict[str, NDArray[Any]]:
+        """Each output by name as one array, [N,...].
+
+        Raises:
+            UsageError: images of several sizes gave outputs of several sizes.
+        """
+        try:
+            return {name: np.concatenate(values) for name, values in self.batches.items()}
+        except ValueError as error:
+            raise UsageError(
+                "the images give outputs of different sizes, which one array cannot hold",
+                hint="run images of one size together, or use --top",
+            ) from error
+
+    def top(self, count: int = 1) -> list[list[Prediction]]:
+        """Finds the most probable classes of each image, the most probable first.
+
+        Raises:
+            UnsupportedModel: the network tells no class of an image.
+        """
+        logits = self.batches[self.logits]
+        if logits[0].ndim != 2:
+            raise UnsupportedModel("this network tells no class of an image", hint="take its outputs, with --output")
+        return top_k(np.concatenate(logits), self.labels, count)
+
+    def save(self, path: PathLike) -> None:
+        """Writes the outputs and `names` as an .npz, whole or not at all.
+
+        Raises:
+            UsageError: a path that cannot be written, or as `outputs`. OutOfResource: the disk is full.
+        """
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, names=np.array(self.names), **self.outputs)
+        files.write_bytes(Path(path), buffer.getvalue())
+
+
+class OpenDeployment:
+    """A loaded deployment. Use it as a context manager, or call `close`.
+
+    Attributes:
+        deployment: what was read from disk. `deployment.info` is its description.
+        inputs, outputs: names, dtypes and shapes of the tensors of `run`.
+    """
+
+    def __init__(self, deployment: Deployment, runtime: Runtime) -> None:
+        self.deployment, self._runtime = deployment, runtime
+        self.inputs: tuple[TensorSpec, ...] = runtime.inputs
+        self.outputs: tuple[TensorSpec, ...] = runtime.outputs
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Computes all outputs by name from inputs by name, as `inputs` describes them; images are preprocessed.
+
+        A gate threshold that is left out is 0, the network as trained.
+
+        Raises:
+            UsageError: an input that is missing, unknown, or of another dtype or shape.
+        """
+        feeds = dict(inputs)
+        image = self.inputs[0].name
+        for spec in self.inputs[1:]:
+            if spec.name not in feeds and image in feeds and len(spec.shape) == 1:
+                feeds[spec.name] = np.zeros(len(feeds[image]), spec.dtype)
+        return self._runtime.run(feeds)
+
+    def run_images(
+        self,
+        images: Images,
+        *,
+        limit: int | None = None,
+        batch: int = 16,
+        gate_threshold: float = 0.0,
+        progress: Progress | None = None,
+    ) -> RunResult:
+        """Preprocesses images and runs them.
+
+        Args:
+            images: what to run. limit: use the first so many only.
+            batch: images of one size that run together at most.
+            gate_threshold: of a network with gates: paths whose gate is not above it are closed.
+            progress: called with images done and images in all.
+
+        Raises:
+            UsageError: images that cannot be read, or a threshold for a network without gates.
+        """
+        info = self.deployment.info
+        opened = image_set(images, info.labels, limit)
+        batches: dict[str, list[NDArray[Any]]] = {}
+        for where, x in opened.batches(info.preprocessing, batch):
+            for name, value in self._runtime.run(self.deployment.feeds(x, gate_threshold)).items():
+                batches.setdefault(name, []).append(value)
+            if progress is not None:
+                progress(where.stop, len(opened))
+        return RunResult(opened.names, batches, info.labels, info.outputs[0].name)
+
+    def predict(self, image: PathLike | NDArray[np.uint8], top: int = 5) -> list[Prediction]:
+        """Finds the most probable classes of one image, the most probable first.
+
+        Args:
+            image: an image file, or uint8 [H,W,3] RGB.
+
+        Raises:
+            UsageError: an image that cannot be read. UnsupportedModel: the network tells no class of an image.
+        """
+        images: Images = image[None] if isinstance(image, np.ndarray) else [image]
+        return self.run_images(images).top(top)[0]
+
+    def close(self) -> None:
+        """Frees what the deployment holds; it cannot run afterwards."""
+        self._runtime.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open(deployment: PathLike | Deployment, **runtime: Unpack[RuntimeArguments]) -> OpenDeployment:
+    """Loads a deployment, to run it many times.
+
+    Args:
+        deployment: a deployment, or its path REPOSITORY/NAME.
+        runtime: what runs it, ONNX Runtime with native kernels if not given; see RuntimeArguments.
+
+    Raises:
+        UsageError: not a deployment, or more threads than make sense here.
+        EnvironmentFault: the runtime, a provider or the native library is not there.
+        UnsupportedModel: the model is not the exported one.
+
+    >>> with adroit.open("repository/mine") as net:
+    ...     best = net.predict("photos/0.png", top=2)
+    ...     outputs = net.run({"image": np.zeros((1, 3, 32, 32), np.float32)})
+    >>> len(best), best[0].probability >= best[1].probability
+    (2, True)
+    >>> outputs["logits"].shape
+    (1, 10)
+    """
+    read = read_deployment(deployment)
+    return OpenDeployment(read, open_runtime(read, runtime_options(**runtime)))
+
+
+def run(
+    deployment: PathLike | Deployment,
+    images: Images,
+    *,
+    output: PathLike | None = None,
+    limit: int | None = None,
+    batch: int = 16,
+    gate_threshold: float = 0.0,
+    gflops: float | None = None,
+    progress: Progress | None = None,
+    **runtime: Unpack[RuntimeArguments],
+) -> RunResult:
+    """Opens a deployment, runs it on images, and closes it.
+
+    Args:
+        deployment: a deployment, or its path REPOSITORY/NAME.
+        images: what to run. limit: use the first so many only.
+        output: an .npz to write the outputs to, as RunResult.save does.
+        batch: images of one size that run together at most.
+        gate_threshold: of a network with gates: paths whose gate is not above it are closed.
+        gflops: hold the mean image to so many operations / 1e9 instead, by the table of `budget`.
+        progress: called with images done and images in all.
+        runtime: what runs the deployment; see RuntimeArguments.
+
+    Raises:
+        UsageError: images or a deployment that cannot be read, an output that cannot be written.
+        EnvironmentFault, UnsupportedModel: as `open`.
+
+    >>> result = adroit.run("repository/mine", "photos", limit=3)
+    >>> result.outputs["logits"].shape, len(result.top(2))
+    ((3, 10), 3)
+    """
+    from adroit.deploy.routing.budget.table import asked_threshold
+
+    read = read_deployment(deployment)
+    threshold = asked_threshold(read, gate_threshold, gflops)
+    if output is not None:
+        files.check_writable(Path(output))
+    opened = image_set(images, read.info.labels, limit)
+    with open(read, **runtime) as net:
+        result = net.run_images(opened, batch=batch, gate_threshold=threshold, progress=progress)
+    if output is not None:
+        result.save(output)
+    return result
