@@ -46,8 +46,8 @@ def predict(
         query: top=3, map="true", route="true", and at most one budget: gate_threshold, gflops or milliseconds.
 
     Returns:
-        a dictionary: `predictions` (label and probability, best first), or of a segmentation `shares` of the pixels and,
-        with map, `map`: the class of every pixel as a PNG in base64. `parameters` tell what a route cost.
+        a dictionary: `predictions` (label and probability, best first), or of a segmentation `shares` of the pixels
+        and, with map, `map`: the class of every pixel as a PNG in base64. `parameters` tell what a route cost.
 
     Raises:
         Refused: the server's reason. OSError: no server, or no answer in time.

@@ -27,9 +27,7 @@ def budget(
         float | None, typer.Option(help="The cheapest setting that loses at most so many points of mIoU.")
     ] = None,
     paper: Annotated[bool, typer.Option("--paper", help="--gflops is of the paper's counting.")] = False,
-    worst: Annotated[
-        bool, typer.Option("--worst", help="Hold the most expensive image to it, not the mean.")
-    ] = False,
+    worst: Annotated[bool, typer.Option("--worst", help="Hold the most expensive image to it, not the mean.")] = False,
     settings: Annotated[int, typer.Option(min=2, max=64, help="Thresholds to calibrate, at most.")] = 17,
     steady: Annotated[
         float,
