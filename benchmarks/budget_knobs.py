@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from adroit.deploy.routing.budget.agreement import Answers
+from adroit.deploy.routing.budget.agreement import ThresholdAgreement
 from adroit.models.checkpoints.checkpoint import load_checkpoint
 from adroit.models.data.images import read_images
 from adroit.models.networks.dynamic_routing.network import DynamicRouting
@@ -44,7 +44,7 @@ class Bench:
         """Mean operations / 1e9, mIoU, and all gates [images,paths]; `shift` is subtracted before the tanh."""
         for bias, trained in zip(self.biases, self.trained, strict=True):
             bias.copy_(trained - shift)
-        answers, costs, seen = Answers(VOID), [], []
+        answers, costs, seen = ThresholdAgreement(VOID), [], []
         for image, labels in self.pairs:
             x = torch.from_numpy(self.steps.values(image[None]))
             logits, gates = self.network(x, torch.tensor([threshold]), with_gates=True)

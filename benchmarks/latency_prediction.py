@@ -4,9 +4,10 @@
 
 Every run is an `adroit profile DEPLOYMENT --data IMAGES --threads 1` in a process of its own, which measures the table
 and the images in turns, and stores the table. Then images alone are measured on one core, BESIDE other work that was
-not there when the table was, and predicted by that table, scaled by the reference run (deploy/routing/speed.py) and
-unscaled; as `adroit budget` does it with a table of another day. Bar: 10 % at the 95th percentile on a machine that is
-left alone; the other rows show what scaling is worth."""
+not there when the table was, and predicted by that table, scaled by the reference run
+(deploy/routing/latency/speed.py) and unscaled; as `adroit budget` does it with a table of another day. Bar: 10 % at
+the 95th percentile on a machine that is left alone; the other rows show what scaling is worth.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +28,11 @@ import numpy as np
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.measure.timing import times_in_turns
 from adroit.deploy.routing.collect import collect_routes
-from adroit.deploy.routing.forced import ForcedRuntime
-from adroit.deploy.routing.latency_table import LatencyTable
-from adroit.deploy.routing.prediction import Prediction, check_prediction
-from adroit.deploy.routing.speed import Speed, reference_run
-from adroit.deploy.routing.table_runs import REPEATS
+from adroit.deploy.routing.latency.forced import ForcedRuntime
+from adroit.deploy.routing.latency.prediction import LatencyPrediction, check_prediction
+from adroit.deploy.routing.latency.speed import Speed, reference_run
+from adroit.deploy.routing.latency.table import LatencyTable
+from adroit.deploy.routing.latency.table_runs import REPEATS
 from adroit.deploy.runtimes.open import open_runtime
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.models.data.images import ImageSet, read_images
@@ -86,7 +87,7 @@ def profiled(deployment: Path, images: Path, seconds: float) -> dict[str, Any]:
     return {"table speed": latency["table"]["speed"], **latency["prediction"]}
 
 
-def predicted(deployment: Deployment, images: ImageSet, name: str, seconds: float) -> Prediction:
+def predicted(deployment: Deployment, images: ImageSet, name: str, seconds: float) -> LatencyPrediction:
     """By the table stored in `deployment`, of images measured beside the work of that name."""
     assert deployment.info.latency is not None
     table = LatencyTable.from_json(deployment.info.latency)

@@ -28,7 +28,7 @@ from adroit.deploy.deployment.routed import executed_route
 from adroit.deploy.export.deployment import Routing, export_deployment
 from adroit.deploy.measure.timing import medians_in_turns
 from adroit.deploy.parity.labels import label_map
-from adroit.deploy.routing.budget.agreement import Answers
+from adroit.deploy.routing.budget.agreement import ThresholdAgreement
 from adroit.deploy.routing.budget.calibrate import calibrate
 from adroit.deploy.routing.budget.table import BudgetTable, read_table
 from adroit.deploy.routing.collect import collect_routes, deployment_costs
@@ -95,7 +95,7 @@ def nearest(table: BudgetTable, gigaflops: float) -> float:
 
 def quality(candidate: Candidate, validation: ImageSet) -> tuple[float, float]:
     """mIoU, and mean operations / 1e9 of what is computed."""
-    deployment, answers, costs = candidate.deployment, Answers(11), []
+    deployment, answers, costs = candidate.deployment, ThresholdAgreement(11), []
     with open_runtime(deployment, OPTIONS) as runtime:
         for where, x in validation.batches(deployment.info.preprocessing, 1):
             image = validation.load(where.start)

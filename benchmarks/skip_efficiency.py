@@ -60,7 +60,7 @@ def routes_at(space: RoutingSpace, share: float, count: int) -> list[Route]:
 def with_route(model: onnx.ModelProto, route: Route) -> onnx.ModelProto:
     """The same network with its gates' biases (b2) set so that it takes `route` for every image.
 
-    Constants, unlike the input of deploy/routing/forced.py, which makes a run some 4 % longer.
+    Constants, unlike the input of deploy/routing/latency/forced.py, which makes a run some 4 % longer.
     """
     forced = onnx.ModelProto()
     forced.CopyFrom(model)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from adroit.text import table
 
 if TYPE_CHECKING:
-    from adroit.deploy.routing.replay import Agreement
-    from adroit.deploy.routing.route_latency import RouteLatency
-    from adroit.deploy.routing.statistics import RouteStatistics
+    from adroit.deploy.routing.latency.route_latency import RouteLatency
+    from adroit.deploy.routing.replay import ReplayAgreement
+    from adroit.deploy.routing.statistics.route_statistics import RouteStatistics
 
 
-def describe_agreement(agreement: Agreement) -> str:
+def describe_agreement(agreement: ReplayAgreement) -> str:
     """Of a route with the dynamic network."""
     return (
         f"same class as the dynamic network: {agreement.same_class:.4%} of the pixels of {agreement.images} images;"
@@ -25,9 +25,9 @@ def describe_statistics(statistics: RouteStatistics) -> str:
     from adroit.text import readable_count as readable
 
     s, all_open = statistics, statistics.all_open
-    rows: list[tuple[str, ...]] = [("", "mean", "least", "median", "most")]
+    rows: list[tuple[str, ...]] = [("", "mean", "minimum", "median", "maximum")]
     for name, spread in (("operations", s.operations), ("by the paper's counting", s.paper)):
-        rows.append((name, *map(readable, (spread.mean, spread.least, spread.median, spread.most))))
+        rows.append((name, *map(readable, (spread.mean, spread.minimum, spread.median, spread.maximum))))
     tops = ", ".join(f"{count}: {s.top_share(count):.1%}" for count in (1, 4, 16) if count <= len(s.routes))
     batches = ", ".join(f"{b.batch}: {readable(b.operations)} ({b.ratio:.2f} x)" for b in s.batches)
     lines = [
@@ -44,10 +44,10 @@ def describe_statistics(statistics: RouteStatistics) -> str:
     if s.loss_correlation is not None:
         lines.append(f"correlation of an image's loss with its operations: {s.loss_correlation:+.2f}")
     for which, m in (("open gates are above", s.margins), ("closed gates are below", s.closed_margins)):
-        if m is not None and m.least is not None:
+        if m is not None and m.minimum is not None:
             lines.append(
                 f"{which} the threshold by {m.median:.3f} (median), {m.near:.1%} of them by less than 0.05;"
-                f" least {m.least:.2g}: {m.path} of {m.image}"
+                f" minimum {m.minimum:.2g}: {m.path} of {m.image}"
             )
     return "\n".join(lines)
 
@@ -73,7 +73,7 @@ def describe_latency(latency: RouteLatency) -> str:
     )
 
 
-# Kinds of loss (deploy/routing/losses.py), as columns.
+# Kinds of loss (deploy/routing/latency/losses.py), as columns.
 LOSSES = {
     "gates": "ms lost: gates",
     "control_flow": "control flow",

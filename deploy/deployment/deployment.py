@@ -71,7 +71,7 @@ class Description:
         quantization: of a deployment in 8 bits, how `adroit quantize` made it; else None.
         builds: what `adroit build` made of the model, by version folder; see deploy/build/store.py.
         budget: of a routed network: the table of `adroit budget` (deploy/routing/budget/table.py), or None.
-        latency: of a routed network: what its parts take (deploy/routing/latency_table.py), or None.
+        latency: of a routed network: what its parts take (deploy/routing/latency/table.py), or None.
     """
 
     format: int

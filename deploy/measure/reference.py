@@ -1,4 +1,4 @@
-"""How fast the machine is at the moment: a fixed piece of work, to be measured beside what is measured.
+"""The machine's speed at the moment: a fixed piece of work, to be timed beside what is measured.
 
 A core that shares its arithmetic units with another tenant runs at three fifths of its speed, for seconds or
 minutes, and no counter of the system tells: neither its load, nor stolen time, nor interruptions. Products of
@@ -15,12 +15,12 @@ import numpy as np
 
 # Small enough for the first cache, and for BLAS to take one thread.
 SIDE, PRODUCTS, RUNS = 48, 100, 40
-# Speeds that differ by less are taken for one.
+# Speeds that differ by a smaller share count as one.
 ONE_SPEED = 0.05
 
 
 def reference_work() -> Callable[[], None]:
-    """The work: some tenths of a millisecond, on one thread."""
+    """Returns the reference work, PRODUCTS products of matrices: some tenths of a millisecond, on one thread."""
     a = np.random.default_rng(0).standard_normal((SIDE, SIDE), np.float32)
     out = np.empty_like(a)
 
@@ -31,11 +31,14 @@ def reference_work() -> Callable[[], None]:
     return work
 
 
-def reference_milliseconds() -> float:
-    """The median of RUNS runs, now."""
+def reference_milliseconds(clock: Callable[[], float] = time.perf_counter) -> float:
+    """Measures the reference work now: the median of RUNS runs, in milliseconds.
+
+    clock: seconds since any fixed moment.
+    """
     work, spent = reference_work(), []
     for _ in range(RUNS):
-        start = time.perf_counter()
+        start = clock()
         work()
-        spent.append(time.perf_counter() - start)
+        spent.append(clock() - start)
     return float(np.median(spent) * 1e3)

@@ -16,10 +16,10 @@ from adroit.deploy.measure.nodes import node_milliseconds
 from adroit.deploy.measure.reference import ONE_SPEED, reference_work
 from adroit.deploy.measure.timing import Latency, machine_facts, measure_latency, ranks
 from adroit.deploy.routing.collect import Progress, collect_routes
-from adroit.deploy.routing.margins import gate_values
+from adroit.deploy.routing.latency.route_latency import RouteLatency, measure_routes
 from adroit.deploy.routing.route_counts import count_route, efficiencies
-from adroit.deploy.routing.route_latency import RouteLatency, measure_routes
-from adroit.deploy.routing.statistics import RouteStatistics, route_statistics
+from adroit.deploy.routing.statistics.margins import gate_values
+from adroit.deploy.routing.statistics.route_statistics import RouteStatistics, route_statistics
 from adroit.deploy.runtimes.choices import RuntimeName
 from adroit.deploy.runtimes.open import open_runtime
 from adroit.deploy.runtimes.options import RuntimeOptions
@@ -39,7 +39,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Profiled:
+class CandidateProfile:
     """What was found of a candidate: facts of the runtime, latency of a batch, layers, time per node.
 
     `rank` is by latency; deployments that differ by less than the measurement's spread share one.
@@ -81,7 +81,7 @@ class Profiled:
 
 
 @dataclass(frozen=True)
-class RoutedReport:
+class RouteReport:
     """A routed network on images: their routes, and what they take where that can be measured.
 
     `latency` is of the `if` form with adroit's operators in ONNX Runtime, `deployment`, if it is among the candidates.
@@ -104,8 +104,8 @@ class ProfileReport:
     """
 
     machine: Mapping[str, Any]
-    candidates: Sequence[Profiled]
-    routes: Sequence[RoutedReport] = ()
+    candidates: Sequence[CandidateProfile]
+    routes: Sequence[RouteReport] = ()
 
     @property
     def quiet(self) -> bool:
@@ -155,7 +155,9 @@ def profile(
         totals = [total_counts(found).total for found in layers]
         saved = efficiencies(deployments, [t.median for t in latencies], totals)
         found = [
-            Profiled(c.title, r.facts, shape, latency, counted, _nodes(c, fed), rank, efficiency, c.gate_threshold)
+            CandidateProfile(
+                c.title, r.facts, shape, latency, counted, _nodes(c, fed), rank, efficiency, c.gate_threshold
+            )
             for c, r, fed, shape, latency, counted, rank, efficiency in zip(
                 candidates, runtimes, feeds, shapes, latencies, layers, ranks(latencies), saved, strict=True
             )
@@ -172,7 +174,7 @@ def route_reports(
     images: ImageSet,
     seconds: float,
     progress: Progress | None = None,
-) -> list[RoutedReport]:
+) -> list[RouteReport]:
     """One for each routed network among the candidates, whatever number of them are its deployments.
 
     It is of the deployment whose latency can be measured, at its threshold, or of the first.
@@ -196,15 +198,15 @@ def route_reports(
         values = gate_values(first.deployment, images, gate_threshold, first.options.threads) if told else None
         statistics = route_statistics(first.deployment, samples, gate_threshold, first.title, values)
         if timed is None:
-            found.append(RoutedReport(statistics, None, None))
+            found.append(RouteReport(statistics, None, None))
         else:
             latency = measure_routes(timed.deployment, timed.options, images, samples, seconds, gate_threshold)
-            found.append(RoutedReport(statistics, latency, timed.deployment))
+            found.append(RouteReport(statistics, latency, timed.deployment))
     return found
 
 
 def _can_be_timed(candidate: Candidate) -> bool:
-    """Whether deploy/routing/route_latency.py takes it."""
+    """Whether deploy/routing/latency/route_latency.py takes it."""
     info, options = candidate.deployment.info, candidate.options
     native = options.runtime == RuntimeName.onnxruntime and options.operators == "native" and info.form == "operators"
     whole = (candidate.deployment.path / REFERENCE).is_dir() and candidate.deployment.baked_threshold is None

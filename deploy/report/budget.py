@@ -8,7 +8,7 @@ from typing import Any
 from adroit import files
 from adroit.deploy.report.html import write_html
 from adroit.deploy.report.plot import Point, line_plot
-from adroit.deploy.routing.budget.table import BudgetTable, Cost, Setting
+from adroit.deploy.routing.budget.table import BudgetCost, BudgetTable, Setting
 from adroit.errors import UsageError
 
 # Of _row; "worst" is of the column before it.
@@ -37,7 +37,7 @@ def _row(setting: Setting) -> tuple[str, ...]:
     return (f"{s.threshold:g}", own, worst, unsteady, *figures, f"{s.agreement:.2%}", accuracy)
 
 
-def _figures(cost: Cost | None) -> tuple[str, str]:
+def _figures(cost: BudgetCost | None) -> tuple[str, str]:
     return ("", "") if cost is None else (f"{cost.mean:.4g}", f"{cost.worst:.4g}")
 
 

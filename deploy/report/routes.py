@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from adroit.deploy.routing.diagram import route_picture, usage_picture
+from adroit.deploy.routing.diagram import route_diagram, usage_diagram
 from adroit.models.routing.route import Route
 from adroit.models.routing.space import RoutingSpace
 from adroit.text import readable_count
@@ -29,11 +29,11 @@ def route_figures(told: Mapping[str, Any]) -> dict[str, Any]:
     top = []
     for place, entry in enumerate(told["routes"][:TOP_ROUTES], 1):
         title = f"Route {place}: {entry['images']} images, {readable_count(entry['operations'])} operations"
-        top.append(Markup(route_picture(title, Route.from_json(entry["route"])).svg(inline=True)))
+        top.append(Markup(route_diagram(title, Route.from_json(entry["route"])).svg(inline=True)))
     costs = [sum(image["operations"].values()) for image in told["images"]]
     counts, edges = np.histogram(costs, BINS)
     return {
-        "usage": Markup(usage_picture("Use of each path", space, shares, nodes).svg(inline=True)),
+        "usage": Markup(usage_diagram("Use of each path", space, shares, nodes).svg(inline=True)),
         "top": top,
         "histogram": list(zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True)),
     }

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 STEP, ROW, LEFT, TOP, RADIUS = 44.0, 48.0, 64.0, 34.0, 7.0
 WIDEST, FAINT = 7.0, 0.8
-COLOUR, GREY = "#3b6fd4", "#98a2b3"
+COLOR, GRAY = "#3b6fd4", "#98a2b3"
 # PNGs are painted so many times larger and averaged: Pillow's lines have steps.
 SMOOTHING = 3
 Point = tuple[float, float]
@@ -55,7 +55,7 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Diagram:
     """Shapes in the order in which they are drawn; sizes in pixels. `svg` and `png` write them."""
 
     width: float
@@ -87,7 +87,7 @@ class Picture:
         return buffer.getvalue()
 
 
-def route_picture(title: str, route: Route, gates: Sequence[float] | None = None) -> Picture:
+def route_diagram(title: str, route: Route, gates: Sequence[float] | None = None) -> Diagram:
     """One route.
 
     Args:
@@ -106,7 +106,7 @@ def route_picture(title: str, route: Route, gates: Sequence[float] | None = None
     def passes(path: Path) -> bool:
         return path.kind == "keep" and path.node in fed and not route.is_open(path.node)
 
-    return _picture(title, space, weights, disc, "gate", passes)
+    return _grid_diagram(title, space, weights, disc, "gate", passes)
 
 
 def _fed(route: Route) -> set[Node]:
@@ -119,24 +119,24 @@ def _fed(route: Route) -> set[Node]:
     return fed
 
 
-def usage_picture(title: str, space: RoutingSpace, path_open: Sequence[float], node_open: Sequence[float]) -> Picture:
+def usage_diagram(title: str, space: RoutingSpace, path_open: Sequence[float], node_open: Sequence[float]) -> Diagram:
     """How often each path and node is used, from 0 to 1: [paths] and [nodes]."""
     shares = dict(zip(space.nodes, node_open, strict=True))
 
     def disc(node: Node) -> tuple[float, float, str]:
         return (RADIUS, shares[node], f"open for {shares[node]:.1%} of the images")
 
-    return _picture(title, space, dict(zip(space.paths, path_open, strict=True)), disc, "used by a share of", None)
+    return _grid_diagram(title, space, dict(zip(space.paths, path_open, strict=True)), disc, "used by a share of", None)
 
 
-def _picture(
+def _grid_diagram(
     title: str,
     space: RoutingSpace,
     weights: Mapping[Path, float],
     disc: Callable[[Node], tuple[float, float, str]],
     what: str,
     passes: Callable[[Path], bool] | None,
-) -> Picture:
+) -> Diagram:
     shapes: list[Line | Disc | Text] = [Text((8.0, 14.0), title)]
     shapes += [Text((8.0, TOP + ROW * scale + 4.0), f"1/{4 << scale}") for scale in range(SCALES)]
     closed, opened = [], []
@@ -144,19 +144,19 @@ def _picture(
         start, end, weight = _at(path.node), _target(path), weights[path]
         told = f"{path.node.name} {path.kind}: {what} {weight:.3g}"
         if weight > 0:
-            opened.append(Line(start, end, FAINT + (WIDEST - FAINT) * weight, COLOUR, 1.0, told))
+            opened.append(Line(start, end, FAINT + (WIDEST - FAINT) * weight, COLOR, 1.0, told))
         elif passes is not None and passes(path):
             passed = f"{path.node.name} {path.kind}: the input passed on"
-            closed.append(Line(start, end, 1.6, GREY, 1.0, passed))
+            closed.append(Line(start, end, 1.6, GRAY, 1.0, passed))
         else:
-            closed.append(Line(start, end, FAINT, GREY, 0.4, told))
+            closed.append(Line(start, end, FAINT, GRAY, 0.4, told))
     shapes += [*closed, *sorted(opened, key=lambda line: line.width)]
     for node in space.nodes:
         radius, fill, told = disc(node)
-        shapes.append(Disc(_at(node), radius, fill, COLOUR if fill > 0 else GREY, f"{node.name}: {told}"))
-    shapes += [Disc((_x(space.depth), TOP + ROW * scale), 3.0, 1.0, GREY, "head") for scale in range(SCALES)]
+        shapes.append(Disc(_at(node), radius, fill, COLOR if fill > 0 else GRAY, f"{node.name}: {told}"))
+    shapes += [Disc((_x(space.depth), TOP + ROW * scale), 3.0, 1.0, GRAY, "head") for scale in range(SCALES)]
     shapes += [Text((_x(layer) - 4.0, TOP + ROW * SCALES - 10.0), str(layer)) for layer in range(0, space.depth, 5)]
-    return Picture(_x(space.depth) + 16.0, TOP + ROW * SCALES, title, shapes)
+    return Diagram(_x(space.depth) + 16.0, TOP + ROW * SCALES, title, shapes)
 
 
 def _x(layer: int) -> float:

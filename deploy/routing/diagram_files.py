@@ -8,9 +8,9 @@ from pathlib import Path
 
 from adroit import files
 from adroit.deploy.routing.collect import RouteSample
-from adroit.deploy.routing.common import common_route
-from adroit.deploy.routing.diagram import Picture, route_picture, usage_picture
-from adroit.deploy.routing.statistics import RouteStatistics
+from adroit.deploy.routing.diagram import Diagram, route_diagram, usage_diagram
+from adroit.deploy.routing.named_routes import common_route
+from adroit.deploy.routing.statistics.route_statistics import RouteStatistics
 from adroit.models.routing.route import Route
 from adroit.text import readable_count
 
@@ -22,7 +22,7 @@ class Page:
     """A picture, and the route that `--route` takes, under one name."""
 
     name: str
-    picture: Picture
+    picture: Diagram
     route: Route
 
 
@@ -37,21 +37,21 @@ def image_pages(samples: Sequence[RouteSample]) -> list[Page]:
             number += 1
             name = f"{stem}-{number}"
         taken.add(name)
-        pages.append(Page(name, sample_picture(sample), sample.route))
+        pages.append(Page(name, sample_diagram(sample), sample.route))
     return pages
 
 
-def sample_picture(sample: RouteSample) -> Picture:
+def sample_diagram(sample: RouteSample) -> Diagram:
     """The route of one image, with what it costs."""
     title = f"{sample.image}: {readable_count(sample.operations.total)} operations"
-    return route_picture(title, sample.route, sample.gates.tolist())
+    return route_diagram(title, sample.route, sample.gates.tolist())
 
 
 def usage_page(statistics: RouteStatistics) -> Page:
     """How often each path is used; its route is the common one."""
     route = common_route([sample.route for sample in statistics.samples])
     s, title = statistics, f"{statistics.title}: use of each path by {len(statistics.samples)} images"
-    return Page(USAGE, usage_picture(title, s.space, s.path_open, s.node_open), route)
+    return Page(USAGE, usage_diagram(title, s.space, s.path_open, s.node_open), route)
 
 
 def write_pages(folder: Path, pages: Sequence[Page]) -> list[Path]:

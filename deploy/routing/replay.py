@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.deployment.routed import routing_space
 from adroit.deploy.routing.collect import BATCH, Progress, RouteSample, check_gated, route_samples
-from adroit.deploy.routing.common import named_route
+from adroit.deploy.routing.named_routes import named_route
 from adroit.models.data.images import ImageSet
 from adroit.models.data.preprocessing import Preprocessing
 from adroit.models.routing.route import Route
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Replayed:
+class ReplayedImage:
     """One image along the given route, against the dynamic network.
 
     Attributes:
@@ -41,8 +41,8 @@ class Replayed:
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """How far a route's network is the dynamic one, over all images; fields as in Replayed."""
+class ReplayAgreement:
+    """How far a route's network is the dynamic one, over all images; fields as in ReplayedImage."""
 
     images: int
     same_class: float
@@ -50,7 +50,7 @@ class Agreement:
     largest_logit: float
 
     @classmethod
-    def of(cls, replayed: Sequence[Replayed]) -> Agreement:
+    def of(cls, replayed: Sequence[ReplayedImage]) -> ReplayAgreement:
         return cls(
             len(replayed),
             float(np.mean([r.same_class for r in replayed])),
@@ -81,7 +81,7 @@ def replay(
     route: Route,
     gate_threshold: float = 0.0,
     progress: Progress | None = None,
-) -> list[Replayed]:
+) -> list[ReplayedImage]:
     """Runs `images` along `route`: its paths may be open, and weigh by their gates; all others are closed.
 
     Args:
@@ -99,7 +99,7 @@ def replay(
             size = preprocessing.geometry(images.load(where.start + index)).shape[:2]
             ours, theirs = (preprocessing.unpadded(logits[index], size) for logits in (held, free))
             found.append(
-                Replayed(
+                ReplayedImage(
                     images.names[where.start + index],
                     (x.shape[2], x.shape[3]),
                     gates[index],
@@ -113,7 +113,7 @@ def replay(
 
 def replay_deployment(
     deployment: Deployment, images: ImageSet, name: str, gate_threshold: float = 0.0, progress: Progress | None = None
-) -> tuple[list[RouteSample], list[Replayed]]:
+) -> tuple[list[RouteSample], list[ReplayedImage]]:
     """`replay` for the network that `deployment` was exported from, and its samples; `name`: see named_route.
 
     Raises:

@@ -11,8 +11,8 @@ from typing import Any
 from adroit.deploy.export.deployment import Routing
 from adroit.deploy.export.routed import RoutingForm
 from adroit.deploy.routing.collect import Progress
-from adroit.deploy.routing.common import COMMON_SHARE, common_route, named_route
-from adroit.deploy.routing.replay import Agreement, network_routes, replay
+from adroit.deploy.routing.named_routes import COMMON_SHARE, common_route, named_route
+from adroit.deploy.routing.replay import ReplayAgreement, network_routes, replay
 from adroit.errors import UsageError
 from adroit.models.checkpoints.checkpoint import load_checkpoint
 from adroit.models.data.images import ImageSet
@@ -35,7 +35,7 @@ class Specialization:
     name: str
     share: float | None = None
     gate_threshold: float = 0.0
-    agreement: Agreement | None = None
+    agreement: ReplayAgreement | None = None
 
     def to_json(self) -> dict[str, Any]:
         """What adroit.json tells of the route's origin."""
@@ -77,7 +77,7 @@ def specialize(
         route = common_route(network_routes(network, config.preprocessing, images, gate_threshold, progress), share)
     agreement = None
     if images is not None:
-        agreement = Agreement.of(replay(network, config.preprocessing, images, route, gate_threshold, progress))
+        agreement = ReplayAgreement.of(replay(network, config.preprocessing, images, route, gate_threshold, progress))
     return Specialization(route, name, share if name == "common" else None, gate_threshold, agreement)
 
 

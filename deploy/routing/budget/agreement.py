@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from adroit.models.metrics.segmentation import ConfusionMatrix
 
 
-class Answers:
+class ThresholdAgreement:
     """Counts over the pixels of any number of images.
 
     Args:

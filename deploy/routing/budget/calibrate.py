@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 from adroit.deploy.deployment.deployment import GATES, Deployment
 from adroit.deploy.measure.timing import machine_facts, times_in_turns
 from adroit.deploy.parity.labels import label_map
-from adroit.deploy.routing.budget.agreement import Answers
+from adroit.deploy.routing.budget.agreement import ThresholdAgreement
 from adroit.deploy.routing.budget.drift import gate_counts
 from adroit.deploy.routing.budget.stability import STEADY, unsteadiness
-from adroit.deploy.routing.budget.table import BudgetTable, Cost, Setting, check_form
+from adroit.deploy.routing.budget.table import BudgetCost, BudgetTable, Setting, check_form
 from adroit.deploy.routing.budget.thresholds import PROBED_IMAGES, choose_thresholds
 from adroit.deploy.routing.collect import RouteSample, route_samples
-from adroit.deploy.routing.forced import ForcedRuntime
-from adroit.deploy.routing.latency_table import LatencyTable, stored_latency_table
-from adroit.deploy.routing.prediction import check_prediction
-from adroit.deploy.routing.speed import Speed, reference_run
-from adroit.deploy.routing.table_runs import measure_latency_table
+from adroit.deploy.routing.latency.forced import ForcedRuntime
+from adroit.deploy.routing.latency.prediction import check_prediction
+from adroit.deploy.routing.latency.speed import Speed, reference_run
+from adroit.deploy.routing.latency.table import LatencyTable, stored_latency_table
+from adroit.deploy.routing.latency.table_runs import measure_latency_table
 from adroit.deploy.runtimes.choices import RuntimeName
 from adroit.deploy.runtimes.open import open_runtime
 from adroit.deploy.runtimes.options import RuntimeOptions
@@ -80,7 +80,7 @@ def calibrate(
         facts["prediction"] = str(check_prediction(predictor, speed, taken, times.ravel().tolist()))
         predictor = predictor.scaled(speed)
     facts["predicted by"] = told
-    measured = [Cost.of(column.tolist()) for column in times.T]
+    measured = [BudgetCost.of(column.tolist()) for column in times.T]
     rows = [_row(*row, predictor) for row in zip(thresholds, found, measured, strict=True)]
     kept = _steady(rows, steady)
     if len(kept) < len(rows):
@@ -154,9 +154,11 @@ def _checked_size(deployment: Deployment, images: ImageSet) -> tuple[int, int]:
 
 def _run_all(
     bench: _Bench, thresholds: Sequence[float], progress: Progress | None
-) -> list[tuple[list[RouteSample], Answers]]:
+) -> list[tuple[list[RouteSample], ThresholdAgreement]]:
     """Every image at every threshold, the first of which is 0."""
-    found: list[tuple[list[RouteSample], Answers]] = [([], Answers(bench.classes)) for _ in thresholds]
+    found: list[tuple[list[RouteSample], ThresholdAgreement]] = [
+        ([], ThresholdAgreement(bench.classes)) for _ in thresholds
+    ]
     for index in range(len(bench.images)):
         labels = None if bench.images.maps is None else label_map(bench.images, index, bench.size, bench.classes)
         full = bench.run(index, thresholds[0])
@@ -211,17 +213,20 @@ def _predictor(
 
 
 def _row(
-    threshold: float, found: tuple[list[RouteSample], Answers], milliseconds: Cost, predictor: LatencyTable | None
+    threshold: float,
+    found: tuple[list[RouteSample], ThresholdAgreement],
+    milliseconds: BudgetCost,
+    predictor: LatencyTable | None,
 ) -> Setting:
     samples, answers = found
     return Setting(
         threshold,
-        gigaflops=Cost.of([s.operations.total / 1e9 for s in samples]),
-        paper_gigaflops=Cost.of([s.paper.total / 1e9 for s in samples]),
+        gigaflops=BudgetCost.of([s.operations.total / 1e9 for s in samples]),
+        paper_gigaflops=BudgetCost.of([s.paper.total / 1e9 for s in samples]),
         milliseconds=milliseconds,
         agreement=answers.agreement,
         routes=len({s.route for s in samples}),
-        predicted_milliseconds=Cost.of([predictor.predict(s.route) for s in samples]) if predictor else None,
+        predicted_milliseconds=BudgetCost.of([predictor.predict(s.route) for s in samples]) if predictor else None,
         accuracy=answers.accuracy,
         unsteadiness=unsteadiness([s.operations.total for s in samples]),
         gates=gate_counts(np.stack([s.gates for s in samples])).tolist(),

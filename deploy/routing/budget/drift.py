@@ -21,7 +21,7 @@ BINS = 11
 # Images that the rolling distribution remembers: a share of 1 / e is older than so many.
 WINDOW = 256
 # Before so many images, chance alone would look like drift.
-LEAST_IMAGES = 32
+MINIMUM_IMAGES = 32
 
 
 def gate_counts(gates: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
@@ -66,4 +66,4 @@ class Drift:
 
     def index(self) -> float:
         """Of the last images; NaN before there are enough of them."""
-        return stability_index(self._expected, self._found) if self._images >= LEAST_IMAGES else float("nan")
+        return stability_index(self._expected, self._found) if self._images >= MINIMUM_IMAGES else float("nan")

@@ -29,14 +29,14 @@ Kind = Literal["gflops", "milliseconds", "accuracy drop"]
 
 
 @dataclass(frozen=True)
-class Cost:
+class BudgetCost:
     """Of one image at batch 1, over the images of the calibration: their mean, and the dearest of them."""
 
     mean: float
     worst: float
 
     @classmethod
-    def of(cls, images: Sequence[float]) -> Cost:
+    def of(cls, images: Sequence[float]) -> BudgetCost:
         """Of each image's; at least one."""
         worst = max(images)
         return cls(min(fmean(images), worst), worst)  # rounding may put the mean of equal ones above them
@@ -51,7 +51,7 @@ class Setting:
         gigaflops: operations / 1e9 of what the route executes, in the tool's own counting.
         paper_gigaflops: the same route in the paper's counting (models/routing/cost.py).
         milliseconds: measured on some of the images; worst is the slowest one's median.
-        predicted_milliseconds: of all images, by their routes (deploy/routing/latency_table.py); None where
+        predicted_milliseconds: of all images, by their routes (deploy/routing/latency/table.py); None where
             the runtime has no predictor.
         agreement: share of the pixels that get the class they get at threshold 0.
         accuracy: mean intersection over union, 0 to 1; None without label maps.
@@ -62,12 +62,12 @@ class Setting:
     """
 
     threshold: float
-    gigaflops: Cost
-    paper_gigaflops: Cost
-    milliseconds: Cost
+    gigaflops: BudgetCost
+    paper_gigaflops: BudgetCost
+    milliseconds: BudgetCost
     agreement: float
     routes: int
-    predicted_milliseconds: Cost | None = None
+    predicted_milliseconds: BudgetCost | None = None
     accuracy: float | None = None
     unsteadiness: float | None = None
     gates: Sequence[int] | None = None
@@ -96,7 +96,7 @@ class BudgetTable:
         settings = []
         for setting in self.settings:
             told = {name: getattr(setting, name) for name in _COSTS}
-            grown: dict[str, Any] = {n: Cost(times * c.mean, times * c.worst) for n, c in told.items() if c}
+            grown: dict[str, Any] = {n: BudgetCost(times * c.mean, times * c.worst) for n, c in told.items() if c}
             settings.append(dataclasses.replace(setting, **grown))
         return dataclasses.replace(self, size=size, settings=settings)
 
@@ -127,7 +127,9 @@ class BudgetTable:
 
 
 def _setting(row: Mapping[str, Any]) -> Setting:
-    costs = {name: Cost(**row[name]) for name in _COSTS if row[name] is not None or name != "predicted_milliseconds"}
+    costs = {
+        name: BudgetCost(**row[name]) for name in _COSTS if row[name] is not None or name != "predicted_milliseconds"
+    }
     made = Setting(**{**row, **costs})
     # Comparing makes a value that is no number an error here and not in a request.
     if not all(0 <= cost.mean <= cost.worst for cost in costs.values()):
@@ -191,7 +193,7 @@ def takes_budget(deployment: Deployment) -> bool:
     return True
 
 
-def asked_threshold(deployment: Deployment, gate_threshold: float, gflops: float | None) -> float:
+def requested_threshold(deployment: Deployment, gate_threshold: float, gflops: float | None) -> float:
     """The threshold that a command was given, as it is or as a budget.
 
     Raises:
@@ -224,11 +226,13 @@ def choose(
         UsageError: not exactly one budget, one that no threshold keeps (with the least that one does),
             or a drop where the table has no accuracy.
     """
-    kind, value = wanted_budget(gflops, milliseconds, accuracy_drop)
+    kind, value = requested_budget(gflops, milliseconds, accuracy_drop)
     if kind == "accuracy drop":
         return _cheapest_within(table, value)
     field, unit = {"gflops": ("gigaflops", "GFLOPs"), "milliseconds": ("milliseconds", "ms")}[kind]
-    costs: list[Cost] = [getattr(s, f"paper_{field}" if paper and kind == "gflops" else field) for s in table.settings]
+    costs: list[BudgetCost] = [
+        getattr(s, f"paper_{field}" if paper and kind == "gflops" else field) for s in table.settings
+    ]
     figures = [cost.worst if worst else cost.mean for cost in costs]
     for setting, figure in zip(table.settings, figures, strict=True):
         if figure <= value:
@@ -241,7 +245,9 @@ def choose(
     )
 
 
-def wanted_budget(gflops: float | None, milliseconds: float | None, accuracy_drop: float | None) -> tuple[Kind, float]:
+def requested_budget(
+    gflops: float | None, milliseconds: float | None, accuracy_drop: float | None
+) -> tuple[Kind, float]:
     """The one budget that is given. Raises UsageError for none, several, or one below 0."""
     given: tuple[tuple[Kind, float | None], ...]
     given = (("gflops", gflops), ("milliseconds", milliseconds), ("accuracy drop", accuracy_drop))

@@ -13,8 +13,8 @@ from adroit.deploy.profile.profile import Candidate, route_reports
 from adroit.deploy.report.html import write_html
 from adroit.deploy.report.routes import route_figures
 from adroit.deploy.routing.collect import collect_routes
-from adroit.deploy.routing.margins import gate_values
-from adroit.deploy.routing.statistics import route_statistics
+from adroit.deploy.routing.statistics.margins import gate_values
+from adroit.deploy.routing.statistics.route_statistics import route_statistics
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.files import json_text
 from adroit.models.data.images import ImageSet
@@ -51,7 +51,7 @@ def test_the_routes_are_those_of_all_images(
     samples, values = collect_routes(deployments["if"], options, image_set), gate_values(deployments["if"], image_set)
     expected = route_statistics(deployments["if"], samples, gate_values=values).to_json()
     closed, found = expected.pop("closed_margins"), told.pop("closed_margins")
-    assert found["histogram"] == closed["histogram"] and found["least"] == pytest.approx(closed["least"], abs=1e-5)
+    assert found["histogram"] == closed["histogram"] and found["minimum"] == pytest.approx(closed["minimum"], abs=1e-5)
     assert told.pop("title") == "if onnxruntime"
     assert [image["image"] for image in told.pop("latency")["images"]] == list(image_set.names)
     del expected["title"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adroit.deploy.routing.diagram import Picture, route_picture, usage_picture
+from adroit.deploy.routing.diagram import Diagram, route_diagram, usage_diagram
 from adroit.models.routing.route import Route
 from adroit.models.routing.space import INIT, Node, Path, RoutingSpace
 
@@ -23,11 +23,11 @@ def gates_and_route() -> tuple[list[float], Route]:
     return values, Route.from_gates(SPACE, values)
 
 
-def drawn(picture: Picture) -> ElementTree.Element:
+def drawn(picture: Diagram) -> ElementTree.Element:
     return ElementTree.fromstring(picture.svg())
 
 
-def lines(picture: Picture) -> dict[str, ElementTree.Element]:
+def lines(picture: Diagram) -> dict[str, ElementTree.Element]:
     """By what their tooltip says of the path."""
     found = drawn(picture).findall(f"{SVG}line")
     return {line.findtext(f"{SVG}title", "").split(":")[0]: line for line in found}
@@ -35,7 +35,7 @@ def lines(picture: Picture) -> dict[str, ElementTree.Element]:
 
 def test_a_path_is_as_wide_as_its_gate() -> None:
     values, route = gates_and_route()
-    found = lines(route_picture("route", route, values))
+    found = lines(route_diagram("route", route, values))
     assert set(found) == {f"{path.node.name} {path.kind}" for path in SPACE.paths}
     widths = [float(found[name].attrib["stroke-width"]) for name in ("init keep", "0.1 keep", "init down", "0.0 down")]
     assert widths[3] < widths[0] < widths[1] < widths[2]
@@ -45,7 +45,7 @@ def test_a_path_is_as_wide_as_its_gate() -> None:
 
 def test_lines_lead_from_node_to_node() -> None:
     values, route = gates_and_route()
-    found = lines(route_picture("route", route, values))
+    found = lines(route_diagram("route", route, values))
     ends = {name: tuple(float(line.attrib[k]) for k in ("x1", "y1", "x2", "y2")) for name, line in found.items()}
     assert ends["init down"][2:] == ends["0.1 keep"][:2] == ends["0.1 up"][:2]
     assert ends["0.1 up"][2:] == ends["1.0 keep"][:2]
@@ -54,7 +54,7 @@ def test_lines_lead_from_node_to_node() -> None:
 
 def test_nodes_show_whether_they_compute() -> None:
     values, route = gates_and_route()
-    circles = drawn(route_picture("route", route, values)).findall(f"{SVG}circle")
+    circles = drawn(route_diagram("route", route, values)).findall(f"{SVG}circle")
     states = [circle.findtext(f"{SVG}title", "") for circle in circles]
     assert "init: open" in states and "1.1: passes its input on" in states and "1.2: nothing arrives" in states
     assert len(states) == len(SPACE.nodes) + 4  # and the head's four inputs
@@ -62,7 +62,7 @@ def test_nodes_show_whether_they_compute() -> None:
 
 def test_the_png_has_the_same_lines() -> None:
     values, route = gates_and_route()
-    picture = route_picture("route", route, values)
+    picture = route_diagram("route", route, values)
     image = np.asarray(Image.open(io.BytesIO(picture.png(scale=2))).convert("RGB")).astype(int)
     assert image.shape == (round(picture.height * 2), round(picture.width * 2), 3)
     for name, line in lines(picture).items():
@@ -72,7 +72,7 @@ def test_the_png_has_the_same_lines() -> None:
         is_open = line.attrib["stroke"] == "#3b6fd4"
         assert (blue > 3) == is_open or not is_open, name
     blues = (image[:, :, 2] - image[:, :, 0] > 80).sum()
-    closed = route_picture("none", Route.none(SPACE)).png(scale=2)
+    closed = route_diagram("none", Route.none(SPACE)).png(scale=2)
     nothing = np.asarray(Image.open(io.BytesIO(closed)).convert("RGB")).astype(int)
     assert blues > 2000 and (nothing[:, :, 2] - nothing[:, :, 0] > 80).sum() == 0
 
@@ -80,11 +80,11 @@ def test_the_png_has_the_same_lines() -> None:
 def test_a_usage_map_is_as_wide_as_the_shares() -> None:
     random = np.random.default_rng(0)
     shares = random.random(len(SPACE.paths))
-    found = lines(usage_picture("use", SPACE, shares.tolist(), [0.5] * len(SPACE.nodes)))
+    found = lines(usage_diagram("use", SPACE, shares.tolist(), [0.5] * len(SPACE.nodes)))
     widths = [float(found[f"{path.node.name} {path.kind}"].attrib["stroke-width"]) for path in SPACE.paths]
     assert np.corrcoef(widths, shares)[0, 1] > 0.9999
 
 
 def test_titles_are_escaped() -> None:
-    picture = route_picture("<script>&", Route.none(SPACE))
+    picture = route_diagram("<script>&", Route.none(SPACE))
     assert "<script>" not in picture.svg() and drawn(picture).findtext(f"{SVG}title") == "<script>&"

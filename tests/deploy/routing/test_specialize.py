@@ -13,8 +13,8 @@ from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.deployment.routed import executed_route
 from adroit.deploy.export.deployment import Routing, export_deployment
 from adroit.deploy.routing.collect import collect_routes
-from adroit.deploy.routing.common import common_route, named_route
-from adroit.deploy.routing.replay import Agreement, network_routes, replay
+from adroit.deploy.routing.named_routes import common_route, named_route
+from adroit.deploy.routing.replay import ReplayAgreement, network_routes, replay
 from adroit.deploy.routing.specialize import specialize
 from adroit.deploy.runtimes.open import open_runtime
 from adroit.deploy.runtimes.options import RuntimeOptions
@@ -59,7 +59,7 @@ def test_the_networks_routes_are_the_deployments(
 
 
 def test_replay_of_everything_is_the_dynamic_network(single: DynamicRouting, image_set: ImageSet) -> None:
-    found = Agreement.of(replay(single, PIXELS, image_set, Route.all_open(SPACE)))
+    found = ReplayAgreement.of(replay(single, PIXELS, image_set, Route.all_open(SPACE)))
     assert (found.images, found.same_class, found.largest_difference) == (10, 1.0, 0.0)
 
 
@@ -74,7 +74,7 @@ def test_replay_tells_how_far_a_route_is(single: DynamicRouting, network: Dynami
         assert found[index].largest_difference == pytest.approx(np.abs(held - free).max(), rel=1e-3)
         assert found[index].same_class == pytest.approx((held.argmax(0) == free.argmax(0)).mean(), abs=1e-3)
         assert not (found[index].gates[~np.array(route.open)]).any()
-    assert Agreement.of(found).largest_difference == max(r.largest_difference for r in found) > 0
+    assert ReplayAgreement.of(found).largest_difference == max(r.largest_difference for r in found) > 0
 
 
 def test_a_common_deployment_is_the_networks_along_that_route(

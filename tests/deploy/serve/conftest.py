@@ -13,7 +13,7 @@ import pytest
 
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.export.deployment import Routing, export_deployment
-from adroit.deploy.routing.budget.table import BudgetTable, Cost, Setting
+from adroit.deploy.routing.budget.table import BudgetCost, BudgetTable, Setting
 from adroit.deploy.runtimes.choices import OperatorForm
 from adroit.deploy.runtimes.native import native_library
 from adroit.errors import EnvironmentFault
@@ -63,7 +63,14 @@ def repository(
     routed = export_deployment(checkpoint, folder, "routed", routing=Routing("if"))
     # Figures of no measurement: 0.4, 0.2 and 0.1 GFLOPs, 10, 5 and 2.5 ms.
     settings = [
-        Setting(threshold, Cost(0.4 / 2**i, 0.4 / 2**i), Cost(0.2, 0.2), Cost(10.0 / 2**i, 10.0 / 2**i), 1.0, 1)
+        Setting(
+            threshold,
+            BudgetCost(0.4 / 2**i, 0.4 / 2**i),
+            BudgetCost(0.2, 0.2),
+            BudgetCost(10.0 / 2**i, 10.0 / 2**i),
+            1.0,
+            1,
+        )
         for i, threshold in enumerate(THRESHOLDS)
     ]
     table = BudgetTable(routed.info.checkpoint["sha256"], 12, (128, 160), {}, settings)

@@ -15,7 +15,7 @@ import pytest
 from adroit.deploy.deployment.deployment import GATES, Deployment
 from adroit.deploy.deployment.routed import routing_space
 from adroit.deploy.deployment.tensors import Tensors
-from adroit.deploy.routing.budget.drift import LEAST_IMAGES, gate_counts
+from adroit.deploy.routing.budget.drift import MINIMUM_IMAGES, gate_counts
 from adroit.deploy.routing.budget.table import read_table
 from adroit.deploy.runtimes.runtime import Runtime
 from adroit.deploy.serve.engine import instance
@@ -125,7 +125,7 @@ def test_gates_that_read_otherwise_show_as_drift(served: Callable[..., None]) ->
                 await model.run(job(threshold=threshold))
             return told.value("adroit_gate_drift")
 
-        assert math.isnan(await ask(LEAST_IMAGES - 2))
+        assert math.isnan(await ask(MINIMUM_IMAGES - 2))
         assert await ask(2) < 0.01
         told.gates = np.full_like(told.gates, 0.9)
         assert await ask(2, threshold=0.123) < 0.01  # no setting of the table: not known how gates should read

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from adroit.deploy.routing.budget.table import BudgetTable, Cost, Setting
+from adroit.deploy.routing.budget.table import BudgetCost, BudgetTable, Setting
 from adroit.deploy.serve.engine.batcher import Batcher
 from adroit.deploy.serve.engine.load_controller import LoadController, choose_level
 from adroit.deploy.serve.job import InferenceJob
@@ -19,7 +19,7 @@ from adroit.deploy.serve.protocol.refusal import Reason, Refusal
 
 # 8, 4, 2 and 1 ms an image; thresholds as exact as float32 holds them.
 SETTINGS = [
-    Setting(threshold, Cost(cost, 2 * cost), Cost(cost, cost), Cost(8 * cost, 9 * cost), 1.0, 1)
+    Setting(threshold, BudgetCost(cost, 2 * cost), BudgetCost(cost, cost), BudgetCost(8 * cost, 9 * cost), 1.0, 1)
     for threshold, cost in ((0.0, 1.0), (0.25, 0.5), (0.5, 0.25), (1.0, 0.125))
 ]
 TABLE = BudgetTable("a" * 64, 1, (32, 64), {}, SETTINGS)

@@ -16,7 +16,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from adroit.deploy.deployment.deployment import Deployment
-from adroit.deploy.routing.diagram import COLOUR
+from adroit.deploy.routing.diagram import COLOR
 from adroit.deploy.runtimes.choices import OperatorForm
 from adroit.models.data.image_files import read_image
 from tests.conftest import Adroit
@@ -151,7 +151,7 @@ def test_the_map_and_the_route_come_with_the_shares_where_asked_for(server: Serv
     closed = json.loads(body)
     assert (closed["map"], closed["shares"] is None) == (None, False)
     thresholded = ElementTree.fromstring(closed["route"])
-    assert 0 < len(opened) > sum(line.get("stroke") == COLOUR for line in thresholded.iter(f"{SVG}line")) == 0
+    assert 0 < len(opened) > sum(line.get("stroke") == COLOR for line in thresholded.iter(f"{SVG}line")) == 0
 
 
 @pytest.mark.parametrize("question", ["map=true", "route=true", "map=maybe"])

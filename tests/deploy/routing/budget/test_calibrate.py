@@ -18,9 +18,9 @@ from adroit.deploy.measure.timing import machine_facts
 from adroit.deploy.routing.budget.calibrate import calibrate
 from adroit.deploy.routing.budget.drift import BINS
 from adroit.deploy.routing.budget.stability import unsteadiness
-from adroit.deploy.routing.budget.table import BudgetTable, Cost, read_table
-from adroit.deploy.routing.latency_table import LatencyTable, parts_of
-from adroit.deploy.routing.speed import Speed
+from adroit.deploy.routing.budget.table import BudgetCost, BudgetTable, read_table
+from adroit.deploy.routing.latency.speed import Speed
+from adroit.deploy.routing.latency.table import LatencyTable, parts_of
 from adroit.deploy.runtimes.choices import OperatorForm, RuntimeName
 from adroit.deploy.runtimes.open import open_runtime
 from adroit.deploy.runtimes.options import RuntimeOptions
@@ -115,7 +115,7 @@ def test_the_table_that_profile_stored_is_used_and_told(
     found = calibrate(deployment, labeled.first(2), options, settings=2, seconds=0.1)
     assert found.facts["predicted by"] == "the table that adroit profile stored"
     # With everything closed: the parts that every route runs, of which "always" is one; scaled.
-    assert found.settings[-1].predicted_milliseconds == Cost(pytest.approx(3.6), pytest.approx(3.6))
+    assert found.settings[-1].predicted_milliseconds == BudgetCost(pytest.approx(3.6), pytest.approx(3.6))
     assert "scaled by 1.200" in found.facts["prediction"] and "unscaled" in found.facts["prediction"]
     elsewhere = Deployment(
         deployment.path, dataclasses.replace(deployment.info, latency={**table.to_json(), "size": [64, 64]})

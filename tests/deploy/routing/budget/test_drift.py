@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adroit.deploy.deployment.deployment import Deployment
-from adroit.deploy.routing.budget.drift import BINS, LEAST_IMAGES, WINDOW, Drift, gate_counts, stability_index
+from adroit.deploy.routing.budget.drift import BINS, MINIMUM_IMAGES, WINDOW, Drift, gate_counts, stability_index
 from adroit.deploy.routing.collect import collect_routes
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.models.data.images import ImageSet
@@ -32,7 +32,7 @@ def test_the_index_is_the_sum_of_its_definition() -> None:
 def test_old_images_are_forgotten() -> None:
     calm, wild = np.full(50, 0.35), np.full(50, 0.95)
     drift = Drift({0.0: gate_counts(calm).tolist()})
-    for _ in range(LEAST_IMAGES):
+    for _ in range(MINIMUM_IMAGES):
         drift.add(0.0, wild)
     worst = drift.index()
     assert worst > 0.25
@@ -44,7 +44,7 @@ def test_old_images_are_forgotten() -> None:
 def test_images_at_several_thresholds_are_compared_with_their_own_calibration() -> None:
     low, high = np.array([0.15, 0.45, 0.75]), np.array([0.0, 0.0, 0.75])
     drift = Drift({0.0: gate_counts(low).tolist(), 0.5: gate_counts(high).tolist()})
-    for i in range(LEAST_IMAGES):
+    for i in range(MINIMUM_IMAGES):
         drift.add(*((0.0, low) if i % 3 else (0.5, high)))
     assert drift.index() == pytest.approx(0.0, abs=1e-6)
 
@@ -57,7 +57,7 @@ def test_dark_images_drift_and_those_of_the_calibration_do_not(
     drifts = []
     for images in (labeled, dark):
         drift = Drift({0.0: gate_counts(calibrated).tolist()})
-        for gates in np.tile(gates_of(routed_deployment, options, images), (-(-LEAST_IMAGES // len(images)), 1)):
+        for gates in np.tile(gates_of(routed_deployment, options, images), (-(-MINIMUM_IMAGES // len(images)), 1)):
             drift.add(0.0, gates)
         drifts.append(drift.index())
     same, other = drifts

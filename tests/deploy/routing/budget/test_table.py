@@ -12,13 +12,13 @@ import pytest
 
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.routing.budget.stability import FOLDS, unsteadiness
-from adroit.deploy.routing.budget.table import BudgetTable, Cost, Setting, choose, read_table
+from adroit.deploy.routing.budget.table import BudgetCost, BudgetTable, Setting, choose, read_table
 from adroit.errors import UnsupportedModel, UsageError
 
 
 def setting(threshold: float, gigaflops: float, accuracy: float | None = None) -> Setting:
     """Worst is 1.5 times the mean; the paper counts a tenth less; 100 ms a GFLOP."""
-    costs = [Cost(f * gigaflops, f * 1.5 * gigaflops) for f in (1.0, 0.9, 100.0)]
+    costs = [BudgetCost(f * gigaflops, f * 1.5 * gigaflops) for f in (1.0, 0.9, 100.0)]
     return Setting(threshold, *costs, agreement=1.0 - threshold, routes=3, accuracy=accuracy)
 
 

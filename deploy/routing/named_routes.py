@@ -47,10 +47,10 @@ def named_route(name: str, space: RoutingSpace) -> Route:
     if route.space != space:
         raise UsageError(
             f"{name} is a route of another network",
-            facts={"the route's": _told(route.space), "this network's": _told(space)},
+            facts={"the route's": _describe_space(route.space), "this network's": _describe_space(space)},
         )
     return route
 
 
-def _told(space: RoutingSpace) -> str:
+def _describe_space(space: RoutingSpace) -> str:
     return f"depth {space.depth}, width {space.width}"

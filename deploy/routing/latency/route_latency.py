@@ -26,12 +26,12 @@ from adroit.deploy.export.routed import export_routed_graph
 from adroit.deploy.measure.nodes import OperatorTimes, operator_times
 from adroit.deploy.measure.timing import times_in_turns
 from adroit.deploy.routing.collect import RouteSample, deployment_costs
-from adroit.deploy.routing.latency_table import LatencyTable
-from adroit.deploy.routing.losses import Losses, losses
-from adroit.deploy.routing.memory import Memory, worst_case_memory
-from adroit.deploy.routing.prediction import Prediction, check_prediction
+from adroit.deploy.routing.latency.losses import Losses, losses
+from adroit.deploy.routing.latency.memory import MemoryUse, worst_case_memory
+from adroit.deploy.routing.latency.prediction import LatencyPrediction, check_prediction
+from adroit.deploy.routing.latency.table import LatencyTable
+from adroit.deploy.routing.latency.table_runs import MINIMUM_ROUNDS, REPEATS, TableRuns
 from adroit.deploy.routing.route_counts import skip_efficiency
-from adroit.deploy.routing.table_runs import LEAST_ROUNDS, REPEATS, TableRuns
 from adroit.deploy.runtimes.onnxruntime_runtime import OnnxRuntime
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.deploy.runtimes.torch_runtime import load_reference
@@ -40,7 +40,7 @@ from adroit.models.networks.dynamic_routing.network import DynamicRouting
 from adroit.models.routing.route import Route
 
 # Images that are measured themselves, routes whose losses are told.
-MOST_IMAGES, TOLD_ROUTES = 32, 3
+MAXIMUM_IMAGES, SHOWN_ROUTES = 32, 3
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ class RouteLatency:
 
     images: Sequence[ImageLatency]
     table: LatencyTable
-    prediction: Prediction
+    prediction: LatencyPrediction
     static_open: float
     all_open: float
-    memory: Memory
+    memory: MemoryUse
     routes: Sequence[Skipped]
     overall: Skipped
 
@@ -104,7 +104,7 @@ def measure_routes(
     seconds: float,
     gate_threshold: float = 0.0,
 ) -> RouteLatency:
-    """Measures the images of the commonest size, MOST_IMAGES of them at most, side by side with every path open.
+    """Measures the images of the commonest size, MAXIMUM_IMAGES of them at most, side by side with every path open.
 
     Images, and the routes that the table is fitted to, take turns.
 
@@ -153,7 +153,7 @@ def _commonest(samples: Sequence[RouteSample]) -> tuple[tuple[int, int], list[in
     """The size of most images, and those of them that are measured, evenly spread."""
     ((size, _),) = Counter(sample.size for sample in samples).most_common(1)
     same = [i for i, sample in enumerate(samples) if sample.size == size]
-    return size, [same[i] for i in np.linspace(0, len(same) - 1, min(MOST_IMAGES, len(same))).astype(int)]
+    return size, [same[i] for i in np.linspace(0, len(same) - 1, min(MAXIMUM_IMAGES, len(same))).astype(int)]
 
 
 def _input(deployment: Deployment, images: ImageSet, index: int) -> NDArray[np.float32]:
@@ -175,8 +175,8 @@ def _measure(
     images: list[Callable[[], object]] = [functools.partial(runs.free.run, fed) for fed in feeds.values()]
     with OnnxRuntime(static, options, True) as whole:
         fixed: Callable[[], object] = functools.partial(whole.run, deployment.feeds(next(iter(feeds.values()))[INPUT]))
-        groups = [runs.told_calls, [*runs.own_calls, *images], runs.references, [fixed] * REPEATS]
-        told, free, references, static_open = times_in_turns(groups, 2 * seconds, LEAST_ROUNDS)
+        groups = [runs.forced_calls, [*runs.own_calls, *images], runs.references, [fixed] * REPEATS]
+        told, free, references, static_open = times_in_turns(groups, 2 * seconds, MINIMUM_ROUNDS)
     of_table = runs.times(told, free[:, : -len(images)], references)
     of_images = map(float, np.median(free[:, -len(images) :], axis=0))
     all_open = of_table.speed.milliseconds / of_table.telling
@@ -196,7 +196,7 @@ def _frequent(
     """The routes that most of the measured images take, with their losses."""
     whole = _profiled(static, options, next(iter(feeds.values())))
     model, told = deployment.load_model(), []
-    for route, count in Counter(samples[i].route for i in feeds).most_common(TOLD_ROUTES):
+    for route, count in Counter(samples[i].route for i in feeds).most_common(SHOWN_ROUTES):
         taking = [i for i in feeds if samples[i].route == route]
         milliseconds = float(np.median([times.images[i] for i in taking]))
         share, spent = shares[taking[0]], _profiled(model, options, feeds[taking[0]])

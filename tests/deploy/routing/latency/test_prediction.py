@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
-from adroit.deploy.measure import timing
 from adroit.deploy.measure.timing import BLOCK, PATIENCE, times_in_turns
-from adroit.deploy.routing.latency_table import LatencyTable, fit_parts, parts_of, random_routes
-from adroit.deploy.routing.prediction import check_prediction
-from adroit.deploy.routing.speed import UNSTEADY, Speed
+from adroit.deploy.routing.latency.prediction import check_prediction
+from adroit.deploy.routing.latency.speed import UNSTEADY, Speed
+from adroit.deploy.routing.latency.table import LatencyTable, fit_parts, parts_of, random_routes
 from adroit.models.routing.route import Route
 from adroit.models.routing.space import RoutingSpace
+from tests.deploy.measure.clock import FakeClock
 
 SPACE = RoutingSpace(4, 8)
 ROUTES = random_routes(SPACE, 32)
@@ -66,26 +64,10 @@ def test_a_speed_is_of_runs_in_their_order() -> None:
     assert found == Speed(8.0, 0.25) and not found.steady
 
 
-class Clock:
-    """A machine whose time is what its calls say, so that tests depend on no real one."""
-
-    now = 0.0
-
-    def call(self, seconds: float, slow_from: float = float("inf")) -> None:
-        self.now += seconds * (2.0 if self.now > slow_from else 1.0)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    found = Clock()
-    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: found.now))
-    return found
-
-
-def test_a_change_of_speed_meets_groups_that_take_turns_alike(clock: Clock) -> None:
+def test_a_change_of_speed_meets_groups_that_take_turns_alike() -> None:
     """A third of the way through it takes twice as long: measured one after the other, groups would differ by 2."""
-    groups = [[lambda: clock.call(0.004, 2.0)] * 40, [lambda: clock.call(0.008, 2.0)] * 20]
-    short, long = times_in_turns(groups, 6.0, 5)
+    clock = FakeClock(slow_from=2.0)
+    short, long = times_in_turns([clock.calls(*[0.004] * 40), clock.calls(*[0.008] * 20)], 6.0, 5, clock)
     assert short.shape[1] == 40 and long.shape[1] == 20 and len(short) == len(long) >= 5
     assert set(np.unique(short.round(6))) == {4.0, 8.0}
     ratios = np.median(long, axis=0).mean() / np.median(short, axis=0).mean()
@@ -93,20 +75,20 @@ def test_a_change_of_speed_meets_groups_that_take_turns_alike(clock: Clock) -> N
     assert Speed.of(short).spread > UNSTEADY
 
 
-def test_measuring_goes_on_while_medians_are_not_known(clock: Clock) -> None:
-    random = np.random.default_rng(0)
-    steady = [lambda: clock.call(0.01)] * 10
+def test_measuring_goes_on_while_medians_are_not_known() -> None:
+    clock, random = FakeClock(), np.random.default_rng(0)
+    steady = clock.calls(*[0.01] * 10)
     restless = [lambda: clock.call(0.01 * float(random.uniform(0.2, 1.8)))] * 10
-    times_in_turns([steady], 1.0, 2)
+    times_in_turns([steady], 1.0, 2, clock)
     spent = clock.now
     assert spent == pytest.approx(1.0, abs=0.15)
-    times_in_turns([restless], 1.0, 2)
+    times_in_turns([restless], 1.0, 2, clock)
     assert 1.5 < clock.now - spent < PATIENCE + 0.2
 
 
-def test_a_block_begins_with_a_run_that_is_not_measured(clock: Clock) -> None:
+def test_a_block_begins_with_a_run_that_is_not_measured() -> None:
     """The first run of a session after another one's takes longer: that must not be what is measured."""
-    last = -1
+    clock, last = FakeClock(), -1
 
     def run(session: int) -> None:
         nonlocal last
@@ -114,5 +96,5 @@ def test_a_block_begins_with_a_run_that_is_not_measured(clock: Clock) -> None:
         last = session
 
     groups = [[lambda session=session: run(session)] * (2 * BLOCK) for session in range(3)]
-    for times in times_in_turns(groups, 0.0, 5):
+    for times in times_in_turns(groups, 0.0, 5, clock):
         assert np.unique(times.round(6)).tolist() == [10.0]

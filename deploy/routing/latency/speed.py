@@ -26,14 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adroit.deploy.measure.timing import spread_of
-from adroit.deploy.routing.forced import ForcedRuntime
+from adroit.deploy.routing.latency.forced import ForcedRuntime
 from adroit.models.routing.route import Route
 
 # A speed is not told where it changes by more; a quiet machine's memory alone changed it by up to 0.13 in ten seconds.
 UNSTEADY = 0.2
 # Times are not scaled by more, nor by less than 1 / this (benchmarks/latency_prediction.py): what slows a machine
 # further shares a core with the network, and interrupts short runs otherwise than long ones.
-MOST_SCALE = 1.5
+MAXIMUM_SCALE = 1.5
 
 
 @dataclass(frozen=True)

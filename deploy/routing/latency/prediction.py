@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adroit.deploy.routing.latency_table import LatencyTable
-from adroit.deploy.routing.speed import Speed
+from adroit.deploy.routing.latency.speed import Speed
+from adroit.deploy.routing.latency.table import LatencyTable
 from adroit.models.routing.route import Route
 
 
 @dataclass(frozen=True)
-class Prediction:
+class LatencyPrediction:
     """Attributes:
     scale: what the table's times were multiplied by: the reference run's time beside what was measured / its
         time beside the table; 1 where they took turns. What was measured itself plays no part in it.
@@ -42,12 +42,12 @@ class Prediction:
 
 def check_prediction(
     table: LatencyTable, now: Speed, routes: Sequence[Route], milliseconds: Sequence[float]
-) -> Prediction:
+) -> LatencyPrediction:
     """Of images along `routes` that took `milliseconds` at the speed `now`."""
     scale = now.milliseconds / table.speed.milliseconds
     steady = table.speed.steady and now.steady
     error, unscaled = (_error(t, routes, milliseconds) for t in (table.scaled(now), table))
-    return Prediction(scale, now, steady, error, unscaled)
+    return LatencyPrediction(scale, now, steady, error, unscaled)
 
 
 def _error(table: LatencyTable, routes: Sequence[Route], milliseconds: Sequence[float]) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adroit.deploy.measure.nodes import OperatorTimes
-from adroit.deploy.routing.losses import losses
+from adroit.deploy.routing.latency.losses import losses
 
 # The static form: 100 nodes, 10 ms of work, and 0.02 ms of the profiler's own a node.
 STATIC = OperatorTimes({"Conv": (60.0, 7.0 + 1.2), "Add": (30.0, 2.0 + 0.6), "RoutingGate": (10.0, 1.0 + 0.2)})

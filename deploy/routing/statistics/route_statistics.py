@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adroit.deploy.deployment.deployment import Deployment
-from adroit.deploy.routing.batches import BatchCost, batch_costs
 from adroit.deploy.routing.collect import RouteSample, deployment_costs
-from adroit.deploy.routing.splits import SizeCost, by_size, loss_correlation
+from adroit.deploy.routing.statistics.batches import BatchCost, batch_costs
+from adroit.deploy.routing.statistics.splits import SizeCost, by_size, loss_correlation
 from adroit.errors import UsageError
 from adroit.models.routing.route import Route
 from adroit.models.routing.space import Path, RoutingSpace
@@ -27,9 +27,9 @@ class Spread:
     """Of one number an image."""
 
     mean: float
-    least: float
+    minimum: float
     median: float
-    most: float
+    maximum: float
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
@@ -51,13 +51,13 @@ class Margins:
     """How far gates, open or closed ones, are from the threshold.
 
     Attributes:
-        least: the smallest distance, with `image` and `path` where it is; None where there is no such gate.
+        minimum: the smallest distance, with `image` and `path` where it is; None where there is no such gate.
         median: of all such gates.
         near: share of them less than 0.05 from the threshold.
         histogram: how many are in each of MARGIN_BINS equal parts of the distances from 0 to 1.
     """
 
-    least: float | None
+    minimum: float | None
     image: str | None
     path: str | None
     median: float | None
@@ -78,12 +78,12 @@ class RouteStatistics:
         node_open, node_live: share of the images for which each node computes, and is reached.
         path_open: share of the images for which each path is open. mean_gates: mean gate where it is.
         margins: of the open gates. closed_margins: of the closed gates of nodes that are reached; None
-            where their values were not looked at (deploy/routing/margins.py).
+            where their values were not looked at (deploy/routing/statistics/margins.py).
         routes: from the most frequent on.
         entropy: of the routes' shares, in bits; 0 where all images take one route.
         batches: what larger batches cost.
         sizes: what images of each size cost.
-        loss_correlation: of images' losses and operations; None where they have no labels (deploy/routing/splits.py).
+        loss_correlation: of images' losses and operations (deploy/routing/statistics/splits.py); None without labels.
     """
 
     title: str
@@ -169,7 +169,8 @@ def route_statistics(
 
     Args:
         title: the deployment's name if None.
-        gate_values: [images,paths], from adroit.deploy.routing.margins.gate_values; for the margins of closed gates.
+        gate_values: [images,paths], as deploy/routing/statistics/margins.py gives them; for the margins of closed
+            gates.
 
     Raises:
         UsageError: no samples.
@@ -233,7 +234,7 @@ def _margins(
         return Margins(None, None, None, None, 0.0, [0] * MARGIN_BINS)
     image, path = divmod(int(np.argmin(np.where(chosen, distances, np.inf))), distances.shape[1])
     return Margins(
-        least=float(values.min()),
+        minimum=float(values.min()),
         image=samples[image].image,
         path=path_name(samples[image].route.space.paths[path]),
         median=float(np.median(values)),

@@ -13,10 +13,10 @@ from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.deployment.routed import executed_route, routing_space
 from adroit.deploy.measure.timing import machine_facts
 from adroit.deploy.routing.collect import collect_routes
-from adroit.deploy.routing.forced import ForcedRuntime
-from adroit.deploy.routing.latency_table import LatencyTable, fit_parts, parts_of, random_routes, stored_latency_table
-from adroit.deploy.routing.route_latency import measure_routes
-from adroit.deploy.routing.speed import UNSTEADY, Speed
+from adroit.deploy.routing.latency.forced import ForcedRuntime
+from adroit.deploy.routing.latency.route_latency import measure_routes
+from adroit.deploy.routing.latency.speed import UNSTEADY, Speed
+from adroit.deploy.routing.latency.table import LatencyTable, fit_parts, parts_of, random_routes, stored_latency_table
 from adroit.deploy.runtimes.choices import OperatorForm
 from adroit.deploy.runtimes.open import open_runtime
 from adroit.deploy.runtimes.options import RuntimeOptions
@@ -78,7 +78,7 @@ def test_a_damaged_table_is_refused() -> None:
 
 
 def test_a_portable_deployment_cannot_be_told(deployments: dict[str, Deployment], native: RuntimeOptions) -> None:
-    from adroit.deploy.routing.forced import with_forced_gates
+    from adroit.deploy.routing.latency.forced import with_forced_gates
 
     model = deployments["if"].load_model()
     for node in model.graph.node:

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.deployment.routed import executed_route
 from adroit.deploy.measure.timing import machine_facts, times_in_turns
-from adroit.deploy.routing.forced import ForcedRuntime
-from adroit.deploy.routing.latency_table import LatencyTable, fit_parts, random_routes
-from adroit.deploy.routing.speed import Speed, reference_run
+from adroit.deploy.routing.latency.forced import ForcedRuntime
+from adroit.deploy.routing.latency.speed import Speed, reference_run
+from adroit.deploy.routing.latency.table import LatencyTable, fit_parts, random_routes
 from adroit.deploy.runtimes.open import open_runtime
 from adroit.deploy.runtimes.options import RuntimeOptions
 
-ROUTES, REPEATS, LEAST_ROUNDS = 48, 8, 5
+ROUTES, REPEATS, MINIMUM_ROUNDS = 48, 8, 5
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class TableRuns:
 
     Attributes:
         free: the deployment as it is.
-        told_calls: runs along routes that are told. own_calls: of `free`. references: see speed.py; these
+        forced_calls: runs along routes that are told. own_calls: of `free`. references: see speed.py; these
             are a group of their own here as elsewhere, since a run after its like takes some 2 % less.
 
     Args:
@@ -58,15 +58,15 @@ class TableRuns:
         ]
         own = functools.partial(self.free.run, deployment.feeds(image))
         reference = reference_run(self._forced, self._size)
-        self.told_calls: list[Callable[[], object]] = [*along, *[told] * REPEATS]
+        self.forced_calls: list[Callable[[], object]] = [*along, *[told] * REPEATS]
         self.own_calls: list[Callable[[], object]] = [own] * REPEATS
         self.references: list[Callable[[], object]] = [reference] * REPEATS
 
     def times(
-        self, told_calls: NDArray[np.float64], own_calls: NDArray[np.float64], references: NDArray[np.float64]
+        self, forced_calls: NDArray[np.float64], own_calls: NDArray[np.float64], references: NDArray[np.float64]
     ) -> TableTimes:
         """Of the milliseconds of the calls, [rounds, calls]."""
-        along, told = np.split(told_calls, [ROUTES], axis=1)
+        along, told = np.split(forced_calls, [ROUTES], axis=1)
         # Telling gates costs some time of its own, which the same route without it shows.
         telling = float(np.median(told) / np.median(own_calls))
         return TableTimes(np.median(along, axis=0) / telling, telling, Speed.of(references))
@@ -87,7 +87,7 @@ class TableRuns:
 def measure_latency_table(
     deployment: Deployment, options: RuntimeOptions, image: NDArray[np.float32], seconds: float
 ) -> LatencyTable:
-    """Measures for about `seconds`, and at least LEAST_ROUNDS runs of each route; arguments and errors of TableRuns."""
+    """Measures for about `seconds`, and at least MINIMUM_ROUNDS runs of each route; arguments as TableRuns."""
     with TableRuns(deployment, options, image) as runs:
-        groups = [runs.told_calls, runs.own_calls, runs.references]
-        return runs.table(runs.times(*times_in_turns(groups, seconds, LEAST_ROUNDS)))
+        groups = [runs.forced_calls, runs.own_calls, runs.references]
+        return runs.table(runs.times(*times_in_turns(groups, seconds, MINIMUM_ROUNDS)))

@@ -7,8 +7,8 @@ import pytest
 
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.routing.collect import collect_routes
-from adroit.deploy.routing.margins import gate_values
-from adroit.deploy.routing.statistics import route_statistics
+from adroit.deploy.routing.statistics.margins import gate_values
+from adroit.deploy.routing.statistics.route_statistics import route_statistics
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.models.data.images import ImageSet
 
@@ -29,6 +29,6 @@ def test_values_above_the_threshold_are_the_open_gates(
     found = route_statistics(deployments["if"], samples, threshold, gate_values=values)
     below = threshold - values[live & ~opened]
     assert found.closed_margins is not None and sum(found.closed_margins.histogram) == (below <= 1).sum()
-    assert found.closed_margins.least == pytest.approx(below.min()) and below.min() >= 0.0
+    assert found.closed_margins.minimum == pytest.approx(below.min()) and below.min() >= 0.0
     assert found.closed_margins.median == pytest.approx(np.median(below))
     assert route_statistics(deployments["if"], samples, threshold).closed_margins is None

@@ -1,10 +1,10 @@
 """Predicting the latency of a route: what each part of a routed network takes, measured once.
 
 A run's time is the sum of the parts that its route runs, and nodes of one scale have maps of one
-shape. So random routes are forced and measured (deploy/routing/table_runs.py), and the parts' times are
+shape. So random routes are forced and measured (deploy/routing/latency/table_runs.py), and the parts' times are
 fitted to them (least squares of the relative errors, no time below 0). Images play no part in it: every image
 is an unseen one. The table holds for the speed that the machine had, which is stored with it; at another
-speed its times are scaled by the ratio of the two (deploy/routing/speed.py).
+speed its times are scaled by the ratio of the two (deploy/routing/latency/speed.py).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.deployment.routed import routing_space
 from adroit.deploy.measure.timing import machine_facts
-from adroit.deploy.routing.speed import MOST_SCALE, Speed
+from adroit.deploy.routing.latency.speed import MAXIMUM_SCALE, Speed
 from adroit.errors import UsageError
 from adroit.models.routing.route import Route
 from adroit.models.routing.space import RoutingSpace
@@ -90,8 +90,8 @@ def stored_latency_table(
     """The table that `adroit profile` stored, as measured, if a run here takes what it says; else why not.
 
     It must be of this model and of inputs of `size` (height, width), measured on a machine like this one at a steady
-    speed, less than MOST_SCALE times from that of `now`, with the same operators, threads and version of the runtime:
-    `runtime` is Runtime.facts of the one that runs.
+    speed, less than MAXIMUM_SCALE times from that of `now`, with the same operators, threads and version of the
+    runtime: `runtime` is Runtime.facts of the one that runs.
 
     Raises:
         UsageError: the stored table is damaged.
@@ -113,7 +113,7 @@ def stored_latency_table(
     if not table.speed.steady:
         return None, f"measured while the machine's speed changed by {table.speed.spread:.1%}"
     scale = now.milliseconds / table.speed.milliseconds
-    if not 1 / MOST_SCALE <= scale <= MOST_SCALE:
+    if not 1 / MAXIMUM_SCALE <= scale <= MAXIMUM_SCALE:
         return None, f"of another speed: the same run takes {scale:.2f} times as long now"
     return table, ""
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from adroit.deploy.deployment.deployment import Deployment
-from adroit.deploy.routing.forced import ForcedRuntime
+from adroit.deploy.routing.latency.forced import ForcedRuntime
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.models.routing.route import Route
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryUse:
     """Resident bytes beyond those of the process without the model.
 
     Attributes:
@@ -29,14 +29,14 @@ class Memory:
     running: int
 
 
-def worst_case_memory(deployment: Deployment, options: RuntimeOptions, size: tuple[int, int]) -> Memory:
+def worst_case_memory(deployment: Deployment, options: RuntimeOptions, size: tuple[int, int]) -> MemoryUse:
     """Of one image of `size` (height, width) with every path open; errors as ForcedRuntime."""
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=fresh) as process:
         return process.submit(_measure, deployment.path, options, size).result()
 
 
-def _measure(path: Path, options: RuntimeOptions, size: tuple[int, int]) -> Memory:
+def _measure(path: Path, options: RuntimeOptions, size: tuple[int, int]) -> MemoryUse:
     deployment = Deployment.read(path)
     import onnxruntime  # noqa: F401  (not the model's)
 
@@ -46,7 +46,7 @@ def _measure(path: Path, options: RuntimeOptions, size: tuple[int, int]) -> Memo
         image = np.zeros((1, len(deployment.info.preprocessing.mean), *size), np.float32)
         for _ in range(3):
             runtime.run(runtime.feeds_along(image, Route.all_open(runtime.space)))
-        return Memory(loaded - before, _peak() - before)
+        return MemoryUse(loaded - before, _peak() - before)
 
 
 def _peak() -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.routing.collect import RouteSample, collect_routes, deployment_costs, route_samples
-from adroit.deploy.routing.statistics import route_statistics
+from adroit.deploy.routing.statistics.route_statistics import route_statistics
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.errors import UsageError
 from adroit.models.data.images import ImageSet
@@ -51,11 +51,11 @@ def test_by_hand(four: list[RouteSample], deployments: dict[str, Deployment]) ->
     assert nodes[INIT] == (1.0, 1.0)
     assert nodes[Node(0, 1)] == (0.25, 1.0)  # an open init node sends something down, be it zeros
     margins = found.margins
-    assert (margins.least, margins.image, margins.path) == (pytest.approx(0.03125), "c", "0.1 keep")
+    assert (margins.minimum, margins.image, margins.path) == (pytest.approx(0.03125), "c", "0.1 keep")
     assert margins.near == pytest.approx(1 / 6)
     assert sum(margins.histogram) == 6 and margins.histogram[0] == 1
     costs = [s.operations.total for s in four]
-    assert (found.operations.mean, found.operations.least, found.operations.most) == (
+    assert (found.operations.mean, found.operations.minimum, found.operations.maximum) == (
         pytest.approx(np.mean(costs)),
         min(costs),
         max(costs),
@@ -89,7 +89,7 @@ def test_of_real_images(deployments: dict[str, Deployment], options: RuntimeOpti
     ratios = [batch.ratio for batch in found.batches]
     assert [batch.batch for batch in found.batches] == [1, 2, 4, 8]
     assert ratios[0] == 1.0 < ratios[1] < ratios[2]
-    assert found.all_closed <= found.operations.least <= found.operations.most <= found.all_open
+    assert found.all_closed <= found.operations.minimum <= found.operations.maximum <= found.all_open
     assert 0 < found.entropy <= np.log2(len(samples))
     told = found.to_json()
     assert [told["routes"][image["route"]]["route"] for image in told["images"]] == [s.route.to_json() for s in samples]
@@ -98,7 +98,7 @@ def test_of_real_images(deployments: dict[str, Deployment], options: RuntimeOpti
 
 def test_everything_closed_has_no_margin(deployments: dict[str, Deployment]) -> None:
     found = route_statistics(deployments["if"], [sample(deployments["if"], "a", {})])
-    assert found.margins.least is None and found.margins.near == 0.0
+    assert found.margins.minimum is None and found.margins.near == 0.0
     assert found.operations.mean == found.all_closed
 
 
