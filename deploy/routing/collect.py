@@ -1,4 +1,4 @@
-"""Which route each image takes through a routed deployment, and what that route costs.
+"""Collects the route that each image takes through a routed deployment, and its operations.
 
 samples = collect_routes(Deployment.read(path), RuntimeOptions(), read_images("images"), gate_threshold=0.2)
 mean = sum(sample.operations.total for sample in samples) / len(samples)
@@ -33,7 +33,7 @@ BATCH = 4
 
 @dataclass(frozen=True, eq=False)
 class RouteSample:
-    """One image's way through a routed network.
+    """The route of one image through a routed network.
 
     Attributes:
         image: its name. size: (height, width) of the network's input, padding included.
@@ -42,7 +42,7 @@ class RouteSample:
         operations: of this image alone along `route`, as the `if` form executes it, in the tool's own
             columns. (`masked` and `static` compute their own paths, whatever the gates say.)
         paper: the same by the counting of the dynamic-routing paper (models/routing/cost.py).
-        loss: mean cross entropy of its pixels; None where it has no labels, or they were not looked at.
+        loss: mean cross entropy of its pixels; None without labels, or where they were not requested.
     """
 
     image: str
@@ -70,7 +70,7 @@ def collect_routes(
         gate_threshold: paths whose gate is not above it are closed; 0 is the network as trained.
         batch: images a run. Results do not depend on it.
         progress: called with the number of images done, and of all.
-        with_losses: also tell each image's loss, by the label maps that `images` must have then.
+        with_losses: also record the loss of each image; `images` must have label maps then.
 
     Raises:
         UsageError: a network without gates, or images or label maps that it does not take.
@@ -81,19 +81,19 @@ def collect_routes(
     with open_runtime(deployment, options) as runtime:
         for where, x in images.batches(deployment.info.preprocessing, batch):
             outputs = runtime.run(deployment.feeds(x, gate_threshold))
-            found = route_samples(deployment, images.names[where], outputs[GATES], (x.shape[2], x.shape[3]))
+            batch_samples = route_samples(deployment, images.names[where], outputs[GATES], (x.shape[2], x.shape[3]))
             if with_losses:
                 logits = outputs[deployment.info.outputs[0].name]
                 losses = (_loss(deployment, images, where.start + i, values) for i, values in enumerate(logits))
-                found = [replace(sample, loss=loss) for sample, loss in zip(found, losses, strict=True)]
-            samples += found
+                batch_samples = [replace(s, loss=loss) for s, loss in zip(batch_samples, losses, strict=True)]
+            samples += batch_samples
             if progress:
                 progress(where.stop, len(images))
     return samples
 
 
 def _loss(deployment: Deployment, images: ImageSet, index: int, logits: NDArray[np.float32]) -> float | None:
-    """logits: [classes,H,W], of the padded image."""
+    """Returns the mean cross entropy of one image; logits: [classes,H,W], of the padded image."""
     steps = deployment.info.preprocessing
     height, width, _ = steps.geometry(images.load(index)).shape
     labels = label_map(images, index, (height, width), len(logits))
@@ -103,29 +103,29 @@ def _loss(deployment: Deployment, images: ImageSet, index: int, logits: NDArray[
 def route_samples(
     deployment: Deployment, names: Sequence[str], gates: NDArray[np.floating[Any]], size: tuple[int, int]
 ) -> list[RouteSample]:
-    """The samples of a batch that was run elsewhere.
+    """Builds the samples of a batch that ran elsewhere.
 
     Args:
         gates: [N,paths], the deployment's second output, for the images `names`.
         size: (height, width) of the input.
     """
-    found = []
+    samples = []
     for name, values in zip(names, gates, strict=True):
         route = Route.from_gates(routing_space(deployment), values)
         own, paper = (deployment_costs(deployment, size, counting).of_route(route) for counting in ("own", "paper"))
-        found.append(RouteSample(name, size, values.astype(np.float32), route, own, paper))
-    return found
+        samples.append(RouteSample(name, size, values.astype(np.float32), route, own, paper))
+    return samples
 
 
 def deployment_costs(deployment: Deployment, size: tuple[int, int], counting: Counting = "own") -> CostTable:
-    """The cost of every part of the deployed network for an input of `size` (height, width)."""
+    """Returns the cost of every part of the deployed network for an input of `size` (height, width)."""
     assert deployment.info.routing is not None
     classes = deployment.info.outputs[0].shape[1]
     assert isinstance(classes, int)
     return _costs(routing_space(deployment), size, classes, deployment.info.routing["gate"], counting)
 
 
-@functools.lru_cache(maxsize=64)  # images of one size share a table; it takes longer than a lookup of all its routes
+@functools.lru_cache(maxsize=64)  # images of one size share a table, which takes longer than a lookup
 def _costs(space: RoutingSpace, size: tuple[int, int], classes: int, gate: Gate, counting: Counting) -> CostTable:
     return cost_table(space, size, classes, gate, counting)
 

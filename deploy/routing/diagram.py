@@ -1,4 +1,4 @@
-"""A route as a picture: the grid of scales x layers, as figure 4 of the dynamic-routing paper draws it.
+"""Draws a route as a diagram: the grid of scales x layers, as in figure 4 of arXiv 2003.10401.
 
 Layers run from left to right, scales (1/4 to 1/32) from top to bottom. A path's line is as wide as its
 gate; closed ones are faint. Nodes that compute are filled, nodes that pass their input on are rings, and
@@ -29,6 +29,8 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Line:
+    """A line; width in pixels, opacity 0 to 1. `title` is shown when the pointer rests on it."""
+
     start: Point
     end: Point
     width: float
@@ -39,7 +41,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Disc:
-    """fill: 0 draws the ring only, 1 fills it."""
+    """A disc; radius in pixels. A `fill` of 0 draws the ring only, 1 fills it."""
 
     center: Point
     radius: float
@@ -50,13 +52,15 @@ class Disc:
 
 @dataclass(frozen=True)
 class Text:
+    """A text; `at` is the left end of its baseline."""
+
     at: Point
     text: str
 
 
 @dataclass(frozen=True)
 class Diagram:
-    """Shapes in the order in which they are drawn; sizes in pixels. `svg` and `png` write them."""
+    """Shapes in the order in which they are drawn; sizes in pixels."""
 
     width: float
     height: float
@@ -64,18 +68,18 @@ class Diagram:
     shapes: Sequence[Line | Disc | Text]
 
     def svg(self, inline: bool = False) -> str:
-        """A file's content, on white; or, inline, an element of HTML, transparent, texts in the page's color."""
+        """Returns an SVG file, on white; or, inline, a transparent element of HTML, texts in the color of the page."""
         size = f'width="{self.width:g}" height="{self.height:g}" viewBox="0 0 {self.width:g} {self.height:g}"'
         # A narrow page may shrink it by so much; then it scrolls.
-        least = f'style="min-width: {self.width * 0.4:.0f}px"'
-        space = least if inline else 'xmlns="http://www.w3.org/2000/svg"'
+        narrowest = f'style="min-width: {self.width * 0.4:.0f}px"'
+        space = narrowest if inline else 'xmlns="http://www.w3.org/2000/svg"'
         head = f'<svg {space} {size} role="img" font-family="sans-serif" font-size="12">'
         ground = [] if inline else ['<rect width="100%" height="100%" fill="white"/>']
         body = [_svg_shape(shape) for shape in self.shapes]
         return "\n".join([head, f"<title>{escape(self.title)}</title>", *ground, *body, "</svg>"]) + "\n"
 
     def png(self, scale: int = 2) -> bytes:
-        """The same on white, `scale` times as many pixels."""
+        """Returns a PNG file, on white, with `scale` pixels for each pixel of the SVG."""
         from PIL import Image as Pillow
 
         fine = scale * SMOOTHING
@@ -88,10 +92,10 @@ class Diagram:
 
 
 def route_diagram(title: str, route: Route, gates: Sequence[float] | None = None) -> Diagram:
-    """One route.
+    """Draws one route.
 
     Args:
-        gates: [paths]; the lines' widths. 1 where the route is open if None.
+        gates: [paths], 0 to 1; the lines' widths. 1 where the route is open if None.
     """
     space = route.space
     values = gates if gates is not None else [float(is_open) for is_open in route.open]
@@ -110,7 +114,7 @@ def route_diagram(title: str, route: Route, gates: Sequence[float] | None = None
 
 
 def _fed(route: Route) -> set[Node]:
-    """The nodes that more than zeros reach."""
+    """Returns the nodes that more than zeros reach."""
     fed: set[Node] = {INIT}
     for node in route.space.nodes:
         arriving = [path for path in route.space.arriving(node) if route.carries(path)]
@@ -120,7 +124,7 @@ def _fed(route: Route) -> set[Node]:
 
 
 def usage_diagram(title: str, space: RoutingSpace, path_open: Sequence[float], node_open: Sequence[float]) -> Diagram:
-    """How often each path and node is used, from 0 to 1: [paths] and [nodes]."""
+    """Draws how often each path and node is used, from 0 to 1: [paths] and [nodes]."""
     shares = dict(zip(space.nodes, node_open, strict=True))
 
     def disc(node: Node) -> tuple[float, float, str]:
@@ -142,18 +146,18 @@ def _grid_diagram(
     closed, opened = [], []
     for path in space.paths:
         start, end, weight = _at(path.node), _target(path), weights[path]
-        told = f"{path.node.name} {path.kind}: {what} {weight:.3g}"
+        label = f"{path.node.name} {path.kind}: {what} {weight:.3g}"
         if weight > 0:
-            opened.append(Line(start, end, FAINT + (WIDEST - FAINT) * weight, COLOR, 1.0, told))
+            opened.append(Line(start, end, FAINT + (WIDEST - FAINT) * weight, COLOR, 1.0, label))
         elif passes is not None and passes(path):
             passed = f"{path.node.name} {path.kind}: the input passed on"
             closed.append(Line(start, end, 1.6, GRAY, 1.0, passed))
         else:
-            closed.append(Line(start, end, FAINT, GRAY, 0.4, told))
+            closed.append(Line(start, end, FAINT, GRAY, 0.4, label))
     shapes += [*closed, *sorted(opened, key=lambda line: line.width)]
     for node in space.nodes:
-        radius, fill, told = disc(node)
-        shapes.append(Disc(_at(node), radius, fill, COLOR if fill > 0 else GRAY, f"{node.name}: {told}"))
+        radius, fill, state = disc(node)
+        shapes.append(Disc(_at(node), radius, fill, COLOR if fill > 0 else GRAY, f"{node.name}: {state}"))
     shapes += [Disc((_x(space.depth), TOP + ROW * scale), 3.0, 1.0, GRAY, "head") for scale in range(SCALES)]
     shapes += [Text((_x(layer) - 4.0, TOP + ROW * SCALES - 10.0), str(layer)) for layer in range(0, space.depth, 5)]
     return Diagram(_x(space.depth) + 16.0, TOP + ROW * SCALES, title, shapes)
@@ -168,7 +172,7 @@ def _at(node: Node) -> Point:
 
 
 def _target(path: Path) -> Point:
-    """Of the last layer: the head."""
+    """Returns the place where a path ends; in the last layer that is the head."""
     scale = path.node.scale + {"up": -1, "keep": 0, "down": 1}[path.kind]
     return (_x(path.node.layer + 1), TOP + ROW * scale)
 
@@ -188,7 +192,7 @@ def _svg_shape(shape: Line | Disc | Text) -> str:
 
 
 def _mixed(color: str, share: float) -> str:
-    """`share` of the color on white."""
+    """Mixes `share` of the color with white."""
     channels = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     return "#" + "".join(f"{round(255 + (channel - 255) * share):02x}" for channel in channels)
 

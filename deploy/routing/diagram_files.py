@@ -1,4 +1,4 @@
-"""Pictures of routes as files: for each image, and the usage map of a data set."""
+"""Writes diagrams of routes as files: one for each image, and the usage map of a data set."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ USAGE = "usage"
 
 @dataclass(frozen=True)
 class Page:
-    """A picture, and the route that `--route` takes, under one name."""
+    """A diagram, and the route that `--route` takes, under one name."""
 
     name: str
-    picture: Diagram
+    diagram: Diagram
     route: Route
 
 
 def image_pages(samples: Sequence[RouteSample]) -> list[Page]:
-    """One for each image, named as it is; a name that was there before gets a number."""
+    """Draws one page for each image, named after it; a name that is taken gets a number."""
     pages: list[Page] = []
     taken = {USAGE}
     for sample in samples:
@@ -42,25 +42,25 @@ def image_pages(samples: Sequence[RouteSample]) -> list[Page]:
 
 
 def sample_diagram(sample: RouteSample) -> Diagram:
-    """The route of one image, with what it costs."""
+    """Draws the route of one image, with its operations."""
     title = f"{sample.image}: {readable_count(sample.operations.total)} operations"
     return route_diagram(title, sample.route, sample.gates.tolist())
 
 
 def usage_page(statistics: RouteStatistics) -> Page:
-    """How often each path is used; its route is the common one."""
+    """Draws how often each path is used; the route of the page is the common one."""
     route = common_route([sample.route for sample in statistics.samples])
     s, title = statistics, f"{statistics.title}: use of each path by {len(statistics.samples)} images"
     return Page(USAGE, usage_diagram(title, s.space, s.path_open, s.node_open), route)
 
 
 def write_pages(folder: Path, pages: Sequence[Page]) -> list[Path]:
-    """`name`.svg, `name`.png and `name`.json for each page; raises UsageError where they cannot be written."""
+    """Writes `name`.svg, `name`.png and `name`.json for each page; raises UsageError where that fails."""
     written = []
     for page in pages:
         contents = {
-            "svg": page.picture.svg().encode(),
-            "png": page.picture.png(),
+            "svg": page.diagram.svg().encode(),
+            "png": page.diagram.png(),
             "json": files.json_text(page.route.to_json()).encode(),
         }
         for suffix, content in contents.items():

@@ -1,4 +1,4 @@
-"""One route for a whole data set, and routes by name or file."""
+"""Routes by name or from a file, and the common route of a data set."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from adroit.models.routing.route import Route
 from adroit.models.routing.space import RoutingSpace
 from adroit.models.routing.topologies import TOPOLOGIES, topology
 
-# The paper does not tell its own share; ours keeps what most images use.
+# The paper gives no share; ours takes the paths that most images use.
 COMMON_SHARE = 0.5
 
 
 def common_route(routes: Sequence[Route], share: float = COMMON_SHARE) -> Route:
-    """The paths that at least `share` of the images open: the paper's Common networks.
+    """Returns the paths that at least `share` of the images open: the Common networks of arXiv 2003.10401.
 
     Args:
         routes: one an image, of one space; at least one.
@@ -31,7 +31,7 @@ def common_route(routes: Sequence[Route], share: float = COMMON_SHARE) -> Route:
 
 
 def named_route(name: str, space: RoutingSpace) -> Route:
-    """A route of `space`: "all", "none", one of TOPOLOGIES, or a JSON file as Route.to_json gives it.
+    """Returns a route of `space`: "all", "none", one of TOPOLOGIES, or a JSON file as Route.to_json gives it.
 
     Raises:
         UsageError: no such name or file, or a route of another network.

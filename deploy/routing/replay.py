@@ -1,4 +1,4 @@
-"""Running images along a given route, in PyTorch, beside the network that chooses its own."""
+"""Runs images along a given route, in PyTorch, beside the network that chooses its own."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ReplayedImage:
-    """One image along the given route, against the dynamic network.
+    """One image along a given route, compared with the dynamic network.
 
     Attributes:
         image: its name. size: (height, width) of the network's input, padding included.
         gates: [paths] float32, of the run along the route; 0 where closed.
-        same_class: share of its pixels (padding left out) with the same most likely class, 0 to 1.
+        same_class: share of its pixels (padding left out) with the same most probable class, 0 to 1.
         largest_difference: of any logit there. largest_logit: of the dynamic network, to compare with.
     """
 
@@ -42,7 +42,7 @@ class ReplayedImage:
 
 @dataclass(frozen=True)
 class ReplayAgreement:
-    """How far a route's network is the dynamic one, over all images; fields as in ReplayedImage."""
+    """The agreement of a fixed route with the dynamic network over all images; fields as in ReplayedImage."""
 
     images: int
     same_class: float
@@ -51,6 +51,7 @@ class ReplayAgreement:
 
     @classmethod
     def of(cls, replayed: Sequence[ReplayedImage]) -> ReplayAgreement:
+        """Summarizes the images; at least one."""
         return cls(
             len(replayed),
             float(np.mean([r.same_class for r in replayed])),
@@ -66,7 +67,7 @@ def network_routes(
     gate_threshold: float = 0.0,
     progress: Progress | None = None,
 ) -> list[Route]:
-    """The route of each image through a network that is not deployed (else: deploy/routing/collect.py)."""
+    """Returns the route of each image through a network that is not deployed (else: deploy/routing/collect.py)."""
     routes: list[Route] = []
     run = _runner(network, gate_threshold)
     for _, x in _batches(preprocessing, images, progress):
@@ -92,13 +93,13 @@ def replay(
         UsageError: a route of another network, or images that it does not take.
     """
     run = _runner(network, gate_threshold)
-    found = []
+    replayed = []
     for where, x in _batches(preprocessing, images, progress):
         (free, _), (held, gates) = run(x, None), run(x, route)
         for index in range(len(x)):
             size = preprocessing.geometry(images.load(where.start + index)).shape[:2]
             ours, theirs = (preprocessing.unpadded(logits[index], size) for logits in (held, free))
-            found.append(
+            replayed.append(
                 ReplayedImage(
                     images.names[where.start + index],
                     (x.shape[2], x.shape[3]),
@@ -108,13 +109,16 @@ def replay(
                     float(np.abs(theirs).max()),
                 )
             )
-    return found
+    return replayed
 
 
 def replay_deployment(
     deployment: Deployment, images: ImageSet, name: str, gate_threshold: float = 0.0, progress: Progress | None = None
 ) -> tuple[list[RouteSample], list[ReplayedImage]]:
-    """`replay` for the network that `deployment` was exported from, and its samples; `name`: see named_route.
+    """Replays the network that `deployment` was exported from along the route `name` (see named_route).
+
+    Returns:
+        The samples along that route, and the comparison of each image.
 
     Raises:
         UsageError: a deployment without gates, or whose reference is missing; no such route; as replay.
@@ -125,16 +129,16 @@ def replay_deployment(
     check_gated(deployment)
     route, network = named_route(name, routing_space(deployment)), load_reference(deployment)
     assert isinstance(network, DynamicRouting)
-    found = replay(network, deployment.info.preprocessing, images, route, gate_threshold, progress)
-    samples = [route_samples(deployment, [r.image], r.gates[None], r.size)[0] for r in found]
-    return samples, found
+    replayed = replay(network, deployment.info.preprocessing, images, route, gate_threshold, progress)
+    samples = [route_samples(deployment, [r.image], r.gates[None], r.size)[0] for r in replayed]
+    return samples, replayed
 
 
 Run = Callable[[NDArray[np.float32], Route | None], tuple[NDArray[Any], NDArray[Any]]]
 
 
 def _runner(network: DynamicRouting, gate_threshold: float) -> Run:
-    """A function of input and route to logits and gates; gates are 1 in a network without."""
+    """Returns a function of input and route to logits and gates; gates are 1 in a network without."""
     import torch
 
     threshold = torch.tensor([gate_threshold])

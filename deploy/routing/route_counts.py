@@ -1,4 +1,4 @@
-"""What a routed network costs for the images at hand, and how much of what it skips it saves."""
+"""Operations of a routed network along a route, and the share of the skipped ones that saves time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # serving uses this module, and has no use for ONNX's tools
 
 
 def count_route(deployment: Deployment, route: Route, batch: int, size: tuple[int, int]) -> list[LayerCounts]:
-    """Operations of `batch` images of `size` along `route`, part by part, in the tool's own columns."""
+    """Counts `batch` images of `size` (height, width) along `route`, part by part, in the tool's own columns."""
     assert deployment.info.routing is not None
     classes = deployment.info.outputs[0].shape[1]
     assert isinstance(classes, int)
@@ -26,7 +26,7 @@ def count_route(deployment: Deployment, route: Route, batch: int, size: tuple[in
 def route_counts(
     route: Route, classes: int, gate: Gate, batch: int, size: tuple[int, int], baked: bool = False
 ) -> list[LayerCounts]:
-    """Operations of `batch` images of `size` along `route`, part by part, in the tool's own columns.
+    """Counts `batch` images of `size` (height, width) along `route` of a network with `classes` classes.
 
     baked: see CostTable.parts.
     """
@@ -44,9 +44,10 @@ def route_counts(
 def skip_efficiency(
     milliseconds: float, operations: float, open_milliseconds: float, open_operations: float
 ) -> float | None:
-    """(T_open - T) / (T_open * (1 - F / F_open)): 1 where every operation saved saved its time; None if none was.
+    """Returns (T_open - T) / (T_open * (1 - F / F_open)), or None where no operation is skipped.
 
-    T_open and F_open are those of the static network with every path open.
+    It is 1 where every skipped operation saves its time. T and F are milliseconds and operations, T_open and F_open
+    those of the static network with every path open.
     """
     saved = 1.0 - operations / open_operations
     return (open_milliseconds - milliseconds) / (open_milliseconds * saved) if saved > 1e-9 else None
@@ -55,15 +56,15 @@ def skip_efficiency(
 def efficiencies(
     deployments: Sequence[Deployment], milliseconds: Sequence[float], operations: Sequence[int]
 ) -> list[float | None]:
-    """Skip efficiency of each deployment against the all-open static one of its kind, where that is among them."""
-    found: list[float | None] = []
+    """Returns the skip efficiency of each deployment against the all-open static one of its kind, if that is given."""
+    result: list[float | None] = []
     for deployment, time, count in zip(deployments, milliseconds, operations, strict=True):
         base = next((i for i, other in enumerate(deployments) if _is_open_twin(other, deployment)), None)
         is_base = base is not None and deployments[base] is deployment
-        found.append(
+        result.append(
             None if base is None or is_base else skip_efficiency(time, count, milliseconds[base], operations[base])
         )
-    return found
+    return result
 
 
 def _is_open_twin(other: Deployment, deployment: Deployment) -> bool:

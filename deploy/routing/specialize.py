@@ -1,4 +1,4 @@
-"""Static specialization: choosing the route that an export bakes in, and telling what that loses."""
+"""Static specialization: chooses the route that an export bakes in, and measures what is lost by it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Specialization:
 
     Attributes:
         route: its paths.
-        name: what was asked for: "common", "all", "none", a topology's name or a file.
+        name: as requested: "common", "all", "none", a topology's name or a file.
         share: of the images that open each of its paths at least, where it is common.
         gate_threshold: at which images were run.
         agreement: with the dynamic network, where there were images.
@@ -38,7 +38,7 @@ class Specialization:
     agreement: ReplayAgreement | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """What adroit.json tells of the route's origin."""
+        """Returns the origin of the route, as adroit.json records it."""
         values = dataclasses.asdict(self)
         del values["route"]
         return values
@@ -55,7 +55,7 @@ def specialize(
     """Chooses the route called `name` ("common", or see named_route) for the network at `checkpoint`.
 
     Args:
-        images: what "common" is made of, and agreement measured on; otherwise optional.
+        images: needed for "common", whose paths they decide; agreement is measured on them.
         share: see common_route. gate_threshold: of the dynamic network.
 
     Raises:

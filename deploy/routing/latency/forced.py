@@ -1,4 +1,4 @@
-"""A routed deployment that can be held to any route, so that routes can be measured without their images."""
+"""A session that runs any route on demand, so that a route can be measured without an image that takes it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,13 @@ _CERTAIN = 1e4
 
 
 class ForcedRuntime(OnnxRuntime):
-    """A session on the `if` or masked form of `deployment` whose gates are all 0 or 1, as told at each run.
+    """A session on the `if` or masked form of a deployment whose gates are all 0 or 1, as each run sets them.
 
-    Gates still compute what they compute otherwise: a run takes the time that it takes on an image with
-    that route.
+    The gates still compute what they otherwise compute, so a run takes the time of an image with that route.
 
     Raises:
-        UnsupportedModel: a static or portable deployment has no gates that could be told.
-        As open_runtime.
+        UnsupportedModel: a static or portable deployment, whose gates cannot be set.
+        EnvironmentFault, UsageError: as open_runtime.
     """
 
     def __init__(self, deployment: Deployment, options: RuntimeOptions) -> None:
@@ -41,13 +40,13 @@ class ForcedRuntime(OnnxRuntime):
         )
 
     def feeds_along(self, images: NDArray[np.float32], route: Route) -> Tensors:
-        """The inputs for a batch of preprocessed images, [N,C,H,W], along `route`."""
-        told = np.where(route.open, _CERTAIN, -_CERTAIN).astype(np.float32)
-        return {**self.deployment.feeds(images), FORCED: told}
+        """Returns the inputs for a batch of preprocessed images, [N,C,H,W], along `route`."""
+        biases = np.where(route.open, _CERTAIN, -_CERTAIN).astype(np.float32)
+        return {**self.deployment.feeds(images), FORCED: biases}
 
 
 def with_forced_gates(model: onnx.ModelProto, space: RoutingSpace) -> onnx.ModelProto:
-    """A copy with one more input, [paths] float32, in place of the gates' last biases (b2).
+    """Returns a copy of `model` with one more input, [paths] float32, in place of the gates' last biases (b2).
 
     Raises:
         UnsupportedModel: a node of the space has no RoutingGate.
@@ -55,17 +54,17 @@ def with_forced_gates(model: onnx.ModelProto, space: RoutingSpace) -> onnx.Model
     forced = onnx.ModelProto()
     forced.CopyFrom(model)
     biases = {node_prefix(at): f"{FORCED}.{at.name}" for at in space.nodes}
-    found = set()
+    replaced = set()
     for node in all_nodes(forced.graph):
         if node.op_type != "RoutingGate":
             continue
         (prefix,) = [prefix for prefix in biases if node.name.startswith(f"{prefix}.")]
         node.input[4] = biases[prefix]
-        found.add(prefix)
-    if found != set(biases):
+        replaced.add(prefix)
+    if replaced != set(biases):
         raise UnsupportedModel(
-            "routes can be told only to a deployment that has all its gates",
-            facts={"nodes": len(biases), "nodes with a gate": len(found)},
+            "a route can be forced only on a deployment that has all its gates",
+            facts={"nodes": len(biases), "nodes with a gate": len(replaced)},
             hint="export it with adroit's operators and --routing if or masked",
         )
     forced.graph.input.append(helper.make_tensor_value_info(FORCED, TensorProto.FLOAT, [len(space.paths)]))

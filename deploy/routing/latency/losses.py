@@ -1,16 +1,16 @@
-"""Where the time goes that a routed deployment saves in operations but not in milliseconds.
+"""Splits the time that a routed deployment saves in operations but not in milliseconds.
 
 Against the static form with every path open, a route with a share s of its operations would ideally
-take s of its time. What it takes more is split by kind of work, each kind's excess over s times what
-the static form spends on it:
+take s of its time. The excess is split by kind of work; for each kind it is the time spent less s times the time
+that the static form spends:
 
 - gates: RoutingGate and the operators that turn gates into decisions;
-- control_flow: the If nodes themselves, that is what the run takes beyond its other nodes;
+- control_flow: the If nodes themselves, that is the time of the run beyond that of its other nodes;
 - lost_fusion: passes over maps that no convolution takes in: sums, products, copies, layout changes;
 - memory_bound: convolutions and interpolation, where time does not follow operations.
 
-The times of nodes are those of ONNX Runtime's profiler, less what the profiler itself takes a node;
-that is told by the static form, which has no If: there the nodes' times must sum up to the run's.
+The times of nodes are those of ONNX Runtime's profiler, less the profiler's own time for a node. The static form,
+which has no If, gives that: there the times of the nodes must sum up to that of the run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _COMPUTING = {"Conv", "FusedConv", "Upsample", "Resize", "BilinearUpsample", "Ma
 
 @dataclass(frozen=True)
 class Losses:
-    """Milliseconds by kind; together, what a run takes beyond its share of the static form's time."""
+    """Milliseconds by kind; their sum is the time of a run beyond its share of the static form's."""
 
     gates: float
     control_flow: float
@@ -36,6 +36,7 @@ class Losses:
 
     @property
     def total(self) -> float:
+        """Milliseconds of all kinds together."""
         return self.gates + self.control_flow + self.lost_fusion + self.memory_bound
 
 
@@ -46,7 +47,7 @@ def losses(
 
     Args:
         run, static: time by operator of a run along the route and of the all-open static form.
-        milliseconds, static_milliseconds: what a run takes without the profiler.
+        milliseconds, static_milliseconds: time of a run without the profiler.
         share: the route's operations / those of the all-open one.
     """
     cost = max(0.0, (static.total - static_milliseconds) / static.nodes)
@@ -57,8 +58,8 @@ def losses(
 
 
 def _by_kind(times: OperatorTimes, cost: float) -> Mapping[str, float]:
-    found = {"gates": 0.0, "lost_fusion": 0.0, "memory_bound": 0.0}
+    totals = {"gates": 0.0, "lost_fusion": 0.0, "memory_bound": 0.0}
     for operator, (nodes, milliseconds) in times.operators.items():
         kind = "gates" if operator in _GATES else "memory_bound" if operator in _COMPUTING else "lost_fusion"
-        found[kind] += max(0.0, milliseconds - cost * nodes)
-    return found
+        totals[kind] += max(0.0, milliseconds - cost * nodes)
+    return totals

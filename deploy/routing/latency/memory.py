@@ -1,4 +1,4 @@
-"""How much memory a deployment takes: measured in a process of its own, where nothing else lives."""
+"""Memory that a deployment takes, measured in a process of its own, where nothing else runs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class MemoryUse:
     """Resident bytes beyond those of the process without the model.
 
     Attributes:
-        loaded: the session, before any run; its peak while it was made.
-        running: the peak of runs with every path open.
+        loaded: peak while the session was opened, before any run.
+        running: peak of runs with every path open.
     """
 
     loaded: int
@@ -30,7 +30,7 @@ class MemoryUse:
 
 
 def worst_case_memory(deployment: Deployment, options: RuntimeOptions, size: tuple[int, int]) -> MemoryUse:
-    """Of one image of `size` (height, width) with every path open; errors as ForcedRuntime."""
+    """Measures the memory for one image of `size` (height, width) with every path open; errors as ForcedRuntime."""
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=fresh) as process:
         return process.submit(_measure, deployment.path, options, size).result()
@@ -38,7 +38,7 @@ def worst_case_memory(deployment: Deployment, options: RuntimeOptions, size: tup
 
 def _measure(path: Path, options: RuntimeOptions, size: tuple[int, int]) -> MemoryUse:
     deployment = Deployment.read(path)
-    import onnxruntime  # noqa: F401  (not the model's)
+    import onnxruntime  # noqa: F401  (its memory is not the model's)
 
     before = _peak()
     with ForcedRuntime(deployment, options) as runtime:
@@ -50,7 +50,7 @@ def _measure(path: Path, options: RuntimeOptions, size: tuple[int, int]) -> Memo
 
 
 def _peak() -> int:
-    """Most bytes that were resident so far; the system's figure where it tells this process from its parent."""
+    """Returns the peak of resident bytes so far. VmHWM excludes those of the parent process, ru_maxrss does not."""
     status = Path("/proc/self/status")
     if status.exists():
         (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]

@@ -1,4 +1,4 @@
-"""How near a latency table comes to what was measured, at the speed that the machine had then."""
+"""The error of a latency table's predictions, at the speed that the machine had during the measurement."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from adroit.models.routing.route import Route
 
 @dataclass(frozen=True)
 class LatencyPrediction:
-    """Attributes:
-    scale: what the table's times were multiplied by: the reference run's time beside what was measured / its
-        time beside the table; 1 where they took turns. What was measured itself plays no part in it.
-    speed: of the machine while it was measured; the table has its own.
-    steady: whether the machine kept one speed, in each of the two.
-    error: relative to what was measured: median and 95th percentile.
-    unscaled_error: what the error would be by the table's times as they are.
+    """The error of a table's predictions for measured images.
+
+    Attributes:
+        scale: factor on the table's times: the time of the reference run beside the images / its time beside the
+            table; 1 where images and table took turns. The images' own times play no part in it.
+        speed: of the machine while the images were measured; the table has its own.
+        steady: whether the machine had one speed during each of the two.
+        error: relative to the measured times: median and 95th percentile.
+        unscaled_error: the same for the table's times without the factor.
     """
 
     scale: float
@@ -31,19 +33,19 @@ class LatencyPrediction:
 
     def __str__(self) -> str:
         (typical, high), (_, unscaled) = self.error, self.unscaled_error
-        told = f"to {typical:.1%} (median), {high:.1%} (95th percentile), "
-        told += (
+        text = f"to {typical:.1%} (median), {high:.1%} (95th percentile), "
+        text += (
             "measured in turns with the table"
             if self.scale == 1.0
             else f"scaled by {self.scale:.3f} for the machine's speed ({unscaled:.1%} unscaled)"
         )
-        return told + ("" if self.steady else "; the machine's speed changed meanwhile: do not rely on it")
+        return text + ("" if self.steady else "; the machine's speed changed meanwhile: do not rely on it")
 
 
 def check_prediction(
     table: LatencyTable, now: Speed, routes: Sequence[Route], milliseconds: Sequence[float]
 ) -> LatencyPrediction:
-    """Of images along `routes` that took `milliseconds` at the speed `now`."""
+    """Compares `table` with images along `routes` that took `milliseconds` at the speed `now`."""
     scale = now.milliseconds / table.speed.milliseconds
     steady = table.speed.steady and now.steady
     error, unscaled = (_error(t, routes, milliseconds) for t in (table.scaled(now), table))

@@ -1,7 +1,7 @@
-"""The latency of a routed deployment, image by image and route by route, and what skipping saves.
+"""The latency of a routed deployment, by image and by route, and the time that skipping saves.
 
-found = measure_routes(deployment, RuntimeOptions(threads=1), images, samples, seconds=10)
-found.overall.skip_efficiency, found.table.predict(samples[0].route)
+latency = measure_routes(deployment, RuntimeOptions(threads=1), images, samples, seconds=10)
+latency.overall.skip_efficiency, latency.table.predict(samples[0].route)
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from adroit.models.data.images import ImageSet
 from adroit.models.networks.dynamic_routing.network import DynamicRouting
 from adroit.models.routing.route import Route
 
-# Images that are measured themselves, routes whose losses are told.
+# Images that are measured themselves, routes whose losses are shown.
 MAXIMUM_IMAGES, SHOWN_ROUTES = 32, 3
 
 
 @dataclass(frozen=True)
 class ImageLatency:
-    """One image: milliseconds measured (a median; None for images that were left out), and predicted."""
+    """The milliseconds of one image: measured (a median; None for images that were left out), and predicted."""
 
     image: str
     measured: float | None
@@ -53,8 +53,8 @@ class ImageLatency:
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """What a route, or the mean of all images, saves.
+class RouteSavings:
+    """The time that a route, or the mean of all images, saves against every path open.
 
     Attributes:
         images: how many take it.
@@ -73,14 +73,16 @@ class Skipped:
 
 @dataclass(frozen=True)
 class RouteLatency:
-    """Attributes:
-    images: in the order of the samples.
-    table: what predicts them; measured in turns with them, so that nothing is scaled.
-    prediction: how near it comes.
-    static_open: milliseconds of the static form with every path open.
-    all_open: of this deployment with every path open: its worst case.
-    memory: in that case.
-    routes: the most frequent ones. overall: of all images that were measured.
+    """The latency of a routed deployment on a data set.
+
+    Attributes:
+        images: in the order of the samples.
+        table: what predicts them; measured in turns with them, so that nothing is scaled.
+        prediction: its error on the measured images.
+        static_open: milliseconds of the static form with every path open.
+        all_open: milliseconds of this deployment with every path open: its worst case.
+        memory: in that case.
+        routes: the most frequent ones. overall: the mean of all measured images.
     """
 
     images: Sequence[ImageLatency]
@@ -89,10 +91,11 @@ class RouteLatency:
     static_open: float
     all_open: float
     memory: MemoryUse
-    routes: Sequence[Skipped]
-    overall: Skipped
+    routes: Sequence[RouteSavings]
+    overall: RouteSavings
 
     def to_json(self) -> dict[str, Any]:
+        """Returns every field as JSON values."""
         return dataclasses.asdict(self)
 
 
@@ -104,20 +107,20 @@ def measure_routes(
     seconds: float,
     gate_threshold: float = 0.0,
 ) -> RouteLatency:
-    """Measures the images of the commonest size, MAXIMUM_IMAGES of them at most, side by side with every path open.
+    """Measures at most MAXIMUM_IMAGES images of the most frequent size, beside the same network with every path open.
 
     Images, and the routes that the table is fitted to, take turns.
 
     Args:
         deployment: the `if` form with adroit's operators, in ONNX Runtime, with its reference/.
         samples: of `images`, as adroit.deploy.routing.collect.collect_routes gives them.
-        seconds: for the images; as much again for the table.
+        seconds: to spend on the images; as much again goes to the table.
         gate_threshold: the one that the samples were collected at.
 
     Raises:
         UsageError: no reference/. UnsupportedModel, EnvironmentFault: as ForcedRuntime.
     """
-    size, chosen = _commonest(samples)
+    size, chosen = _most_frequent_size(samples)
     feeds = {i: deployment.feeds(_input(deployment, images, i), gate_threshold) for i in chosen}
     network = load_reference(deployment)
     assert isinstance(network, DynamicRouting)
@@ -136,28 +139,28 @@ def measure_routes(
         times.all_open,
         worst_case_memory(deployment, options, size),
         _frequent(deployment, options, static, samples, feeds, times, shares),
-        _skipped(len(chosen), mean_share, mean_time, times.static_open),
+        _savings(len(chosen), mean_share, mean_time, times.static_open),
     )
 
 
 @dataclass(frozen=True)
 class _Times:
-    """Medians in milliseconds: of each measured image, of every path open in this form and in the static one."""
+    """Median milliseconds: of each measured image, and of every path open in this form and in the static one."""
 
     images: Mapping[int, float]
     all_open: float
     static_open: float
 
 
-def _commonest(samples: Sequence[RouteSample]) -> tuple[tuple[int, int], list[int]]:
-    """The size of most images, and those of them that are measured, evenly spread."""
+def _most_frequent_size(samples: Sequence[RouteSample]) -> tuple[tuple[int, int], list[int]]:
+    """Returns the size of most images, and the indices of those of them to measure, evenly spread."""
     ((size, _),) = Counter(sample.size for sample in samples).most_common(1)
     same = [i for i, sample in enumerate(samples) if sample.size == size]
     return size, [same[i] for i in np.linspace(0, len(same) - 1, min(MAXIMUM_IMAGES, len(same))).astype(int)]
 
 
 def _input(deployment: Deployment, images: ImageSet, index: int) -> NDArray[np.float32]:
-    """[1,C,H,W] of one image."""
+    """Returns the input of one image, [1,C,H,W]."""
     one = ImageSet([images.names[index]], lambda _: images.load(index))
     ((_, x),) = one.batches(deployment.info.preprocessing, 1)
     return x
@@ -171,15 +174,15 @@ def _measure(
     feeds: Mapping[int, Tensors],
     seconds: float,
 ) -> tuple[LatencyTable, _Times]:
-    """The table, and the images measured in turns with it."""
+    """Measures the table and the images in turns."""
     images: list[Callable[[], object]] = [functools.partial(runs.free.run, fed) for fed in feeds.values()]
     with OnnxRuntime(static, options, True) as whole:
         fixed: Callable[[], object] = functools.partial(whole.run, deployment.feeds(next(iter(feeds.values()))[INPUT]))
         groups = [runs.forced_calls, [*runs.own_calls, *images], runs.references, [fixed] * REPEATS]
-        told, free, references, static_open = times_in_turns(groups, 2 * seconds, MINIMUM_ROUNDS)
-    of_table = runs.times(told, free[:, : -len(images)], references)
+        forced, free, references, static_open = times_in_turns(groups, 2 * seconds, MINIMUM_ROUNDS)
+    of_table = runs.times(forced, free[:, : -len(images)], references)
     of_images = map(float, np.median(free[:, -len(images) :], axis=0))
-    all_open = of_table.speed.milliseconds / of_table.telling
+    all_open = of_table.speed.milliseconds / of_table.overhead
     times = _Times(dict(zip(feeds, of_images, strict=True)), all_open, float(np.median(static_open)))
     return runs.table(of_table), times
 
@@ -192,17 +195,17 @@ def _frequent(
     feeds: Mapping[int, Tensors],
     times: _Times,
     shares: Mapping[int, float],
-) -> list[Skipped]:
-    """The routes that most of the measured images take, with their losses."""
+) -> list[RouteSavings]:
+    """Measures the losses of the routes that most of the measured images take."""
     whole = _profiled(static, options, next(iter(feeds.values())))
-    model, told = deployment.load_model(), []
+    model, rows = deployment.load_model(), []
     for route, count in Counter(samples[i].route for i in feeds).most_common(SHOWN_ROUTES):
         taking = [i for i in feeds if samples[i].route == route]
         milliseconds = float(np.median([times.images[i] for i in taking]))
         share, spent = shares[taking[0]], _profiled(model, options, feeds[taking[0]])
         split = losses(spent, milliseconds, whole, times.static_open, share)
-        told.append(_skipped(count, share, milliseconds, times.static_open, split))
-    return told
+        rows.append(_savings(count, share, milliseconds, times.static_open, split))
+    return rows
 
 
 def _profiled(model: onnx.ModelProto, options: RuntimeOptions, feeds: Tensors) -> OperatorTimes:
@@ -211,8 +214,8 @@ def _profiled(model: onnx.ModelProto, options: RuntimeOptions, feeds: Tensors) -
         return operator_times(runtime, {spec.name: feeds[spec.name] for spec in runtime.inputs})
 
 
-def _skipped(
+def _savings(
     images: int, share: float, milliseconds: float, static_open: float, split: Losses | None = None
-) -> Skipped:
+) -> RouteSavings:
     saved = skip_efficiency(milliseconds, share, static_open, 1.0)
-    return Skipped(images, share, milliseconds, saved, split)
+    return RouteSavings(images, share, milliseconds, saved, split)

@@ -1,19 +1,19 @@
-"""How fast a deployment runs at the moment: a fixed run of it, measured beside what is told of its latency.
+"""The speed of a deployment at the moment: a fixed run of it, timed beside what is measured.
 
-The fixed work of deploy/measure/reference.py tells little of how much longer a network takes: products that stay in
-the first cache need no memory, and are too short for another process to interrupt. In four processes, one after the
+The fixed work of deploy/measure/reference.py says little about the slowdown of a network: products that stay in the
+first cache need no memory, and are too short for another process to interrupt. In four processes, one after the
 other on one core of an AMD EPYC (Zen 5) whose memory other tenants use, eight CamVid images took 8.94, 8.89, 7.73 and
-8.14 ms, and divided by the works that might tell the speed:
+8.14 ms, and divided by the time of three candidates for a reference:
 
-    every path told to be open    0.822  0.822  0.834  0.831    apart by 1.5 %
+    every path forced open        0.822  0.822  0.834  0.831    apart by 1.5 %
     pixels of noise, 7 ms         1.24   1.25   1.29   1.25     4 %
     products in the first cache   32.0   32.2   27.9   29.5     15 %: they took 0.28 ms each time
 
 Beside products on the same core, networks and this reference take 1.9 to 2.4 times as long, and products 0.99; beside
 copies on the other core 1.02 to 1.07, 1.04 and 1.02, while copies of 16 MB take 1.20 times as long as alone.
 
-So the reference is the deployment itself with every path told to be open, on noise: the same kernels, the same share
-of memory, about the same length. Images play no part in it.
+So the reference is the deployment itself with every path forced open, on noise: the same kernels, the same share of
+memory, about the same length. Images play no part in it.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from adroit.deploy.measure.timing import spread_of
 from adroit.deploy.routing.latency.forced import ForcedRuntime
 from adroit.models.routing.route import Route
 
-# A speed is not told where it changes by more; a quiet machine's memory alone changed it by up to 0.13 in ten seconds.
+# A spread above this is no one speed; the memory of a quiet machine alone changed it by up to 0.13 in ten seconds.
 UNSTEADY = 0.2
-# Times are not scaled by more, nor by less than 1 / this (benchmarks/latency_prediction.py): what slows a machine
+# Times are not scaled by more, nor by less than 1 / this (benchmarks/latency_prediction.py): work that slows a machine
 # further shares a core with the network, and interrupts short runs otherwise than long ones.
 MAXIMUM_SCALE = 1.5
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Of a machine while something was measured.
+    """The speed of a machine during a measurement.
 
     Attributes:
         milliseconds: median of the reference runs beside it.
-        spread: how far the medians of their five fifths lie apart, of the median.
+        spread: of those runs, as deploy/measure/timing.py defines it.
     """
 
     milliseconds: float
@@ -50,17 +50,17 @@ class Speed:
 
     @classmethod
     def of(cls, milliseconds: NDArray[np.float64]) -> Speed:
-        """Of reference runs, in the order measured, [runs] or [rounds, runs]."""
+        """Summarizes reference runs, milliseconds in the order measured, [runs] or [rounds, runs]."""
         return cls(float(np.median(milliseconds)), spread_of(milliseconds.ravel()))
 
     @property
     def steady(self) -> bool:
-        """Whether the machine kept about one speed."""
+        """Whether the machine had about one speed."""
         return self.spread <= UNSTEADY
 
 
 def reference_run(forced: ForcedRuntime, size: tuple[int, int]) -> Callable[[], object]:
-    """The run whose time tells the speed, on noise of `size` (height, width)."""
+    """Returns the reference run, on noise of `size` (height, width)."""
     channels = len(forced.deployment.info.preprocessing.mean)
     noise = np.random.default_rng(0).standard_normal((1, channels, *size), np.float32)
     return functools.partial(forced.run, forced.feeds_along(noise, Route.all_open(forced.space)))

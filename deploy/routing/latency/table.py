@@ -1,4 +1,4 @@
-"""Predicting the latency of a route: what each part of a routed network takes, measured once.
+"""A latency table: the milliseconds of each part of a routed network, which predict those of any route.
 
 A run's time is the sum of the parts that its route runs, and nodes of one scale have maps of one
 shape. So random routes are forced and measured (deploy/routing/latency/table_runs.py), and the parts' times are
@@ -26,7 +26,7 @@ from adroit.errors import UsageError
 from adroit.models.routing.route import Route
 from adroit.models.routing.space import RoutingSpace
 
-# Facts of a machine (deploy/measure/timing.py) that two which are alike share.
+# Facts of a machine (deploy/measure/timing.py) that like machines share.
 SAME_MACHINE = ("cpu", "cores", "system")
 
 
@@ -51,11 +51,11 @@ class LatencyTable:
     runtime: Mapping[str, Any]
 
     def predict(self, route: Route) -> float:
-        """Milliseconds of one image along `route`."""
+        """Returns the milliseconds of one image along `route`."""
         return sum(self.parts[part] * count for part, count in parts_of(route).items())
 
     def scaled(self, now: Speed) -> LatencyTable:
-        """As it would have been measured at the speed `now`."""
+        """Returns the table that a measurement at the speed `now` would give."""
         scale = now.milliseconds / self.speed.milliseconds
         parts = {part: scale * milliseconds for part, milliseconds in self.parts.items()}
         return dataclasses.replace(self, parts=parts, speed=now)
@@ -67,10 +67,10 @@ class LatencyTable:
     def from_json(cls, values: Mapping[str, Any]) -> LatencyTable:
         """Raises UsageError for what `to_json` does not write."""
         try:
-            told = dict(values)
-            height, width = told.pop("size")
-            speed = Speed(**told.pop("speed"))
-            table = cls((int(height), int(width)), speed=speed, **told)
+            fields = dict(values)
+            height, width = fields.pop("size")
+            speed = Speed(**fields.pop("speed"))
+            table = cls((int(height), int(width)), speed=speed, **fields)
             if not all(0.0 <= part < float("inf") for part in (*table.parts.values(), table.error, speed.spread)):
                 raise ValueError("times are numbers of at least 0")
             if not 0.0 < speed.milliseconds < float("inf"):
@@ -87,7 +87,7 @@ class LatencyTable:
 def stored_latency_table(
     deployment: Deployment, size: tuple[int, int], runtime: Mapping[str, Any], now: Speed
 ) -> tuple[LatencyTable | None, str]:
-    """The table that `adroit profile` stored, as measured, if a run here takes what it says; else why not.
+    """Returns the table that `adroit profile` stored, if it holds for a run here; else None and the reason.
 
     It must be of this model and of inputs of `size` (height, width), measured on a machine like this one at a steady
     speed, less than MAXIMUM_SCALE times from that of `now`, with the same operators, threads and version of the
@@ -119,7 +119,7 @@ def stored_latency_table(
 
 
 def parts_of(route: Route) -> dict[str, int]:
-    """How often each part runs along `route`; every part of the space is there."""
+    """Counts how often each part runs along `route`; every part of the space has an entry."""
     space = route.space
     counts = Counter({"always": 1})
     for path in space.paths:
@@ -134,14 +134,18 @@ def parts_of(route: Route) -> dict[str, int]:
 
 
 def random_routes(space: RoutingSpace, count: int) -> list[Route]:
-    """From nearly all closed to nearly all open, the extremes among them; the same ones every time."""
+    """Draws routes from all closed to all open; the same ones every time."""
     random = np.random.default_rng(0)
     chances = np.linspace(0.0, 1.0, count)
     return [Route(space, tuple(random.random(len(space.paths)) < chance)).normalized() for chance in chances]
 
 
 def fit_parts(routes: Sequence[Route], times: NDArray[np.float64]) -> tuple[dict[str, float], float]:
-    """Milliseconds by part, and the 95th percentile of the relative error, from `times` [routes] in milliseconds."""
+    """Fits the milliseconds of each part to `times` [routes], in milliseconds, by least squares of relative errors.
+
+    Returns:
+        Milliseconds by part, none below 0, and the 95th percentile of the relative error.
+    """
     from scipy.optimize import nnls
 
     names = list(parts_of(routes[0]))

@@ -1,4 +1,4 @@
-"""Measuring a latency table: random routes, forced, beside the reference run."""
+"""Measures a latency table: random routes, forced, beside the reference run."""
 
 from __future__ import annotations
 
@@ -24,10 +24,16 @@ ROUTES, REPEATS, MINIMUM_ROUNDS = 48, 8, 5
 
 @dataclass(frozen=True)
 class TableTimes:
-    """Medians of the routes in milliseconds, [ROUTES], how many times as long a run takes that is told, the speed."""
+    """The measurement that a table is fitted to.
+
+    Attributes:
+        routes: median milliseconds of each route, [ROUTES].
+        overhead: time of a run whose gates are forced / time of the same route without.
+        speed: of the machine meanwhile.
+    """
 
     routes: NDArray[np.float64]
-    telling: float
+    overhead: float
     speed: Speed
 
 
@@ -36,8 +42,8 @@ class TableRuns:
 
     Attributes:
         free: the deployment as it is.
-        forced_calls: runs along routes that are told. own_calls: of `free`. references: see speed.py; these
-            are a group of their own here as elsewhere, since a run after its like takes some 2 % less.
+        forced_calls: runs along forced routes. own_calls: runs of `free`. references: runs for the speed
+            (speed.py); a group of their own here as elsewhere, since a run after its like takes some 2 % less.
 
     Args:
         deployment: with gates, in ONNX Runtime, and with adroit's operators.
@@ -52,26 +58,27 @@ class TableRuns:
         self._deployment, self._size = deployment, (image.shape[2], image.shape[3])
         self._routes = random_routes(self._forced.space, ROUTES)
         taken = executed_route(deployment, self.free.run(deployment.feeds(image))["gates"])
-        *along, told = [
+        *along, same = [
             functools.partial(self._forced.run, self._forced.feeds_along(image, route))
             for route in (*self._routes, taken)
         ]
         own = functools.partial(self.free.run, deployment.feeds(image))
         reference = reference_run(self._forced, self._size)
-        self.forced_calls: list[Callable[[], object]] = [*along, *[told] * REPEATS]
+        self.forced_calls: list[Callable[[], object]] = [*along, *[same] * REPEATS]
         self.own_calls: list[Callable[[], object]] = [own] * REPEATS
         self.references: list[Callable[[], object]] = [reference] * REPEATS
 
     def times(
         self, forced_calls: NDArray[np.float64], own_calls: NDArray[np.float64], references: NDArray[np.float64]
     ) -> TableTimes:
-        """Of the milliseconds of the calls, [rounds, calls]."""
-        along, told = np.split(forced_calls, [ROUTES], axis=1)
-        # Telling gates costs some time of its own, which the same route without it shows.
-        telling = float(np.median(told) / np.median(own_calls))
-        return TableTimes(np.median(along, axis=0) / telling, telling, Speed.of(references))
+        """Summarizes the milliseconds of the three groups of calls, each [rounds, calls]."""
+        along, same = np.split(forced_calls, [ROUTES], axis=1)
+        # Forcing gates takes some time of its own, which the same route without it shows.
+        overhead = float(np.median(same) / np.median(own_calls))
+        return TableTimes(np.median(along, axis=0) / overhead, overhead, Speed.of(references))
 
     def table(self, times: TableTimes) -> LatencyTable:
+        """Fits the table to `times`."""
         parts, error = fit_parts(self._routes, times.routes)
         model = self._deployment.info.model["sha256"]
         return LatencyTable(self._size, parts, error, times.speed, model, machine_facts(), self.free.facts)
@@ -87,7 +94,7 @@ class TableRuns:
 def measure_latency_table(
     deployment: Deployment, options: RuntimeOptions, image: NDArray[np.float32], seconds: float
 ) -> LatencyTable:
-    """Measures for about `seconds`, and at least MINIMUM_ROUNDS runs of each route; arguments as TableRuns."""
+    """Measures a table for about `seconds`, at least MINIMUM_ROUNDS runs of each route; arguments as TableRuns."""
     with TableRuns(deployment, options, image) as runs:
         groups = [runs.forced_calls, runs.own_calls, runs.references]
         return runs.table(runs.times(*times_in_turns(groups, seconds, MINIMUM_ROUNDS)))

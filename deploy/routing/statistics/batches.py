@@ -1,4 +1,4 @@
-"""What a batch costs when a path runs for all its images as soon as one of them needs it."""
+"""The cost of an image in a batch, where a path runs for all images as soon as one of them needs it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from adroit.deploy.routing.collect import RouteSample, deployment_costs
 from adroit.models.routing.route import Route
 
 BATCHES = (1, 2, 4, 8, 16)
-# Random batches of each size, at least; whole shuffles of the images.
+# Minimum of random batches of each size; whole shuffles of the images are used up.
 DRAWS = 200
 
 
 @dataclass(frozen=True)
 class BatchCost:
-    """Operations of one image in a batch of `batch` images.
+    """The operations of one image in a batch of `batch` images.
 
     Attributes:
         operations: mean over `draws` random batches of images of one size; at batch 1, over every image once.
-        ratio: `operations` over what the same images cost alone.
+        ratio: `operations` / operations of the same images alone.
+        draws: how many batches were drawn.
     """
 
     batch: int
@@ -33,15 +34,15 @@ class BatchCost:
 
 
 def batch_costs(deployment: Deployment, samples: Sequence[RouteSample], seed: int = 0) -> list[BatchCost]:
-    """The expected cost at each of BATCHES, from the images themselves: their routes resemble each other.
+    """Estimates the cost at each of BATCHES, from the images themselves, whose routes resemble each other.
 
-    Sizes of batches that no size of image has enough images for are left out.
+    A batch larger than the number of images of every size is left out.
     """
     random = np.random.default_rng(seed)
     groups: dict[tuple[int, int], list[RouteSample]] = defaultdict(list)
     for sample in samples:
         groups[sample.size].append(sample)
-    found = []
+    result = []
     for batch in BATCHES:
         usable = {size: group for size, group in groups.items() if len(group) >= batch}
         if not usable:
@@ -54,5 +55,5 @@ def batch_costs(deployment: Deployment, samples: Sequence[RouteSample], seed: in
                     needed = Route.union([group[i].route for i in order[start : start + batch]])
                     costs.append(table.of_route(needed).total)
         alone = np.mean([sample.operations.total for group in usable.values() for sample in group])
-        found.append(BatchCost(batch, float(np.mean(costs)), float(np.mean(costs) / alone), len(costs)))
-    return found
+        result.append(BatchCost(batch, float(np.mean(costs)), float(np.mean(costs) / alone), len(costs)))
+    return result

@@ -1,4 +1,4 @@
-"""How far gates are from opening: their values before they are closed, which no deployment gives out."""
+"""Gate values before a threshold closes them, which no deployment outputs: PyTorch computes them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ def gate_values(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
-    """[images,paths]: tanh of each gate, -1 to 1, in the PyTorch network that `deployment` was exported from.
+    """Computes the gate values of images in the PyTorch network that `deployment` was exported from.
 
-    A path is open where this is above 0 and the threshold, and its node is reached.
+    A path is open where its value is above 0 and the threshold, and its node is reached.
 
     Args:
         gate_threshold: what closes earlier paths, and so decides what later gates see.
-        threads: PyTorch's, for the whole process.
+        threads: of PyTorch, for the whole process.
+
+    Returns:
+        tanh of each gate, -1 to 1, [images,paths].
 
     Raises:
         UsageError: a deployment without gates or without its reference, or images that it does not take.
@@ -50,14 +53,14 @@ def gate_values(
 
     gates = [network.backbone.node(at).gate_conv_beta for at in routing_space(deployment).nodes]
     threshold = torch.tensor([deployment.baked_threshold or gate_threshold])
-    found = []
+    batches = []
     with contextlib.ExitStack() as stack, torch.inference_mode():
         for gate in gates:
             stack.callback(gate.register_forward_pre_hook(keep).remove)
         for where, x in images.batches(deployment.info.preprocessing, BATCH):
             deployment.feeds(x)  # refuses sizes that the network does not take
             network(torch.from_numpy(x), threshold)
-            found.append(torch.cat([seen[gate] for gate in gates], 1).numpy())
+            batches.append(torch.cat([seen[gate] for gate in gates], 1).numpy())
             if progress:
                 progress(where.stop, len(images))
-    return np.concatenate(found)
+    return np.concatenate(batches)

@@ -1,4 +1,4 @@
-"""What the routes of a data set's images say: cost, use of every node and path, margins, batches."""
+"""Statistics of the routes of a data set: cost, use of every node and path, margins, batches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MARGIN_BINS = 20
 
 @dataclass(frozen=True)
 class Spread:
-    """Of one number an image."""
+    """The distribution of one number over the images."""
 
     mean: float
     minimum: float
@@ -33,12 +33,13 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
+        """Summarizes one number for each image; at least one."""
         return cls(float(np.mean(values)), float(min(values)), float(np.median(values)), float(max(values)))
 
 
 @dataclass(frozen=True)
 class RouteShare:
-    """A route that images take. operations: of one image, at the first such image's size."""
+    """A route that images take, how many and what share; `operations` of one image, at the size of the first."""
 
     route: Route
     images: int
@@ -48,7 +49,7 @@ class RouteShare:
 
 @dataclass(frozen=True)
 class Margins:
-    """How far gates, open or closed ones, are from the threshold.
+    """The distances of gates, open or closed ones, from the threshold.
 
     Attributes:
         minimum: the smallest distance, with `image` and `path` where it is; None where there is no such gate.
@@ -72,17 +73,17 @@ class RouteStatistics:
     Attributes:
         title: the deployment.
         space: the routing space, whose `nodes` and `paths` give the order of what follows.
-        samples: what was collected, image by image.
+        samples: one for each image.
         operations, paper: of one image along its route; paper: by the paper's counting.
         all_open, all_closed: operations with every path open, and with none, at the largest size.
         node_open, node_live: share of the images for which each node computes, and is reached.
         path_open: share of the images for which each path is open. mean_gates: mean gate where it is.
         margins: of the open gates. closed_margins: of the closed gates of nodes that are reached; None
-            where their values were not looked at (deploy/routing/statistics/margins.py).
+            where their values are unknown (deploy/routing/statistics/margins.py).
         routes: from the most frequent on.
         entropy: of the routes' shares, in bits; 0 where all images take one route.
-        batches: what larger batches cost.
-        sizes: what images of each size cost.
+        batches: the cost in larger batches.
+        sizes: the cost by image size.
         loss_correlation: of images' losses and operations (deploy/routing/statistics/splits.py); None without labels.
     """
 
@@ -107,10 +108,11 @@ class RouteStatistics:
     loss_correlation: float | None
 
     def top_share(self, count: int) -> float:
-        """Share of the images that take one of the `count` most frequent routes."""
+        """Returns the share of the images that take one of the `count` most frequent routes."""
         return sum(route.images for route in self.routes[:count]) / len(self.samples)
 
     def to_json(self) -> dict[str, Any]:
+        """Returns every figure as JSON values; `adroit profile --json` and the report show it."""
         nodes = zip(self.space.nodes, self.node_open, self.node_live, strict=True)
         paths = zip(self.space.paths, self.path_open, self.mean_gates, strict=True)
         places = {share.route: place for place, share in enumerate(self.routes)}
@@ -165,7 +167,7 @@ def route_statistics(
     title: str | None = None,
     gate_values: NDArray[np.float32] | None = None,
 ) -> RouteStatistics:
-    """Of `samples`, which were collected from `deployment` at `gate_threshold`, or at the one that is baked in.
+    """Computes the statistics of `samples`, collected from `deployment` at `gate_threshold` or the one baked in.
 
     Args:
         title: the deployment's name if None.
@@ -210,7 +212,7 @@ def route_statistics(
 
 
 def path_name(path: Path) -> str:
-    """As tables show it: "3.1 up"."""
+    """Names a path as tables show it: "3.1 up"."""
     return f"{path.node.name} {path.kind}"
 
 

@@ -1,0 +1,5 @@
+"""The routed deployments of tests/routes."""
+
+from tests.deploy.routing.conftest import checkpoint, deployments, image_folder, image_set, network, options
+
+__all__ = ["checkpoint", "deployments", "image_folder", "image_set", "network", "options"]
