@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.profile.profile import Candidate, ProfileReport
-from adroit.deploy.routing.budget.table import asked_threshold, takes_budget
+from adroit.deploy.routing.budget.table import requested_threshold, takes_budget
 from adroit.deploy.runtimes.choices import RuntimeName
 from adroit.deploy.runtimes.options import RuntimeOptions
 
@@ -50,7 +50,8 @@ def _thresholds(deployments: Sequence[Deployment], gate_threshold: float, gflops
         return [gate_threshold] * len(deployments)
     held = [deployment for deployment in deployments if takes_budget(deployment)] or deployments
     return [
-        asked_threshold(deployment, gate_threshold, gflops) if deployment in held else 0.0 for deployment in deployments
+        requested_threshold(deployment, gate_threshold, gflops) if deployment in held else 0.0
+        for deployment in deployments
     ]
 
 

@@ -12,8 +12,8 @@ from adroit import files
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.routing.collect import Progress, RouteSample, collect_routes
 from adroit.deploy.routing.diagram_files import image_pages, usage_page, write_pages
-from adroit.deploy.routing.replay import Agreement, Replayed, replay_deployment
-from adroit.deploy.routing.statistics import RouteStatistics, route_statistics
+from adroit.deploy.routing.replay import ReplayAgreement, ReplayedImage, replay_deployment
+from adroit.deploy.routing.statistics.route_statistics import RouteStatistics, route_statistics
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.models.data.images import ImageSet
 
@@ -30,14 +30,14 @@ class RoutesResult:
     """
 
     samples: Sequence[RouteSample]
-    replayed: Sequence[Replayed]
+    replayed: Sequence[ReplayedImage]
     statistics: RouteStatistics | None
     written: Sequence[Path] = ()
 
     @property
-    def agreement(self) -> Agreement | None:
+    def agreement(self) -> ReplayAgreement | None:
         """How far the given route's network is the dynamic one; None where no route was given."""
-        return Agreement.of(self.replayed) if self.replayed else None
+        return ReplayAgreement.of(self.replayed) if self.replayed else None
 
     def to_json(self) -> dict[str, Any]:
         """Returns every figure as JSON values; of replayed images all but their gates."""
@@ -74,7 +74,7 @@ def route_overview(
     if output is not None:
         files.check_writable(output / "usage.svg")
 
-    def run(images: ImageSet) -> tuple[list[RouteSample], list[Replayed]]:
+    def run(images: ImageSet) -> tuple[list[RouteSample], list[ReplayedImage]]:
         if route is None:
             show = progress("running") if progress else None
             return collect_routes(deployment, options, images, gate_threshold, progress=show), []
@@ -101,7 +101,7 @@ def _sample_values(sample: RouteSample) -> dict[str, Any]:
     }
 
 
-def _replayed_values(replayed: Replayed) -> dict[str, Any]:
+def _replayed_values(replayed: ReplayedImage) -> dict[str, Any]:
     values = dataclasses.asdict(replayed)
     del values["gates"]
     return values

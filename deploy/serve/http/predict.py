@@ -17,7 +17,7 @@ from adroit.deploy.deployment.deployment import GATES
 from adroit.deploy.deployment.predictions import Prediction, top_k
 from adroit.deploy.deployment.routed import executed_route, routing_space
 from adroit.deploy.routing.budget.table import read_table
-from adroit.deploy.routing.diagram import route_picture
+from adroit.deploy.routing.diagram import route_diagram
 from adroit.deploy.serve.engine.inference import Inference, InferenceResult
 from adroit.deploy.serve.engine.model import Model
 from adroit.deploy.serve.http.image_files import class_map, decode_image, encode_png
@@ -194,8 +194,8 @@ def _route(model: Model, result: InferenceResult) -> str:
     """Draw the image's own route as an SVG, or the route of every image where nothing is gated."""
     gates: NDArray[Any] | None = result.outputs.get(GATES)
     if gates is None:
-        return route_picture("the route of every image", executed_route(model.deployment, None)).svg()
+        return route_diagram("the route of every image", executed_route(model.deployment, None)).svg()
     route = Route.from_gates(routing_space(model.deployment), gates[0])
     gflops = result.parameters.get("route_gflops")
     title = "the image's route" + (f": {gflops:.4g} GFLOPs" if isinstance(gflops, float) else "")
-    return route_picture(title, route, gates[0].tolist()).svg()
+    return route_diagram(title, route, gates[0].tolist()).svg()

@@ -61,10 +61,10 @@ def check(
     (True, True)
     """
     from adroit.deploy.parity.verdict import check_and_record
-    from adroit.deploy.routing.budget.table import asked_threshold
+    from adroit.deploy.routing.budget.table import requested_threshold
 
     read = read_deployment(deployment)
-    threshold = asked_threshold(read, gate_threshold, gflops)
+    threshold = requested_threshold(read, gate_threshold, gflops)
     opened = image_set(images, read.info.labels, limit)
     options = runtime_options(**runtime)
     return check_and_record(read, opened, options, layers, progress, threshold, shift_consistency, on_report)

@@ -169,14 +169,14 @@ def budget(
     0.0
     """
     from adroit.deploy.report.budget import json_beside, write_report
-    from adroit.deploy.routing.budget.table import check_form, choose, read_table, wanted_budget
+    from adroit.deploy.routing.budget.table import check_form, choose, read_table, requested_budget
 
     read = read_deployment(deployment)
     check_form(read)
     limits = (gflops, milliseconds, accuracy_drop)
     is_limited = any(value is not None for value in limits)
     if is_limited:
-        wanted_budget(*limits)
+        requested_budget(*limits)
     report = None if html is None else Path(html)
     if report is not None:
         for file in (report, json_beside(report)):

@@ -224,10 +224,10 @@ def run(
     >>> result.outputs["logits"].shape, len(result.top(2))
     ((3, 10), 3)
     """
-    from adroit.deploy.routing.budget.table import asked_threshold
+    from adroit.deploy.routing.budget.table import requested_threshold
 
     read = read_deployment(deployment)
-    threshold = asked_threshold(read, gate_threshold, gflops)
+    threshold = requested_threshold(read, gate_threshold, gflops)
     if output is not None:
         files.check_writable(Path(output))
     opened = image_set(images, read.info.labels, limit)
