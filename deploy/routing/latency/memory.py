@@ -1,4 +1,4 @@
-"""MemoryUse that a deployment takes, measured in a process of its own, where nothing else runs."""
+"""Memory that a deployment takes, measured in a process of its own, where nothing else runs."""
 
 from __future__ import annotations
 
