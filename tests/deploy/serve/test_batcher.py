@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Coroutine
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from adroit.deploy.serve.engine.batcher import Batcher
 from adroit.deploy.serve.job import InferenceJob
 from adroit.deploy.serve.options import Limits
 from adroit.deploy.serve.protocol.refusal import Reason, Refusal
+from tests.deploy.serve.clock import run_simulated
 
 LIMITS = Limits(batch=4, queue_requests=6)
 
@@ -23,16 +23,11 @@ def job(samples: int = 1, side: int = 8, seconds: float = 60.0, dtype: Any = np.
     return InferenceJob(np.zeros((samples, 1, side, side), dtype), None, deadline)
 
 
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """A queue that spins or waits for ever fails its test instead of hanging it."""
-    return asyncio.run(asyncio.wait_for(coroutine, 10))
-
-
 def queue_of(*jobs: InferenceJob, **changes: Any) -> Batcher:
-    made = Batcher(dataclasses.replace(LIMITS, **changes))
+    queue = Batcher(dataclasses.replace(LIMITS, **changes))
     for each in jobs:
-        made.submit(each)
-    return made
+        queue.submit(each)
+    return queue
 
 
 def test_requests_of_one_shape_run_together_up_to_the_batch() -> None:
@@ -43,7 +38,7 @@ def test_requests_of_one_shape_run_together_up_to_the_batch() -> None:
         assert await queue.next_batch() == jobs[3:]
         assert len(queue) == 0
 
-    run(check())
+    run_simulated(check())
 
 
 def test_other_shapes_and_dtypes_wait_for_their_turn() -> None:
@@ -54,7 +49,7 @@ def test_other_shapes_and_dtypes_wait_for_their_turn() -> None:
         assert await queue.next_batch() == [jobs[1]]
         assert await queue.next_batch() == [jobs[3]]
 
-    run(check())
+    run_simulated(check())
 
 
 def test_a_large_request_is_not_overtaken_by_small_ones_behind_it() -> None:
@@ -63,7 +58,7 @@ def test_a_large_request_is_not_overtaken_by_small_ones_behind_it() -> None:
         queue = queue_of(*jobs)
         assert [await queue.next_batch() for _ in jobs] == [[each] for each in jobs]
 
-    run(check())
+    run_simulated(check())
 
 
 def test_what_was_cancelled_is_not_run_and_takes_no_place() -> None:
@@ -75,13 +70,13 @@ def test_what_was_cancelled_is_not_run_and_takes_no_place() -> None:
         assert refused.value.reason == Reason.OVERLOADED
         for each in jobs[:5]:
             each.answer.cancel()
-        # In the same turn of the event loop: the queue has not heard of it, and passes over them all the same.
+        # In the same turn of the event loop: the queue does not know yet, and skips them all the same.
         assert await queue.next_batch() == jobs[5:]
         await asyncio.sleep(0)
         assert len(queue) == 0
         queue.submit(job())
 
-    run(check())
+    run_simulated(check())
 
 
 def test_a_queue_whose_requests_were_all_cancelled_waits_for_the_next() -> None:
@@ -90,37 +85,40 @@ def test_a_queue_whose_requests_were_all_cancelled_waits_for_the_next() -> None:
         queue = queue_of(gone)
         gone.answer.cancel()
         taking = asyncio.create_task(queue.next_batch())
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(1.0)
         assert not taking.done()
         queue.submit(later)
         assert await taking == [later]
 
-    run(check())
+    run_simulated(check())
 
 
-def test_a_request_whose_turn_does_not_come_is_told_so_in_time() -> None:
+def test_a_request_whose_turn_does_not_come_is_refused_at_its_deadline() -> None:
     async def check() -> None:
-        late, patient = job(seconds=0.01), job()
+        late, patient = job(seconds=5.0), job()
         queue = queue_of(late, patient)
         with pytest.raises(Refusal) as refused:
             await late.answer
+        assert asyncio.get_running_loop().time() == 5.0
         assert refused.value.reason == Reason.EXPIRED
         assert await queue.next_batch() == [patient]
 
-    run(check())
+    run_simulated(check())
 
 
 def test_with_a_delay_a_request_waits_for_others() -> None:
     async def check() -> None:
         first, second = job(), job()
-        queue = queue_of(first, delay_seconds=0.2)
+        queue = queue_of(first, delay_seconds=30.0)
         taking = asyncio.create_task(queue.next_batch())
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(1.0)
         assert not taking.done()
         queue.submit(second)
         assert await taking == [first, second]
+        # The wait of the first began before the loop, in real time.
+        assert 1.0 < asyncio.get_running_loop().time() <= 30.0
 
-    run(check())
+    run_simulated(check())
 
 
 def test_a_full_batch_does_not_wait_for_the_delay() -> None:
@@ -129,7 +127,7 @@ def test_a_full_batch_does_not_wait_for_the_delay() -> None:
         queue = queue_of(*jobs, delay_seconds=600.0)
         assert await queue.next_batch() == jobs
 
-    run(check())
+    run_simulated(check())
 
 
 def test_closing_answers_all_that_waits() -> None:
@@ -143,4 +141,4 @@ def test_closing_answers_all_that_waits() -> None:
         await asyncio.sleep(0)
         assert len(queue) == 0
 
-    run(check())
+    run_simulated(check())

@@ -177,8 +177,8 @@ def test_thresholds_of_a_tensor_are_checked(values: list[float], server: Server,
 
 
 def test_routes_and_thresholds_are_metrics(server: Server, photographs: np.ndarray) -> None:
-    before = server.counted("adroit_route_gflops_count"), server.counted("adroit_gate_threshold_sum")
+    before = server.metric("adroit_route_gflops_count"), server.metric("adroit_gate_threshold_sum")
     with grpc.insecure_channel(server.grpc) as channel:
         channel.unary_unary(INFER)(request(photographs, 0, gate_threshold=0.5))
-    assert server.counted("adroit_route_gflops_count") == before[0] + 1
-    assert server.counted("adroit_gate_threshold_sum") == pytest.approx(before[1] + 0.5)
+    assert server.metric("adroit_route_gflops_count") == before[0] + 1
+    assert server.metric("adroit_gate_threshold_sum") == pytest.approx(before[1] + 0.5)

@@ -54,11 +54,11 @@ def test_the_client_tells_what_the_server_refuses(server: Server, photograph: Pa
 
 @pytest.mark.parametrize("how", [("--rate", 40), ("--clients", 3)])
 def test_the_load_is_told(how: tuple[str, int], server: Server, photograph: Path) -> None:
-    before = server.counted("adroit_requests_total")
+    before = server.metric("adroit_requests_total")
     done = example("load.py", server, "adder-lenet5-bn", photograph, *how, "--seconds", 1)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert told["answered"] + told["failed"] == server.counted("adroit_requests_total") - before > 0
+    assert told["answered"] + told["failed"] == server.metric("adroit_requests_total") - before > 0
     assert told["milliseconds"]["p50"] <= told["milliseconds"]["p99"] <= told["milliseconds"]["most"]
     assert told["errors"] == {}
 

@@ -165,5 +165,5 @@ def test_the_health_service(channel: grpc.Channel) -> None:
 
 def test_the_server_is_whole_after_all_of_these(channel: grpc.Channel, server: Server) -> None:
     call(channel, request().SerializeToString())
-    assert server.counted("adroit_pending_bytes") == 0
+    assert server.metric("adroit_pending_bytes") == 0
     assert [event for event in server.events() if event["event"] == "a bug of ours"] == []

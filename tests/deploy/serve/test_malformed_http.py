@@ -160,7 +160,7 @@ def sound(server: Server) -> Iterator[Server]:
     yield server
     assert server.post(INFER, json.dumps(request()).encode())[0] == 200
     assert server.resident_mib - before < 50
-    assert server.counted("adroit_pending_bytes") == 0
+    assert server.metric("adroit_pending_bytes") == 0
 
 
 def connected(server: Server, head: str) -> socket.socket:
