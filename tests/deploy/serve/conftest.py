@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.export.deployment import Routing, export_deployment
@@ -28,7 +30,7 @@ MISSING = [
     for name in ("uvicorn", "httptools", "uvloop", "grpc", "msgspec", "prometheus_client")
     if importlib.util.find_spec(name) is None
 ]
-if MISSING:  # test_installed.py tells so
+if MISSING:  # test_installed.py says so
     collect_ignore = [p.name for p in Path(__file__).parent.glob("test_*.py") if p.name != "test_installed.py"]
 
 CLASSES = 11
@@ -37,7 +39,7 @@ THRESHOLDS = (0.0, 0.3, 1.0)
 
 @pytest.fixture(scope="session")
 def operators() -> OperatorForm:
-    """Native ones where they were built."""
+    """The native operators where they were built, else the portable ones."""
     try:
         native_library()
     except EnvironmentFault:
@@ -46,12 +48,28 @@ def operators() -> OperatorForm:
 
 
 @pytest.fixture(scope="session")
-def repository(
-    resnet_deployment: Deployment, lenet_deployment: Deployment, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """adder-resnet20, adder-lenet5-bn (gray, 32 x 32 only), aa-cifar-resnet20, and `routed`, small and dynamic."""
-    folder = tmp_path_factory.mktemp("served")
-    for deployment in (resnet_deployment, lenet_deployment):
+def repository(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of adder-resnet20, adder-lenet5-bn (gray, 32 x 32 only), aa-cifar-resnet20 and `routed` (dynamic).
+
+    All processes of a test run share it: do not change it.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, complete = shared / "served", shared / "served.complete"
+    with FileLock(shared / "served.lock"):
+        if not complete.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            deployments = [request.getfixturevalue(f"{name}_deployment") for name in ("resnet", "lenet")]
+            fill_repository(folder, deployments, tmp_path_factory)
+            complete.touch()
+    return folder
+
+
+def fill_repository(folder: Path, deployments: list[Deployment], tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Copy `deployments` into the folder, and export the other two."""
+    for deployment in deployments:
         shutil.copytree(deployment.path, folder / deployment.path.name)
     filtered = make_checkpoint(tmp_path_factory.mktemp("aa") / "aa", "aa-cifar-resnet20", (32, 32), groups=4)
     export_deployment(filtered, folder)
@@ -75,12 +93,11 @@ def repository(
     ]
     table = BudgetTable(routed.info.checkpoint["sha256"], 12, (128, 160), {}, settings)
     dataclasses.replace(routed.info, budget=table.to_json()).write(routed.path)
-    return folder
 
 
 @pytest.fixture(scope="session")
 def server(repository: Path, operators: OperatorForm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """With everything allowed; stopped gracefully at the end."""
+    """A server of all four models, on which clients may do everything."""
     options = ("--shared-memory", "--model-control", "--operators", operators.value)
     with running(tmp_path_factory.mktemp("server"), repository, *options) as started:
         yield started
@@ -88,16 +105,16 @@ def server(repository: Path, operators: OperatorForm, tmp_path_factory: pytest.T
 
 @pytest.fixture(scope="session")
 def photographs(images: Path) -> np.ndarray:
-    """uint8 [12,32,32,3]."""
+    """Twelve images, uint8 [12,32,32,3]."""
     with np.load(images) as archive:
         return archive["images"]
 
 
 @pytest.fixture(scope="session")
-def slow_server(
+def hasty_server(
     repository: Path, operators: OperatorForm, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """That waits a second, where others wait long."""
-    options = ("--receive-seconds", 1, "--operators", operators.value)
-    with running(tmp_path_factory.mktemp("slow"), repository, *options) as started:
+    """A server that gives clients 3 seconds, where others give them long."""
+    options = ("--receive-seconds", 3, "--operators", operators.value)
+    with running(tmp_path_factory.mktemp("hasty"), repository, *options) as started:
         yield started

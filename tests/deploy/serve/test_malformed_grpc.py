@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from adroit.deploy.protocol import open_inference_pb2 as pb
-from tests.deploy.serve.server import Server
+from tests.deploy.serve.server import PATIENCE, Server, until
 
 MODEL = "adder-lenet5-bn"
 COUNT = 1024
@@ -21,22 +21,22 @@ INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
 @pytest.fixture(scope="module")
 def channel(server: Server) -> Iterator[grpc.Channel]:
     options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-    with grpc.insecure_channel(server.grpc, options=options) as made:
-        yield made
+    with grpc.insecure_channel(server.grpc, options=options) as connected:
+        yield connected
 
 
 def request() -> pb.ModelInferRequest:
-    made = pb.ModelInferRequest(model_name=MODEL, raw_input_contents=[bytes(4 * COUNT)])
-    made.inputs.add(name="image", datatype="FP32", shape=[1, 1, 32, 32])
-    return made
+    message = pb.ModelInferRequest(model_name=MODEL, raw_input_contents=[bytes(4 * COUNT)])
+    message.inputs.add(name="image", datatype="FP32", shape=[1, 1, 32, 32])
+    return message
 
 
-def call(channel: grpc.Channel, content: bytes, method: str = INFER, timeout: float = 30) -> bytes:
-    """Bytes in, bytes out: messages of any kind, and none at all."""
+def call(channel: grpc.Channel, content: bytes, method: str = INFER, timeout: float = PATIENCE) -> bytes:
+    """Send bytes, and return bytes: messages of any kind, and no messages."""
     return channel.unary_unary(method)(content, timeout=timeout)
 
 
-def code_of(channel: grpc.Channel, content: bytes, method: str = INFER, timeout: float = 30) -> grpc.StatusCode:
+def code_of(channel: grpc.Channel, content: bytes, method: str = INFER, timeout: float = PATIENCE) -> grpc.StatusCode:
     with pytest.raises(grpc.RpcError) as caught:
         call(channel, content, method, timeout)
     assert len(caught.value.details()) < 1000
@@ -94,7 +94,7 @@ WRONG: dict[str, tuple[Change, grpc.StatusCode]] = {
     "model by path": (lambda m: setattr(m, "model_name", f"../{MODEL}"), NOT_FOUND),
     "no model": (lambda m: setattr(m, "model_name", ""), NOT_FOUND),
     "unknown version": (lambda m: setattr(m, "model_version", "9"), NOT_FOUND),
-    "unknown input": (lambda m: setattr(m.inputs[0], "name", "picture"), INVALID),
+    "unknown input": (lambda m: setattr(m.inputs[0], "name", "photograph"), INVALID),
     "unknown output": (lambda m: m.outputs.add(name="classes"), INVALID),
     "no inputs": (lambda m: (m.inputs.pop(), m.raw_input_contents.pop()), INVALID),
     "no contents": (lambda m: m.raw_input_contents.pop(), INVALID),
@@ -115,10 +115,10 @@ WRONG: dict[str, tuple[Change, grpc.StatusCode]] = {
 
 @pytest.mark.parametrize("what", WRONG)
 def test_a_malformed_inference_gets_its_code(what: str, channel: grpc.Channel) -> None:
-    change, wanted = WRONG[what]
+    change, expected = WRONG[what]
     message = request()
     change(message)
-    assert code_of(channel, message.SerializeToString()) == wanted
+    assert code_of(channel, message.SerializeToString()) == expected
 
 
 def test_the_right_request_of_these_tests_is_answered(channel: grpc.Channel) -> None:
@@ -158,12 +158,12 @@ def test_the_health_service(channel: grpc.Channel) -> None:
     answer = call(channel, pb.HealthCheckRequest(service="inference.GRPCInferenceService").SerializeToString(), method)
     assert pb.HealthCheckResponse.FromString(answer).status == pb.HealthCheckResponse.SERVING
     assert code_of(channel, pb.HealthCheckRequest(service="other").SerializeToString(), method) == NOT_FOUND
-    watching = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=10)
+    watching = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=PATIENCE)
     assert pb.HealthCheckResponse.FromString(next(watching)).status == pb.HealthCheckResponse.SERVING
     watching.cancel()
 
 
 def test_the_server_is_whole_after_all_of_these(channel: grpc.Channel, server: Server) -> None:
     call(channel, request().SerializeToString())
-    assert server.metric("adroit_pending_bytes") == 0
+    until(lambda: server.metric("adroit_pending_bytes") == 0)
     assert [event for event in server.events() if event["event"] == "a bug of ours"] == []
