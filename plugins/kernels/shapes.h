@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <tuple>
 
 namespace adroit {
 
@@ -15,6 +16,12 @@ struct AdderConv2dShape {
     int64_t out_height() const { return (height + pad_top + pad_bottom - kernel_height) / stride_height + 1; }
     int64_t out_width() const { return (width + pad_left + pad_right - kernel_width) / stride_width + 1; }
     int64_t out_pixels() const { return out_height() * out_width(); }
+
+    auto sizes() const {
+        return std::tie(batch, in_channels, height, width, out_channels, kernel_height, kernel_width, stride_height,
+                        stride_width, pad_top, pad_left, pad_bottom, pad_right);
+    }
+    friend bool operator==(const AdderConv2dShape& a, const AdderConv2dShape& b) { return a.sizes() == b.sizes(); }
 };
 
 constexpr int64_t kMaxFilterSize = 7;
@@ -27,6 +34,11 @@ struct AdaptiveFilterShape {
     int64_t taps() const { return kernel_size * kernel_size; }
     int64_t out_height() const { return (height + stride - 1) / stride; }
     int64_t out_width() const { return (width + stride - 1) / stride; }
+
+    auto sizes() const { return std::tie(batch, channels, height, width, kernel_size, stride, groups, joint_softmax); }
+    friend bool operator==(const AdaptiveFilterShape& a, const AdaptiveFilterShape& b) {
+        return a.sizes() == b.sizes();
+    }
 };
 
 struct RoutingGateShape {
@@ -37,6 +49,9 @@ struct RoutingGateShape {
     int64_t rows() const { return height / shrink; }
     int64_t columns() const { return width / shrink; }
     int64_t positions() const { return rows() * columns(); }
+
+    auto sizes() const { return std::tie(batch, channels, height, width, hidden, paths, shrink); }
+    friend bool operator==(const RoutingGateShape& a, const RoutingGateShape& b) { return a.sizes() == b.sizes(); }
 };
 
 struct RoutingDecisionShape {

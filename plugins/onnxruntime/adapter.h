@@ -16,6 +16,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "description.h"
+
 namespace adroit::onnxruntime {
 
 // Raised for a model or an input that the operator cannot take; becomes ONNX Runtime's error text.
@@ -69,12 +71,6 @@ std::string shape_text(const Sizes& shape) {
     return text.str();
 }
 
-inline std::string number_text(float value) {
-    std::ostringstream text;
-    text << value;
-    return text.str();
-}
-
 template <typename Element>
 struct TensorInput {
     const Element* data;
@@ -112,36 +108,36 @@ void require_shape(const TensorInput<Element>& input, const char* name, const Sh
                            shape_text(expected));
 }
 
-inline int64_t int_attribute(const Ort::ConstKernelInfo& info, const char* name, int64_t low, int64_t high) {
-    const int64_t value = info.GetAttribute<int64_t>(name);
-    if (value < low || value > high)
-        throw InvalidInput(std::string("attribute ") + name + " is " + std::to_string(value) + ", expected " +
-                           std::to_string(low) + " to " + std::to_string(high));
+// ---- attributes: each has the range that operators.toml gives it ----
+
+template <typename Number>
+Number checked(const description::Attribute& attribute, const char* verb, Number value) {
+    if (!description::allows(attribute, value))
+        throw InvalidInput(std::string("attribute ") + attribute.name + " " + verb + " " +
+                           description::number_text(value) + ", expected " + description::allowed_text(attribute));
     return value;
 }
 
-inline float float_attribute(const Ort::ConstKernelInfo& info, const char* name, float low, float high) {
-    const float value = info.GetAttribute<float>(name);
-    if (!(value >= low && value <= high))  // also where it is NaN
-        throw InvalidInput(std::string("attribute ") + name + " is " + number_text(value) + ", expected " +
-                           number_text(low) + " to " + number_text(high));
-    return value;
+inline int64_t int_attribute(const Ort::ConstKernelInfo& info, const description::Operator& op, const char* name) {
+    return checked(description::attribute_of(op, name), "is", info.GetAttribute<int64_t>(name));
 }
 
-inline std::vector<int64_t> ints_attribute(const Ort::ConstKernelInfo& info, const char* name, size_t length,
-                                           int64_t low, int64_t high) {
+inline float float_attribute(const Ort::ConstKernelInfo& info, const description::Operator& op, const char* name) {
+    return checked(description::attribute_of(op, name), "is", info.GetAttribute<float>(name));
+}
+
+inline std::vector<int64_t> ints_attribute(const Ort::ConstKernelInfo& info, const description::Operator& op,
+                                           const char* name) {
+    const description::Attribute& attribute = description::attribute_of(op, name);
     const std::vector<int64_t> values = info.GetAttributes<int64_t>(name);
-    if (values.size() != length)
+    if (values.size() != static_cast<size_t>(attribute.length))
         throw InvalidInput(std::string("attribute ") + name + " has " + std::to_string(values.size()) +
-                           " values, expected " + std::to_string(length));
-    for (int64_t value : values)
-        if (value < low || value > high)
-            throw InvalidInput(std::string("attribute ") + name + " holds " + std::to_string(value) + ", expected " +
-                               std::to_string(low) + " to " + std::to_string(high));
+                           " values, expected " + std::to_string(attribute.length));
+    for (int64_t value : values) checked(attribute, "holds", value);
     return values;
 }
 
-// Tells the type and shape of an output while a model loads. A size below 0 is not known.
+// Sets the type and shape of an output while a model loads. A size below 0 is not known.
 // (Ort::ShapeInferContext::SetOutputShape marks names by -2, which newer runtimes refuse.)
 inline void set_output(OrtShapeInferContext* context, size_t index, const std::vector<int64_t>& shape,
                        ONNXTensorElementDataType type) {
@@ -165,14 +161,15 @@ inline void set_output(OrtShapeInferContext* context, size_t index, const std::v
 // The execution providers that we have kernels for.
 constexpr const char *kOnCpu = "CPUExecutionProvider", *kOnCuda = "CUDAExecutionProvider";
 
-// The boilerplate of a custom operator. `Operator` has: a constructor from ConstKernelInfo,
-// compute(context), input_type(index), output_type(index), the constants name, provider, inputs, outputs,
-// and infer_output(context, raw context) where its inputs' types do not tell that of its output.
+// The boilerplate of a custom operator. `Operator` has: a constructor from ConstKernelInfo, compute(context),
+// input_type(index), output_type(index), the constants `description` (from operators.h) and `provider`, and
+// infer_output(context, raw context) where the type of its output does not follow from those of its inputs. The same
+// file has `add_<file>(domain)`, which the generated onnxruntime_operators.h calls.
 template <typename Operator>
 struct Instance {
     Operator op;
     OrtStatusPtr ComputeV2(OrtKernelContext* context) noexcept {
-        return guarded(Operator::name, [&] { op.compute(Ort::KernelContext(context)); });
+        return guarded(Operator::description.name, [&] { op.compute(Ort::KernelContext(context)); });
     }
 };
 
@@ -186,21 +183,21 @@ struct CustomOperator : Ort::CustomOpBase<CustomOperator<Operator>, Instance<Ope
     CustomOperator() {
         if constexpr (kInfersOutput<Operator>)
             this->InferOutputShapeFn = [](const OrtCustomOp*, OrtShapeInferContext* context) noexcept -> OrtStatusPtr {
-                return guarded(Operator::name, [&] {
+                return guarded(Operator::description.name, [&] {
                     Ort::ShapeInferContext wrapped(&Ort::GetApi(), context);
                     Operator::infer_output(wrapped, context);
                 });
             };
     }
     OrtStatusPtr CreateKernelV2(const OrtApi&, const OrtKernelInfo* info, void** instance) const noexcept {
-        return guarded(Operator::name,
+        return guarded(Operator::description.name,
                        [&] { *instance = new Instance<Operator>{Operator(Ort::ConstKernelInfo(info))}; });
     }
-    const char* GetName() const { return Operator::name; }
+    const char* GetName() const { return Operator::description.name; }
     const char* GetExecutionProviderType() const { return Operator::provider; }
-    size_t GetInputTypeCount() const { return Operator::inputs; }
+    size_t GetInputTypeCount() const { return static_cast<size_t>(Operator::description.inputs.size); }
     ONNXTensorElementDataType GetInputType(size_t index) const { return Operator::input_type(index); }
-    size_t GetOutputTypeCount() const { return Operator::outputs; }
+    size_t GetOutputTypeCount() const { return static_cast<size_t>(Operator::description.outputs.size); }
     ONNXTensorElementDataType GetOutputType(size_t index) const { return Operator::output_type(index); }
 };
 

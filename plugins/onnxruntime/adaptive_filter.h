@@ -5,25 +5,24 @@
 
 #include "kernels/cpu/adaptive_filter.h"
 #include "onnxruntime/adapter.h"
+#include "onnxruntime/plan_cache.h"
+#include "onnxruntime/registration.h"
 #include "onnxruntime/spreading.h"
+#include "operators.h"
 
 namespace adroit::onnxruntime {
 
 class AdaptiveFilterNode {
 public:
-    static constexpr const char* name = "AdaptiveFilter";
-    static constexpr size_t inputs = 2, outputs = 1;
+    static constexpr const adroit::description::Operator& description = adroit::description::kAdaptiveFilter;
     static ONNXTensorElementDataType input_type(size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
     static ONNXTensorElementDataType output_type(size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
 
     explicit AdaptiveFilterNode(const Ort::ConstKernelInfo& info)
-        : kernel_size_(int_attribute(info, "kernel_size", 3, adroit::kMaxFilterSize)),
-          stride_(int_attribute(info, "stride", 1, 2)),
-          groups_(int_attribute(info, "groups", 1, 65536)),
-          joint_softmax_(int_attribute(info, "joint_softmax", 0, 1) == 1) {
-        if (kernel_size_ % 2 == 0)
-            throw InvalidInput("attribute kernel_size is " + std::to_string(kernel_size_) + ", expected 3, 5 or 7");
-    }
+        : kernel_size_(int_attribute(info, description, "kernel_size")),
+          stride_(int_attribute(info, description, "stride")),
+          groups_(int_attribute(info, description, "groups")),
+          joint_softmax_(int_attribute(info, description, "joint_softmax") == 1) {}
 
 protected:
     // A call's tensors, checked; the pointers are the device's.
@@ -65,11 +64,15 @@ public:
 
     void compute(const Ort::KernelContext& context) const {
         const Call call = read(context);
-        cpu::adaptive_filter(call.shape, call.x, call.logits, call.y, spreading_.threads(context));
+        const auto plan = plans_.find(call.shape, cpu::plan_adaptive_filter);
+        cpu::adaptive_filter(*plan, call.x, call.logits, call.y, spreading_.threads(context));
     }
 
 private:
     mutable Spreading spreading_;
+    mutable PlanCache<cpu::AdaptiveFilterPlan> plans_;
 };
+
+inline void add_adaptive_filter(Ort::CustomOpDomain& domain) { add<AdaptiveFilter>(domain); }
 
 }  // namespace adroit::onnxruntime

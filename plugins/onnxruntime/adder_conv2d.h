@@ -5,7 +5,10 @@
 #include "kernels/cpu/adder_conv2d.h"
 #include "onnxruntime/adapter.h"
 #include "onnxruntime/constants.h"
+#include "onnxruntime/plan_cache.h"
+#include "onnxruntime/registration.h"
 #include "onnxruntime/spreading.h"
+#include "operators.h"
 
 namespace adroit::onnxruntime {
 
@@ -24,15 +27,15 @@ inline void require_adder_shape(const adroit::AdderConv2dShape& shape, const Sha
 template <bool HasResidual>
 class AdderConv2dNode {
 public:
-    static constexpr const char* name = HasResidual ? "AdderConv2dAdd" : "AdderConv2d";
-    static constexpr size_t inputs = HasResidual ? 5 : 4, outputs = 1;
+    static constexpr const adroit::description::Operator& description =
+        HasResidual ? adroit::description::kAdderConv2dAdd : adroit::description::kAdderConv2d;
     static ONNXTensorElementDataType input_type(size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
     static ONNXTensorElementDataType output_type(size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
 
     explicit AdderConv2dNode(const Ort::ConstKernelInfo& info)
-        : strides_(ints_attribute(info, "strides", 2, 1, 1024)),
-          pads_(ints_attribute(info, "pads", 4, 0, 1024)),
-          relu_(int_attribute(info, "activation", 0, 1) == 1) {}
+        : strides_(ints_attribute(info, description, "strides")),
+          pads_(ints_attribute(info, description, "pads")),
+          relu_(int_attribute(info, description, "activation") == 1) {}
 
 protected:
     // A call's tensors, checked; the pointers are the device's.
@@ -92,8 +95,9 @@ public:
     void compute(const Ort::KernelContext& context) const {
         const auto call = this->read(context);
         const cpu::AdderConv2dEpilogue epilogue{call.scale, call.shift, call.residual, call.relu};
+        const auto plan = plans_.find(call.shape, cpu::plan_adder_conv2d);
         const auto run = [&](const cpu::PackedAdderWeights& weights) {
-            cpu::adder_conv2d(call.shape, call.x, weights, epilogue, call.y, spreading_.threads(context));
+            cpu::adder_conv2d(*plan, call.x, weights, epilogue, call.y, spreading_.threads(context));
         };
         if (has_packed_) return run(packed_);
         run(cpu::pack_adder_weights(call.w, call.shape.out_channels, call.shape.taps()));
@@ -101,8 +105,14 @@ public:
 
 private:
     mutable Spreading spreading_;
+    mutable PlanCache<cpu::AdderConv2dPlan> plans_;
     bool has_packed_ = false;
     cpu::PackedAdderWeights packed_;
 };
+
+inline void add_adder_conv2d(Ort::CustomOpDomain& domain) {
+    add<AdderConv2d<false>>(domain);
+    add<AdderConv2d<true>>(domain);
+}
 
 }  // namespace adroit::onnxruntime

@@ -3,20 +3,20 @@
 
 #include "kernels/cpu/bilinear_upsample.h"
 #include "onnxruntime/adapter.h"
+#include "onnxruntime/registration.h"
 #include "onnxruntime/spreading.h"
+#include "operators.h"
 
 namespace adroit::onnxruntime {
 
 class BilinearUpsample {
 public:
-    static constexpr const char *name = "BilinearUpsample", *provider = kOnCpu;
-    static constexpr size_t inputs = 1, outputs = 1;
+    static constexpr const adroit::description::Operator& description = adroit::description::kBilinearUpsample;
+    static constexpr const char* provider = kOnCpu;
     static ONNXTensorElementDataType input_type(size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
     static ONNXTensorElementDataType output_type(size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
 
-    explicit BilinearUpsample(const Ort::ConstKernelInfo& info) : factor_(int_attribute(info, "factor", 2, 4)) {
-        if (factor_ == 3) throw InvalidInput("attribute factor is 3, expected 2 or 4");
-    }
+    explicit BilinearUpsample(const Ort::ConstKernelInfo& info) : factor_(int_attribute(info, description, "factor")) {}
 
     void compute(const Ort::KernelContext& context) const {
         const FloatInput x = float_input(context, 0, "X", 4);
@@ -31,5 +31,7 @@ private:
     int64_t factor_;
     mutable Spreading spreading_;
 };
+
+inline void add_bilinear_upsample(Ort::CustomOpDomain& domain) { add<BilinearUpsample>(domain); }
 
 }  // namespace adroit::onnxruntime

@@ -3,16 +3,8 @@
 
 #include "kernels/cpu/instruction_set.h"
 #include "onnxruntime/adapter.h"
-#include "onnxruntime/adaptive_filter.h"
-#include "onnxruntime/adder_conv2d.h"
-#include "onnxruntime/bilinear_upsample.h"
-#include "onnxruntime/quantized_adder_conv2d.h"
 #include "onnxruntime/registration.h"
-#include "onnxruntime/routing_decision.h"
-#include "onnxruntime/routing_gate.h"
-#ifdef ADROIT_WITH_CUDA
-#include "onnxruntime/cuda_operators.h"
-#endif
+#include "onnxruntime_operators.h"
 
 namespace {
 
@@ -23,19 +15,9 @@ using namespace adroit::onnxruntime;
 Ort::CustomOpDomain& domain() {
     static Ort::CustomOpDomain domain = [] {
         Ort::CustomOpDomain created("adroit");
-        add<AdaptiveFilter>(created);
-        add<AdderConv2d<false>>(created);
-        add<AdderConv2d<true>>(created);
-        add<BilinearUpsample>(created);
-        add<RoutingDecision>(created);
-        add<RoutingGate>(created);
-        add_quantized<QAdderConv2d>(created);
+        add_cpu_operators(created);
 #ifdef ADROIT_WITH_CUDA
-        add<CudaAdaptiveFilter>(created);
-        add<CudaAdderConv2d<false>>(created);
-        add<CudaAdderConv2d<true>>(created);
-        add<CudaRoutingGate>(created);
-        add_quantized<CudaQAdderConv2d>(created);
+        add_cuda_operators<AsIs>(created);
 #endif
         return created;
     }();
@@ -62,14 +44,14 @@ ADROIT_EXPORT OrtStatus* ORT_API_CALL RegisterCustomOps(OrtSessionOptions* optio
 
 // For `adroit doctor` and the tests: the instruction set in use, or the reason why there is none.
 ADROIT_EXPORT const char* adroit_instruction_set() {
-    static const std::string answer = [] {
+    static const std::string text = [] {
         try {
             return std::string(adroit::cpu::name(adroit::cpu::instruction_set()));
         } catch (const std::exception& e) {
             return std::string("error: ") + e.what();
         }
     }();
-    return answer.c_str();
+    return text.c_str();
 }
 
 }  // extern "C"

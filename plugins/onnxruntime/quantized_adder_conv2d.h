@@ -10,7 +10,10 @@
 #include "onnxruntime/adapter.h"
 #include "onnxruntime/adder_conv2d.h"
 #include "onnxruntime/constants.h"
+#include "onnxruntime/plan_cache.h"
+#include "onnxruntime/registration.h"
 #include "onnxruntime/spreading.h"
+#include "operators.h"
 
 namespace adroit::onnxruntime {
 
@@ -18,8 +21,8 @@ namespace adroit::onnxruntime {
 template <bool HasResidual, typename Integer, typename Output>
 class QAdderConv2dNode {
 public:
-    static constexpr const char* name = HasResidual ? "QAdderConv2dAdd" : "QAdderConv2d";
-    static constexpr size_t inputs = HasResidual ? 5 : 4, outputs = 1;
+    static constexpr const adroit::description::Operator& description =
+        HasResidual ? adroit::description::kQAdderConv2dAdd : adroit::description::kQAdderConv2d;
     static constexpr bool kSigned = std::is_signed_v<Integer>, kQuantized = !std::is_same_v<Output, float>;
     static ONNXTensorElementDataType input_type(size_t index) {
         return index == 2 || index == 3 ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT : Ort::TypeToTensorType<Integer>::type;
@@ -40,25 +43,24 @@ public:
                     shape[i] = (x[i].AsInt() + padding - w[i].AsInt()) / strides[i - 2] + 1;
             }
         }
-        const int64_t type = context.GetAttrInt("output_type");
-        if (type < ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT || type > ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8)
-            throw InvalidInput("attribute output_type is " + std::to_string(type) + ", expected 1 to 3");
+        const adroit::description::Attribute& described = adroit::description::attribute_of(description, "output_type");
+        const int64_t type = checked(described, "is", context.GetAttrInt("output_type"));
         set_output(raw, 0, shape, static_cast<ONNXTensorElementDataType>(type));
     }
 
     explicit QAdderConv2dNode(const Ort::ConstKernelInfo& info)
-        : strides_(ints_attribute(info, "strides", 2, 1, 1024)),
-          pads_(ints_attribute(info, "pads", 4, 0, 1024)),
-          relu_(int_attribute(info, "activation", 0, 1) == 1),
+        : strides_(ints_attribute(info, description, "strides")),
+          pads_(ints_attribute(info, description, "pads")),
+          relu_(int_attribute(info, description, "activation") == 1),
           x_zero_point_(zero_point_attribute(info, "x_zero_point")),
-          output_scale_(scale_attribute(info, "output_scale")),
+          output_scale_(float_attribute(info, description, "output_scale")),
           output_zero_point_(zero_point_attribute(info, "output_zero_point")) {
-        const int64_t type = int_attribute(info, "output_type", 1, 3);
+        const int64_t type = int_attribute(info, description, "output_type");
         if (type != Ort::TypeToTensorType<Output>::type)
             throw InvalidInput("attribute output_type is " + std::to_string(type) + ", but Y has type " +
                                std::to_string(Ort::TypeToTensorType<Output>::type));
         if constexpr (HasResidual) {
-            residual_scale_ = scale_attribute(info, "residual_scale");
+            residual_scale_ = float_attribute(info, description, "residual_scale");
             residual_zero_point_ = zero_point_attribute(info, "residual_zero_point");
         }
     }
@@ -114,14 +116,14 @@ private:
         return size.IsInt() && size.AsInt() > 0;
     }
 
-    static int32_t zero_point_attribute(const Ort::ConstKernelInfo& info, const char* attribute) {
+    // A value of X's type.
+    static int32_t zero_point_attribute(const Ort::ConstKernelInfo& info, const char* name) {
         using Limits = std::numeric_limits<Integer>;
-        return static_cast<int32_t>(int_attribute(info, attribute, Limits::min(), Limits::max()));
-    }
-
-    // 2^-64 to 2^64.
-    static float scale_attribute(const Ort::ConstKernelInfo& info, const char* attribute) {
-        return float_attribute(info, attribute, 5.421010862427522e-20f, 18446744073709551616.0f);
+        const int64_t value = int_attribute(info, description, name);
+        if (value < Limits::min() || value > Limits::max())
+            throw InvalidInput(std::string("attribute ") + name + " is " + std::to_string(value) + ", expected " +
+                               std::to_string(Limits::min()) + " to " + std::to_string(Limits::max()));
+        return static_cast<int32_t>(value);
     }
 
     adroit::AdderConv2dShape checked_shape(const TensorInput<Integer>& x, const TensorInput<Integer>& w) const {
@@ -158,7 +160,10 @@ public:
             this->relu_, Node::kQuantized, this->output_scale_, this->output_zero_point_};
         const cpu::QuantizedTensor input{call.x, Node::kSigned, this->x_zero_point_};
         const auto run = [&](const cpu::PackedQuantizedWeights& weights) {
-            cpu::quantized_adder_conv2d(call.shape, input, weights, epilogue, call.y, spreading_.threads(context));
+            const auto plan = plans_.find(call.shape, [&](const adroit::AdderConv2dShape& shape) {
+                return cpu::plan_quantized_adder_conv2d(shape, weights.windows);
+            });
+            cpu::quantized_adder_conv2d(*plan, input, weights, epilogue, call.y, spreading_.threads(context));
         };
         if (has_packed_) return run(packed_);
         run(cpu::pack_quantized_weights(call.shape, call.w, Node::kSigned));
@@ -166,8 +171,11 @@ public:
 
 private:
     mutable Spreading spreading_;
+    mutable PlanCache<cpu::QuantizedAdderPlan> plans_;
     bool has_packed_ = false;
     cpu::PackedQuantizedWeights packed_;
 };
+
+inline void add_quantized_adder_conv2d(Ort::CustomOpDomain& domain) { add_quantized<AsIs, QAdderConv2d>(domain); }
 
 }  // namespace adroit::onnxruntime

@@ -5,21 +5,22 @@
 #include "kernels/cpu/routing_decision.h"
 #include "onnxruntime/adapter.h"
 #include "onnxruntime/constants.h"
+#include "onnxruntime/registration.h"
+#include "operators.h"
 
 namespace adroit::onnxruntime {
 
 class RoutingDecision {
 public:
-    static constexpr const char* name = "RoutingDecision";
+    static constexpr const adroit::description::Operator& description = adroit::description::kRoutingDecision;
     static constexpr const char* provider = kOnCpu;
-    static constexpr size_t inputs = 5, outputs = 4;
     static ONNXTensorElementDataType input_type(size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
     static ONNXTensorElementDataType output_type(size_t index) {
         return index < 3 ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT : ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL;
     }
 
     explicit RoutingDecision(const Ort::ConstKernelInfo& info) {
-        for (size_t index = 2; index < inputs; ++index) constants_.keep<float>(info, index);
+        for (size_t index = 2; index < kInputs; ++index) constants_.keep<float>(info, index);
     }
 
     void compute(const Ort::KernelContext& context) const {
@@ -41,7 +42,11 @@ public:
     }
 
 private:
+    static constexpr size_t kInputs = static_cast<size_t>(description.inputs.size);
+
     Constants constants_;
 };
+
+inline void add_routing_decision(Ort::CustomOpDomain& domain) { add<RoutingDecision>(domain); }
 
 }  // namespace adroit::onnxruntime

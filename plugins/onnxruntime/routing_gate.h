@@ -4,23 +4,22 @@
 #include "kernels/cpu/routing_gate.h"
 #include "onnxruntime/adapter.h"
 #include "onnxruntime/constants.h"
+#include "onnxruntime/plan_cache.h"
+#include "onnxruntime/registration.h"
 #include "onnxruntime/spreading.h"
+#include "operators.h"
 
 namespace adroit::onnxruntime {
 
 class RoutingGateNode {
 public:
-    static constexpr const char* name = "RoutingGate";
-    static constexpr size_t inputs = 6, outputs = 2;
+    static constexpr const adroit::description::Operator& description = adroit::description::kRoutingGate;
     static ONNXTensorElementDataType input_type(size_t) { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
     static ONNXTensorElementDataType output_type(size_t index) {
         return index == 0 ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT : ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL;
     }
 
-    explicit RoutingGateNode(const Ort::ConstKernelInfo& info) : shrink_(int_attribute(info, "shrink", 1, 4)) {
-        if (shrink_ != 1 && shrink_ != 4)
-            throw InvalidInput("attribute shrink is " + std::to_string(shrink_) + ", expected 1 or 4");
-    }
+    explicit RoutingGateNode(const Ort::ConstKernelInfo& info) : shrink_(int_attribute(info, description, "shrink")) {}
 
 protected:
     // A call's tensors, checked; the pointers are the device's.
@@ -76,7 +75,7 @@ public:
     static constexpr const char* provider = kOnCpu;
 
     explicit RoutingGate(const Ort::ConstKernelInfo& info) : RoutingGateNode(info) {
-        for (size_t index = 2; index < inputs; ++index) constants_.keep<float>(info, index);
+        for (size_t index = 2; index < kInputs; ++index) constants_.keep<float>(info, index);
         // W1 that is computed in the graph is packed at every call.
         has_packed_ = constants_.use<float>(info, 1, 2, [&](const float* w1, const Shape& shape) {
             packed_ = cpu::pack_gate_weights(w1, shape[0], shape[1]);
@@ -87,18 +86,23 @@ public:
         const Call call = read(context);
         const cpu::RoutingGateParameters parameters{call.b1, call.w2, call.b2, call.threshold,
                                                     call.threshold_per_sample};
+        const auto plan = plans_.find(call.shape, cpu::plan_routing_gate);
         const auto run = [&](const cpu::PackedGateWeights& weights) {
-            cpu::routing_gate(call.shape, call.x, weights, parameters, call.gates, call.open,
-                              spreading_.threads(context));
+            cpu::routing_gate(*plan, call.x, weights, parameters, call.gates, call.open, spreading_.threads(context));
         };
         if (has_packed_) return run(packed_);
         run(cpu::pack_gate_weights(call.w1, call.shape.hidden, call.shape.channels));
     }
 
 private:
+    static constexpr size_t kInputs = static_cast<size_t>(description.inputs.size);
+
     mutable Spreading spreading_;
+    mutable PlanCache<cpu::RoutingGatePlan> plans_;
     bool has_packed_ = false;
     cpu::PackedGateWeights packed_;
 };
+
+inline void add_routing_gate(Ort::CustomOpDomain& domain) { add<RoutingGate>(domain); }
 
 }  // namespace adroit::onnxruntime

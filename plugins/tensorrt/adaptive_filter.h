@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/adaptive_filter.h"
-#include "tensorrt/operators.h"
+#include "operators.h"
 #include "tensorrt/plugin.h"
 
 namespace adroit::tensorrt {
@@ -51,5 +51,7 @@ private:
     int64_t kernel_size_, stride_, groups_;
     bool joint_softmax_;
 };
+
+inline void add_adaptive_filter(Creators& creators) { creators.push_back(creator<AdaptiveFilter>()); }
 
 }  // namespace adroit::tensorrt

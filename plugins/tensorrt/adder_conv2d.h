@@ -3,7 +3,7 @@
 #pragma once
 
 #include "kernels/cuda/adder_conv2d.h"
-#include "tensorrt/operators.h"
+#include "operators.h"
 #include "tensorrt/plugin.h"
 #include "tensorrt/window.h"
 
@@ -41,5 +41,10 @@ private:
     Window window_;
     bool relu_;
 };
+
+inline void add_adder_conv2d(Creators& creators) {
+    creators.push_back(creator<AdderConv2d<false>>());
+    creators.push_back(creator<AdderConv2d<true>>());
+}
 
 }  // namespace adroit::tensorrt

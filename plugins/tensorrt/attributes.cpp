@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <sstream>
 
 #include "tensorrt/report.h"
 
@@ -11,16 +10,9 @@ namespace adroit::tensorrt {
 namespace {
 
 using description::Attribute;
+using description::number_text;
 using nvinfer1::PluginField;
 using nvinfer1::PluginFieldType;
-
-template <typename Number>
-std::string number_text(Number number) {
-    std::ostringstream text;
-    text.precision(9);  // tells any two float32 apart
-    text << number;
-    return text.str();
-}
 
 // Strings come with their closing NUL (the ONNX parser) or without it (Python).
 std::string string_of(const PluginField& field) {
@@ -53,19 +45,11 @@ void require_float_type(const PluginField& field) {
                            std::to_string(static_cast<int32_t>(field.type)) + ", expected float32");
 }
 
-// Compared so that not-a-number is out of range too.
 template <typename Number>
 void require_in_range(const Attribute& attribute, Number value) {
-    const bool inside = value >= attribute.minimum && value <= attribute.maximum;
-    const int64_t* end = attribute.values + attribute.value_count;
-    const bool listed = attribute.value_count == 0 ||
-                        std::any_of(attribute.values, end, [&](int64_t allowed) { return value == allowed; });
-    if (inside && listed) return;
-    std::string expected = number_text(attribute.minimum) + " to " + number_text(attribute.maximum);
-    for (int32_t i = 0; i < attribute.value_count; ++i)
-        expected = (i ? expected + " or " : "") + number_text(attribute.values[i]);
-    throw InvalidInput("field " + std::string(attribute.name) + " holds " + number_text(value) + ", expected " +
-                       expected);
+    if (!description::allows(attribute, value))
+        throw InvalidInput("field " + std::string(attribute.name) + " holds " + number_text(value) + ", expected " +
+                           description::allowed_text(attribute));
 }
 
 }  // namespace

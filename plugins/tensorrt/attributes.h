@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "tensorrt/description.h"
+#include "description.h"
 
 namespace adroit::tensorrt {
 

@@ -5,11 +5,8 @@
 #include <NvInferRuntime.h>
 #include <cuda_runtime_api.h>
 
-#include "tensorrt/adaptive_filter.h"
-#include "tensorrt/adder_conv2d.h"
-#include "tensorrt/quantized_adder_conv2d.h"
-#include "tensorrt/routing_decision.h"
-#include "tensorrt/routing_gate.h"
+#include "operators.h"
+#include "tensorrt_operators.h"
 
 #define ADROIT_TEXT_OF(value) #value
 #define ADROIT_TEXT(value) ADROIT_TEXT_OF(value)
@@ -24,24 +21,18 @@ __attribute__((section(".adroit"), used)) const char description[] =
         NV_TENSORRT_PATCH) "\n"
                            "cuda " ADROIT_TEXT(CUDART_VERSION) "\n" ADROIT_OPERATORS;
 
-template <typename Operator>
-nvinfer1::IPluginCreatorInterface* creator() {
-    static adroit::tensorrt::Creator<Operator> one;  // outlives every registry
-    return &one;
-}
-
 }  // namespace
 
 extern "C" {
 
 ADROIT_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& count) {
-    using namespace adroit::tensorrt;
-    static nvinfer1::IPluginCreatorInterface* const creators[] = {
-        creator<AdderConv2d<false>>(), creator<AdderConv2d<true>>(), creator<QAdderConv2d<false>>(),
-        creator<QAdderConv2d<true>>(), creator<RoutingGate>(),       creator<RoutingDecision>(),
-        creator<AdaptiveFilter>()};
-    count = static_cast<int32_t>(sizeof creators / sizeof *creators);
-    return creators;
+    static const adroit::tensorrt::Creators creators = [] {
+        adroit::tensorrt::Creators all;
+        adroit::tensorrt::add_creators(all);
+        return all;
+    }();
+    count = static_cast<int32_t>(creators.size());
+    return creators.data();
 }
 
 // Required by the registry; the finder is not used (report.h says why).

@@ -9,6 +9,7 @@
 //   size_t workspace(const Dims* largest) const
 //   cudaError_t enqueue(const Call&) const                queues work on the call's stream, nothing else
 //
+// and, in the same file, `void add_<file>(Creators&)`, which the generated tensorrt_operators.h calls.
 // All state is the attributes, which never change: copies share them, so any thread may clone.
 #pragma once
 
@@ -198,5 +199,14 @@ private:
     std::vector<nvinfer1::PluginField> fields_;
     nvinfer1::PluginFieldCollection collection_{};
 };
+
+using Creators = std::vector<nvinfer1::IPluginCreatorInterface*>;
+
+// The creator of an operator, which outlives every registry.
+template <typename Operator>
+nvinfer1::IPluginCreatorInterface* creator() {
+    static Creator<Operator> only;
+    return &only;
+}
 
 }  // namespace adroit::tensorrt

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "kernels/cuda/quantized_adder_conv2d.h"
-#include "tensorrt/operators.h"
+#include "operators.h"
 #include "tensorrt/plugin.h"
 #include "tensorrt/window.h"
 
@@ -78,5 +78,10 @@ private:
     Window window_;
     cuda::QuantizedAdderEpilogue epilogue_;  // without its pointers
 };
+
+inline void add_quantized_adder_conv2d(Creators& creators) {
+    creators.push_back(creator<QAdderConv2d<false>>());
+    creators.push_back(creator<QAdderConv2d<true>>());
+}
 
 }  // namespace adroit::tensorrt

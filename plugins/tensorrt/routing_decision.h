@@ -3,7 +3,7 @@
 #pragma once
 
 #include "kernels/cuda/routing_decision.h"
-#include "tensorrt/operators.h"
+#include "operators.h"
 #include "tensorrt/plugin.h"
 
 namespace adroit::tensorrt {
@@ -48,5 +48,7 @@ public:
                                       {out(0), out(1), out(2), static_cast<int32_t*>(call.output[3])});
     }
 };
+
+inline void add_routing_decision(Creators& creators) { creators.push_back(creator<RoutingDecision>()); }
 
 }  // namespace adroit::tensorrt

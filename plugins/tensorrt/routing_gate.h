@@ -5,7 +5,7 @@
 #pragma once
 
 #include "kernels/cuda/routing_gate.h"
-#include "tensorrt/operators.h"
+#include "operators.h"
 #include "tensorrt/plugin.h"
 
 namespace adroit::tensorrt {
@@ -65,5 +65,7 @@ private:
 
     int64_t shrink_;
 };
+
+inline void add_routing_gate(Creators& creators) { creators.push_back(creator<RoutingGate>()); }
 
 }  // namespace adroit::tensorrt

@@ -6,8 +6,8 @@
 #include <initializer_list>
 #include <string>
 
+#include "description.h"
 #include "kernels/cuda/launch.h"
-#include "tensorrt/description.h"
 #include "tensorrt/report.h"
 
 namespace adroit::tensorrt {

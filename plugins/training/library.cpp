@@ -68,7 +68,8 @@ ADROIT_EXPORT const char* adroit_adder_conv2d(const AdderConv2dShape* shape, con
     return guarded([&] {
         const std::vector<float> scale(shape->out_channels, 1.0f), shift(shape->out_channels, 0.0f);
         const auto packed = cpu::pack_adder_weights(weights, shape->out_channels, shape->taps());
-        cpu::adder_conv2d(*shape, x, packed, {scale.data(), shift.data(), nullptr, false}, y, over_threads(threads));
+        cpu::adder_conv2d(cpu::plan_adder_conv2d(*shape), x, packed, {scale.data(), shift.data(), nullptr, false}, y,
+                          over_threads(threads));
     });
 }
 

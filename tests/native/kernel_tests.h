@@ -1,4 +1,4 @@
-// What the tests of the kernels share. Each `..._is_right` runs one random shape through a kernel and
+// What the tests of the kernels share. Each test runs one random shape through a kernel and
 // compares with plain loops in double. Buffers are exactly as large as the tensors, so that the
 // address sanitizer sees any access beyond them.
 #pragma once
@@ -6,7 +6,9 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <map>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "kernels/shapes.h"
@@ -53,15 +55,25 @@ inline bool is_close(const char* what, int64_t index, double value, double expec
     return false;
 }
 
-bool adaptive_filter_is_right();
-bool adder_conv2d_is_right();
-bool adder_conv2d_input_gradient_is_right();
-bool bilinear_upsample_is_right();
-bool quantized_adder_conv2d_is_right();
-bool routing_decision_is_right();
-bool routing_gate_is_right();
+// A test that adds itself to the program it is linked into.
+struct OperatorTest {
+    enum class Types { only_one, float32_and_float16 };
 
-// The kernels under test: the CPU's (cpu_kernels.cpp), or CUDA's (cuda/emulated_kernels.cpp).
+    // is_right: runs one random shape. types: what the kernel on a GPU stores tensors as.
+    OperatorTest(const std::string& name, bool (*is_right)(), Types types = Types::only_one)
+        : is_right(is_right), types(types) {
+        all().emplace(name, *this);
+    }
+    static std::map<std::string, OperatorTest>& all() {
+        static std::map<std::string, OperatorTest> tests;
+        return tests;
+    }
+
+    bool (*is_right)();
+    Types types;
+};
+
+// The kernels under test: the CPU's (cpu/cpu_kernels.cpp), or CUDA's (cuda/cuda_kernels.cpp).
 void run_adaptive_filter(const AdaptiveFilterShape& shape, const float* x, const float* logits, float* y);
 
 void run_adder_conv2d(const AdderConv2dShape& shape, const float* x, const float* weights, const float* scale,

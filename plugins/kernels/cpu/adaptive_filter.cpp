@@ -32,11 +32,16 @@ int64_t tile_rows_for(const AdaptiveFilterShape& shape, int64_t columns, int64_t
 
 }  // namespace
 
-void adaptive_filter(const AdaptiveFilterShape& shape, const float* x, const float* logits, float* y,
+AdaptiveFilterPlan plan_adaptive_filter(const AdaptiveFilterShape& shape) {
+    const int64_t lanes = variant().lanes, columns = tile_columns_for(shape.out_width(), lanes);
+    return {shape, tile_rows_for(shape, columns, lanes), columns};
+}
+
+void adaptive_filter(const AdaptiveFilterPlan& plan, const float* x, const float* logits, float* y,
                      const ParallelFor& parallel_for) {
     const AdaptiveFilterVariant kernel = variant();
-    const int64_t columns = tile_columns_for(shape.out_width(), kernel.lanes);
-    const int64_t rows = tile_rows_for(shape, columns, kernel.lanes);
+    const AdaptiveFilterShape& shape = plan.shape;
+    const int64_t rows = plan.tile_rows, columns = plan.tile_columns;
     const int64_t across = divide_up(shape.out_width(), columns), down = divide_up(shape.out_height(), rows);
 
     const int64_t outputs = shape.batch * shape.channels * shape.out_height() * shape.out_width();

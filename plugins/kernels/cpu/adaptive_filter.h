@@ -14,7 +14,15 @@
 
 namespace adroit::cpu {
 
-void adaptive_filter(const AdaptiveFilterShape& shape, const float* x, const float* logits, float* y,
+// How the work on one shape is cut: outputs of a tile at most. A caller with many calls of one shape makes it once.
+struct AdaptiveFilterPlan {
+    AdaptiveFilterShape shape;
+    int64_t tile_rows, tile_columns;
+};
+
+AdaptiveFilterPlan plan_adaptive_filter(const AdaptiveFilterShape& shape);
+
+void adaptive_filter(const AdaptiveFilterPlan& plan, const float* x, const float* logits, float* y,
                      const ParallelFor& parallel_for);
 
 }  // namespace adroit::cpu

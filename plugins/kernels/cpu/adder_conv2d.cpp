@@ -41,8 +41,29 @@ float least_share(int64_t taps, int64_t closed) {
     return static_cast<float>(5.0 / 0.6 * std::sqrt(inner * inner + outer * outer));
 }
 
-AdderConv2dPlan plan_for(const AdderConv2dShape& s) {
+// Each thread has its own.
+struct Workspace {
+    Buffer<float> values, channel_sums, sums;
+    AdderConv2dPanel panel;
+    // The tile that it holds; calls are counted from 1.
+    uint64_t call = 0;
+    int64_t tile = 0;
+};
+
+void make_room(const AdderConv2dPlan& plan, Workspace& workspace) {
+    const int64_t floats = plan.computed.in_channels * plan.channel_floats;
+    workspace.panel.values = workspace.values.of_size(floats + kAdderSlack);
+    workspace.panel.channel_sums = workspace.channel_sums.of_size(plan.channel_floats + kAdderSlack);
+    workspace.panel.sums = workspace.sums.of_size(kMaxAdderRun + kAdderSlack);
+}
+
+}  // namespace
+
+AdderConv2dPlan plan_adder_conv2d(const AdderConv2dShape& shape) {
     AdderConv2dPlan plan{};
+    plan.shape = shape;
+    plan.computed = without_rows(shape);
+    const AdderConv2dShape& s = plan.computed;
     plan.phases_down = std::min(s.stride_height, s.kernel_height);
     plan.phases_along = std::min(s.stride_width, s.kernel_width);
     // In equal shares.
@@ -65,23 +86,6 @@ AdderConv2dPlan plan_for(const AdderConv2dShape& s) {
     return plan;
 }
 
-// Each thread has its own.
-struct Workspace {
-    Buffer<float> values, channel_sums, sums;
-    AdderConv2dPanel panel;
-    // The tile that it holds; calls are counted from 1.
-    uint64_t call = 0;
-    int64_t tile = 0;
-};
-
-void make_room(const AdderConv2dShape& s, const AdderConv2dPlan& plan, Workspace& workspace) {
-    workspace.panel.values = workspace.values.of_size(s.in_channels * plan.channel_floats + kAdderSlack);
-    workspace.panel.channel_sums = workspace.channel_sums.of_size(plan.channel_floats + kAdderSlack);
-    workspace.panel.sums = workspace.sums.of_size(kMaxAdderRun + kAdderSlack);
-}
-
-}  // namespace
-
 PackedAdderWeights pack_adder_weights(const float* weights, int64_t out_channels, int64_t taps) {
     const int64_t block = variant().filter_block, filters = divide_up(out_channels, block) * block;
     PackedAdderWeights packed{std::vector<float>(filters * taps), std::vector<float>(filters), out_channels, taps};
@@ -97,11 +101,10 @@ PackedAdderWeights pack_adder_weights(const float* weights, int64_t out_channels
     return packed;
 }
 
-void adder_conv2d(const AdderConv2dShape& given, const float* x, const PackedAdderWeights& weights,
+void adder_conv2d(const AdderConv2dPlan& plan, const float* x, const PackedAdderWeights& weights,
                   const AdderConv2dEpilogue& epilogue, float* y, const ParallelFor& parallel_for) {
-    const AdderConv2dShape shape = without_rows(given);
+    const AdderConv2dShape& shape = plan.computed;
     const AdderConv2dVariant kernel = variant();
-    const AdderConv2dPlan plan = plan_for(shape);
     const AdderConv2dCall call{shape, plan, x, weights, epilogue, y};
     const AdderTiling tiling(shape, plan.tile_rows, plan.tile_columns, kFiltersPerTask);
     static std::atomic<uint64_t> calls{0};
@@ -110,7 +113,7 @@ void adder_conv2d(const AdderConv2dShape& given, const float* x, const PackedAdd
     parallel_for(tiling.tasks(), tiling.microseconds(kTapsPerMicrosecond), [&](int64_t task) {
         const AdderTile tile = tiling.at(task);
         thread_local Workspace workspace;
-        make_room(shape, plan, workspace);
+        make_room(plan, workspace);
         if (workspace.call != this_call || workspace.tile != tiling.tile_of(task)) {
             kernel.pack_tile(call, tile, workspace.panel);
             workspace.call = this_call;

@@ -17,20 +17,8 @@ constexpr int64_t kMaxAdderRun = 1024, kAdderSlack = 128;
 // With fewer taps than this the sum of maxima would lose too many bits (see adder_conv2d_tile.cpp).
 constexpr int64_t kLeastTapsForMaxima = 64;
 
-struct AdderConv2dPlan {
-    int64_t tile_rows, tile_columns;    // outputs of a tile at most
-    int64_t phases_down, phases_along;  // stride phases that any tap meets
-    int64_t packed_rows, pitch;         // of one phase of a channel: rows, and floats from one to the next
-    int64_t phase_floats, channel_floats;
-    std::vector<int64_t> window;  // of each tap of a channel: floats from an output's place in the panel
-    int64_t channels_per_pass;    // sums are closed after so many
-    float least_share;            // of the sum of maxima that a sum of differences must have to be trusted
-
-    int64_t run() const { return (tile_rows - 1) * pitch + tile_columns; }
-};
-
 struct AdderConv2dCall {
-    const AdderConv2dShape& shape;
+    const AdderConv2dShape& shape;  // the plan's `computed`
     const AdderConv2dPlan& plan;
     const float* x;
     const PackedAdderWeights& weights;

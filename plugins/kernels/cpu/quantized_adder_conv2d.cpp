@@ -52,26 +52,6 @@ void set_offsets(const AdderConv2dShape& s, QuantizedAdderPlan& plan) {
         plan.offsets[step] = plan.offsets[step - window] + block_bytes;
 }
 
-QuantizedAdderPlan plan_for(const AdderConv2dShape& s, bool windows) {
-    QuantizedAdderPlan plan{};
-    plan.windows = windows;
-    plan.cell_bytes = windows ? 16 : 8;
-    plan.cell_pixels = windows ? 8 : 1;
-    plan.blocks = windows ? s.in_channels : divide_up(s.in_channels, 8);
-    plan.phases_down = std::min(s.stride_height, s.kernel_height);
-    plan.phases_along = windows ? 1 : std::min(s.stride_width, s.kernel_width);
-    // Equal shares of whole cells.
-    const int64_t across = divide_up(s.out_width(), kMaxQuantizedTilePixels);
-    plan.tile_columns = divide_up(divide_up(s.out_width(), across), plan.cell_pixels) * plan.cell_pixels;
-    size_tile(s, 1, plan);
-    // As many rows as caches hold, in equal shares.
-    int64_t rows = std::max(int64_t{1}, std::min(s.out_height(), kMaxQuantizedTilePixels / plan.pitch()));
-    for (size_tile(s, rows, plan); rows > 1 && plan.panel_bytes() > kMaxPanelBytes;) size_tile(s, --rows, plan);
-    size_tile(s, divide_up(s.out_height(), divide_up(s.out_height(), rows)), plan);
-    set_offsets(s, plan);
-    return plan;
-}
-
 // Each thread has its own. (Not in the tile's source: a template of the standard library compiled there for AVX-512
 // could be merged into code for older CPUs.)
 struct Workspace {
@@ -100,6 +80,29 @@ uint8_t packed_weight(const AdderConv2dShape& s, const uint8_t* filter, bool win
 
 }  // namespace
 
+QuantizedAdderPlan plan_quantized_adder_conv2d(const AdderConv2dShape& shape, bool windows) {
+    QuantizedAdderPlan plan{};
+    plan.shape = shape;
+    plan.computed = without_rows(shape);
+    const AdderConv2dShape& s = plan.computed;
+    plan.windows = windows;
+    plan.cell_bytes = windows ? 16 : 8;
+    plan.cell_pixels = windows ? 8 : 1;
+    plan.blocks = windows ? s.in_channels : divide_up(s.in_channels, 8);
+    plan.phases_down = std::min(s.stride_height, s.kernel_height);
+    plan.phases_along = windows ? 1 : std::min(s.stride_width, s.kernel_width);
+    // Equal shares of whole cells.
+    const int64_t across = divide_up(s.out_width(), kMaxQuantizedTilePixels);
+    plan.tile_columns = divide_up(divide_up(s.out_width(), across), plan.cell_pixels) * plan.cell_pixels;
+    size_tile(s, 1, plan);
+    // As many rows as caches hold, in equal shares.
+    int64_t rows = std::max(int64_t{1}, std::min(s.out_height(), kMaxQuantizedTilePixels / plan.pitch()));
+    for (size_tile(s, rows, plan); rows > 1 && plan.panel_bytes() > kMaxPanelBytes;) size_tile(s, --rows, plan);
+    size_tile(s, divide_up(s.out_height(), divide_up(s.out_height(), rows)), plan);
+    set_offsets(s, plan);
+    return plan;
+}
+
 PackedQuantizedWeights pack_quantized_weights(const AdderConv2dShape& shape, const void* weights, bool is_signed,
                                               QuantizedStep step) {
     const int64_t block = variant().filter_block;
@@ -123,12 +126,11 @@ PackedQuantizedWeights pack_quantized_weights(const AdderConv2dShape& shape, con
     return packed;
 }
 
-void quantized_adder_conv2d(const AdderConv2dShape& given, const QuantizedTensor& x,
+void quantized_adder_conv2d(const QuantizedAdderPlan& plan, const QuantizedTensor& x,
                             const PackedQuantizedWeights& weights, const QuantizedAdderEpilogue& epilogue, void* y,
                             const ParallelFor& parallel_for) {
-    const AdderConv2dShape shape = without_rows(given);
+    const AdderConv2dShape& shape = plan.computed;
     const QuantizedAdderVariant kernel = variant();
-    const QuantizedAdderPlan plan = plan_for(shape, weights.windows);
     const QuantizedAdderCall call{shape, plan, x, weights.values.data(), epilogue, y};
     const AdderTiling tiling(shape, plan.tile_rows, plan.tile_columns, kFiltersPerTask);
     static std::atomic<uint64_t> calls{0};

@@ -51,8 +51,29 @@ enum class QuantizedStep { fastest, windows, channels };
 PackedQuantizedWeights pack_quantized_weights(const AdderConv2dShape& shape, const void* weights, bool is_signed,
                                               QuantizedStep step = QuantizedStep::fastest);
 
-// y: [N,M,Ho,Wo], of X's type or float32.
-void quantized_adder_conv2d(const AdderConv2dShape& shape, const QuantizedTensor& x,
+// How the work on one shape is cut and laid out: a caller with many calls of one shape makes it once.
+struct QuantizedAdderPlan {
+    AdderConv2dShape shape, computed;  // as given; and as computed, where an image may be one long row
+    bool windows;
+    int64_t cell_bytes, cell_pixels;    // 16 and 8, or 8 and 1
+    int64_t blocks;                     // channels, or groups of 8 channels
+    int64_t phases_down, phases_along;  // stride phases that any tap meets
+    int64_t tile_rows, tile_columns;    // outputs of a tile at most
+    int64_t packed_rows, packed_cells;  // of one block and phase: rows, and cells of a row
+    std::vector<int64_t> offsets;       // of every step, in bytes from the first cell of an output
+
+    int64_t row_bytes() const { return packed_cells * cell_bytes; }
+    int64_t plane_bytes() const { return packed_rows * row_bytes(); }
+    int64_t panel_bytes() const { return blocks * phases_down * phases_along * plane_bytes(); }
+    int64_t pitch() const { return packed_cells * cell_pixels; }  // outputs from a row of the tile to the next
+    int64_t steps() const { return static_cast<int64_t>(offsets.size()); }
+};
+
+// windows: as in the packed weights of the shape.
+QuantizedAdderPlan plan_quantized_adder_conv2d(const AdderConv2dShape& shape, bool windows);
+
+// y: [N,M,Ho,Wo], of X's type or float32. The plan's `windows` are those of the weights.
+void quantized_adder_conv2d(const QuantizedAdderPlan& plan, const QuantizedTensor& x,
                             const PackedQuantizedWeights& weights, const QuantizedAdderEpilogue& epilogue, void* y,
                             const ParallelFor& parallel_for);
 

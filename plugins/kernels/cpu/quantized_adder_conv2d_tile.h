@@ -14,24 +14,8 @@
 
 namespace adroit::cpu {
 
-struct QuantizedAdderPlan {
-    bool windows;
-    int64_t cell_bytes, cell_pixels;    // 16 and 8, or 8 and 1
-    int64_t blocks;                     // channels, or groups of 8 channels
-    int64_t phases_down, phases_along;  // stride phases that any tap meets
-    int64_t tile_rows, tile_columns;    // outputs of a tile at most
-    int64_t packed_rows, packed_cells;  // of one block and phase: rows, and cells of a row
-    std::vector<int64_t> offsets;       // of every step, in bytes from the first cell of an output
-
-    int64_t row_bytes() const { return packed_cells * cell_bytes; }
-    int64_t plane_bytes() const { return packed_rows * row_bytes(); }
-    int64_t panel_bytes() const { return blocks * phases_down * phases_along * plane_bytes(); }
-    int64_t pitch() const { return packed_cells * cell_pixels; }  // outputs from a row of the tile to the next
-    int64_t steps() const { return static_cast<int64_t>(offsets.size()); }
-};
-
 struct QuantizedAdderCall {
-    const AdderConv2dShape& shape;
+    const AdderConv2dShape& shape;  // the plan's `computed`
     const QuantizedAdderPlan& plan;
     const QuantizedTensor& x;
     const uint8_t* weights;

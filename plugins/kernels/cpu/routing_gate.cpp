@@ -21,20 +21,11 @@ RoutingGateVariant variant() { return ADROIT_VARIANT(routing_gate_variant); }
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-struct Partition {
-    int64_t part_positions, parts, groups;
-};
-
-Partition partition(const RoutingGateShape& shape, int64_t position_block) {
-    const int64_t positions = std::max(kMinPartPositions, divide_up(shape.positions(), kMaxParts));
-    const int64_t part_positions = divide_up(positions, position_block) * position_block;
-    return {part_positions, divide_up(shape.positions(), part_positions), divide_up(shape.hidden, kHiddenPerPart)};
-}
-
 // Sums of the hidden map's positions, part by part: [image][part][hidden].
-std::vector<float> partial_sums(const RoutingGateShape& shape, const float* x, const PackedGateWeights& w1,
-                                const float* b1, const Partition& split, const RoutingGateVariant& kernel,
-                                const ParallelFor& parallel_for) {
+std::vector<float> partial_sums(const RoutingGatePlan& split, const float* x, const PackedGateWeights& w1,
+                                const float* b1, const ParallelFor& parallel_for) {
+    const RoutingGateShape& shape = split.shape;
+    const RoutingGateVariant kernel = variant();
     std::vector<float> sums(shape.batch * split.parts * shape.hidden, 0.0f);
     const int64_t products = shape.batch * shape.positions() * shape.channels * shape.hidden;
     parallel_for(shape.batch * split.parts * split.groups, products / kProductsPerMicrosecond, [&](int64_t index) {
@@ -82,14 +73,21 @@ PackedGateWeights pack_gate_weights(const float* w1, int64_t hidden, int64_t cha
     return packed;
 }
 
-void routing_gate(const RoutingGateShape& shape, const float* x, const PackedGateWeights& w1,
+RoutingGatePlan plan_routing_gate(const RoutingGateShape& shape) {
+    const int64_t block = variant().position_block;
+    const int64_t positions = std::max(kMinPartPositions, divide_up(shape.positions(), kMaxParts));
+    const int64_t part_positions = divide_up(positions, block) * block;
+    return {shape, part_positions, divide_up(shape.positions(), part_positions),
+            divide_up(shape.hidden, kHiddenPerPart)};
+}
+
+void routing_gate(const RoutingGatePlan& plan, const float* x, const PackedGateWeights& w1,
                   const RoutingGateParameters& parameters, float* gates, bool* open, const ParallelFor& parallel_for) {
-    const RoutingGateVariant kernel = variant();
-    const Partition split = partition(shape, kernel.position_block);
-    const std::vector<float> sums = partial_sums(shape, x, w1, parameters.b1, split, kernel, parallel_for);
+    const RoutingGateShape& shape = plan.shape;
+    const std::vector<float> sums = partial_sums(plan, x, w1, parameters.b1, parallel_for);
     std::fill_n(open, shape.paths, false);
     for (int64_t n = 0; n < shape.batch; ++n)
-        finish_sample(shape, sums.data() + n * split.parts * shape.hidden, split.parts, parameters,
+        finish_sample(shape, sums.data() + n * plan.parts * shape.hidden, plan.parts, parameters,
                       parameters.threshold[parameters.threshold_per_sample ? n : 0], gates + n * shape.paths, open);
 }
 

@@ -32,8 +32,17 @@ struct PackedGateWeights {
 
 PackedGateWeights pack_gate_weights(const float* w1, int64_t hidden, int64_t channels);
 
+// How the work on one shape is cut: an image's positions into parts, the hidden channels into groups. A caller with
+// many calls of one shape makes it once.
+struct RoutingGatePlan {
+    RoutingGateShape shape;
+    int64_t part_positions, parts, groups;
+};
+
+RoutingGatePlan plan_routing_gate(const RoutingGateShape& shape);
+
 // gates: [N,P]; open: [P]. The result does not depend on the number of threads or on batch mates.
-void routing_gate(const RoutingGateShape& shape, const float* x, const PackedGateWeights& w1,
+void routing_gate(const RoutingGatePlan& plan, const float* x, const PackedGateWeights& w1,
                   const RoutingGateParameters& parameters, float* gates, bool* open, const ParallelFor& parallel_for);
 
 }  // namespace adroit::cpu

@@ -15,8 +15,9 @@
     Variant function();                            \
     }
 
-// Calls `function` of the instruction set in use. Other than on x86-64 only the generic one is built.
-#if defined(__x86_64__)
+// Calls `function` of the instruction set in use. Other than on x86-64, or with ADROIT_GENERIC_ONLY, only the generic
+// one is built.
+#if defined(__x86_64__) && !defined(ADROIT_GENERIC_ONLY)
 #define ADROIT_VARIANT(function) (adroit::cpu::choose_variant(generic::function, avx2::function, avx512::function)())
 #else
 #define ADROIT_VARIANT(function) (generic::function())

@@ -68,12 +68,8 @@ if(build_cuda)
   find_package(CUDAToolkit REQUIRED)
   message(STATUS "CUDA kernels: ${CMAKE_CUDA_COMPILER} ${CMAKE_CUDA_COMPILER_VERSION}, "
     "architectures ${CMAKE_CUDA_ARCHITECTURES}")
-  add_library(adroit_kernels_cuda STATIC
-    plugins/kernels/cuda/adaptive_filter.cu
-    plugins/kernels/cuda/adder_conv2d.cu
-    plugins/kernels/cuda/quantized_adder_conv2d.cu
-    plugins/kernels/cuda/routing_decision.cu
-    plugins/kernels/cuda/routing_gate.cu)
+  file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cu)
+  add_library(adroit_kernels_cuda STATIC ${cuda_sources})
   target_include_directories(adroit_kernels_cuda PUBLIC plugins)
   target_compile_options(adroit_kernels_cuda PRIVATE --Werror=all-warnings --threads=2)
   target_link_libraries(adroit_kernels_cuda PUBLIC CUDA::cudart_static)

@@ -1,5 +1,3 @@
-#include "quantized_adder_conv2d_tests.h"
-
 #include "device_buffer.h"
 #include "kernels/cuda/quantized_adder_conv2d.h"
 
@@ -39,8 +37,6 @@ int64_t distance(const AdderConv2dShape& s, const int* x, const int* w, int zero
             }
     return sum;
 }
-
-}  // namespace
 
 bool quantized_adder_conv2d_is_right() {
     const AdderConv2dShape s = random_shape();
@@ -95,5 +91,9 @@ bool quantized_adder_conv2d_is_right() {
                 }
     return true;
 }
+
+const OperatorTest test("quantized_adder_conv2d", quantized_adder_conv2d_is_right);
+
+}  // namespace
 
 }  // namespace adroit::tests

@@ -7,8 +7,9 @@ inline const char* cudaGetErrorString(cudaError_t error) {
     return error == cudaErrorInvalidValue ? "invalid argument" : "another emulated error";
 }
 
-#include "onnxruntime/cuda_operators.h"
+#define ADROIT_WITH_CUDA
 #include "onnxruntime/registration.h"
+#include "onnxruntime_operators.h"
 
 namespace {
 
@@ -20,19 +21,10 @@ struct Moved : Operator {
     using Operator::Operator;
 };
 
-template <bool HasResidual, typename Integer, typename Output>
-struct MovedQAdderConv2d : Moved<CudaQAdderConv2d<HasResidual, Integer, Output>> {
-    using Moved<CudaQAdderConv2d<HasResidual, Integer, Output>>::Moved;
-};
-
 Ort::CustomOpDomain& domain() {
     static Ort::CustomOpDomain domain = [] {
         Ort::CustomOpDomain created("adroit");
-        add<Moved<CudaAdaptiveFilter>>(created);
-        add<Moved<CudaAdderConv2d<false>>>(created);
-        add<Moved<CudaAdderConv2d<true>>>(created);
-        add<Moved<CudaRoutingGate>>(created);
-        add_quantized<MovedQAdderConv2d>(created);
+        add_cuda_operators<Moved>(created);
         return created;
     }();
     return domain;

@@ -57,8 +57,6 @@ Expected expected_at(const AdaptiveFilterShape& s, const float* x, const float* 
     return {value, rounding_limit(value, magnitude, s.taps()) + weight_errors + storage_limit(value)};
 }
 
-}  // namespace
-
 bool adaptive_filter_is_right() {
     const AdaptiveFilterShape s = random_shape();
     const int64_t plane = s.out_height() * s.out_width(), logit_channels = s.groups * s.taps();
@@ -84,5 +82,9 @@ bool adaptive_filter_is_right() {
             }
     return true;
 }
+
+const OperatorTest test("adaptive_filter", adaptive_filter_is_right, OperatorTest::Types::float32_and_float16);
+
+}  // namespace
 
 }  // namespace adroit::tests

@@ -75,8 +75,6 @@ bool is_above_0(const std::vector<double>& states, const std::vector<float>& mat
     return sum > 0.0;
 }
 
-}  // namespace
-
 bool routing_decision_is_right() {
     const Decision d = random_decision();
     const RoutingDecisionShape& s = d.shape;
@@ -104,5 +102,9 @@ bool routing_decision_is_right() {
         if (flags[f] != any[f]) return std::printf("flags[%ld] is wrong\n", long(f)), false;
     return true;
 }
+
+const OperatorTest test("routing_decision", routing_decision_is_right);
+
+}  // namespace
 
 }  // namespace adroit::tests

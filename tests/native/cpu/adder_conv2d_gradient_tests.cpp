@@ -41,8 +41,6 @@ std::vector<Sum> plain_gradient(const AdderConv2dShape& s, const float* x, const
     return sums;
 }
 
-}  // namespace
-
 bool adder_conv2d_input_gradient_is_right() {
     const AdderConv2dShape s = random_shape();
     const auto x = noise(s.batch * s.in_channels * s.height * s.width, 1.0f),
@@ -59,5 +57,9 @@ bool adder_conv2d_input_gradient_is_right() {
     }
     return true;
 }
+
+const OperatorTest test("adder_conv2d_input_gradient", adder_conv2d_input_gradient_is_right);
+
+}  // namespace
 
 }  // namespace adroit::tests

@@ -50,8 +50,6 @@ struct Data {
     }
 };
 
-}  // namespace
-
 bool adder_conv2d_is_right() {
     const AdderConv2dShape s = random_shape();
     const bool residual = pick(0, 1), relu = pick(0, 1);
@@ -76,5 +74,9 @@ bool adder_conv2d_is_right() {
                 }
     return true;
 }
+
+const OperatorTest test("adder_conv2d", adder_conv2d_is_right, OperatorTest::Types::float32_and_float16);
+
+}  // namespace
 
 }  // namespace adroit::tests

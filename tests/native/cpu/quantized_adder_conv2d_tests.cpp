@@ -103,7 +103,8 @@ bool is_right() {
         std::printf("quantized_adder_conv2d did not take the windows that it was asked for\n");
         return false;
     }
-    cpu::quantized_adder_conv2d(s, {x.get(), is_signed, zero_points[0]}, packed, epilogue, y, cpu::run_serially);
+    cpu::quantized_adder_conv2d(cpu::plan_quantized_adder_conv2d(s, packed.windows),
+                                {x.get(), is_signed, zero_points[0]}, packed, epilogue, y, cpu::run_serially);
     int64_t i = 0;
     for (int64_t n = 0; n < s.batch; ++n)
         for (int64_t m = 0; m < s.out_channels; ++m)
@@ -122,8 +123,10 @@ bool is_right() {
     return true;
 }
 
-}  // namespace
-
 bool quantized_adder_conv2d_is_right() { return pick(0, 1) ? is_right<uint8_t>() : is_right<int8_t>(); }
+
+const OperatorTest test("quantized_adder_conv2d", quantized_adder_conv2d_is_right);
+
+}  // namespace
 
 }  // namespace adroit::tests

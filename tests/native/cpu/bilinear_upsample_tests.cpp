@@ -24,8 +24,6 @@ Between between(int64_t index, int64_t factor, int64_t size) {
     return {clamped(floor), clamped(floor + 1.0), at - floor};
 }
 
-}  // namespace
-
 bool bilinear_upsample_is_right() {
     const BilinearUpsampleShape s = random_shape();
     const auto x = noise(s.planes * s.height * s.width, 1.0f);
@@ -50,5 +48,9 @@ bool bilinear_upsample_is_right() {
     }
     return true;
 }
+
+const OperatorTest test("bilinear_upsample", bilinear_upsample_is_right);
+
+}  // namespace
 
 }  // namespace adroit::tests

@@ -66,8 +66,6 @@ Estimate gate_value(const RoutingGateShape& s, const std::vector<Estimate>& mean
     return {value, limit + rounding_limit(logit, magnitude, s.hidden + 1) + 4.0 * kRoundoff * value};
 }
 
-}  // namespace
-
 bool routing_gate_is_right() {
     const RoutingGateShape s = random_shape();
     const bool threshold_per_sample = pick(0, 1);
@@ -104,5 +102,9 @@ bool routing_gate_is_right() {
         if (open[p] != any_open[p]) return std::printf("open[%ld] is wrong\n", long(p)), false;
     return true;
 }
+
+const OperatorTest test("routing_gate", routing_gate_is_right, OperatorTest::Types::float32_and_float16);
+
+}  // namespace
 
 }  // namespace adroit::tests

@@ -1,0 +1,22 @@
+# The interface library adroit_description: plugins/ and the headers that describe_operators.py writes from operators.toml
+# are on its include path. Without Python 3.11 there is none, and ADROIT_DESCRIPTION_LACKS says so.
+set(ADROIT_DESCRIPTION_LACKS "")
+if(NOT TARGET adroit_description)
+  find_package(Python3 3.11 COMPONENTS Interpreter)
+  if(NOT Python3_Interpreter_FOUND)
+    set(ADROIT_DESCRIPTION_LACKS "Python 3.11")
+    return()
+  endif()
+  set(generated ${CMAKE_BINARY_DIR}/generated)
+  file(MAKE_DIRECTORY ${generated})
+  set(described operators.h onnxruntime_operators.h tensorrt_operators.h)
+  list(TRANSFORM described PREPEND ${generated}/)
+  set(script ${CMAKE_CURRENT_LIST_DIR}/describe_operators.py)
+  set(toml ${CMAKE_CURRENT_LIST_DIR}/operators.toml)
+  add_custom_command(OUTPUT ${described} COMMAND Python3::Interpreter ${script} ${toml} ${generated}
+    DEPENDS ${toml} ${script} VERBATIM)
+  add_custom_target(adroit_described DEPENDS ${described})
+  add_library(adroit_description INTERFACE)
+  add_dependencies(adroit_description adroit_described)
+  target_include_directories(adroit_description INTERFACE ${CMAKE_CURRENT_LIST_DIR} ${generated})
+endif()
