@@ -1,4 +1,4 @@
-"""`adroit doctor`: what is installed, loaded and usable here. It reports; it never fails itself."""
+"""Examines what is installed, loaded and usable here, for `adroit doctor`. It reports; it never fails itself."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from adroit.deploy.extras import PARTS, absent, packages, require
+from adroit.deploy.extras import EXTRAS, absent, packages, require
 from adroit.deploy.runtimes.tensorrt.modules import TITLES, Flavor, check_one_version, import_tensorrt, loaded_libraries
 from adroit.deploy.runtimes.tensorrt.plugin_library import plugin_library
 from adroit.errors import AdroitError
 
-# What the parts of deploy/extras.py are for; the runtimes have findings of their own.
+# What the extras of deploy/extras.py are for; the runtimes have findings of their own.
 USES = {
     "serve": "adroit serve",
     "export": "adroit import, export, check, quantize, build, profile, budget",
@@ -28,7 +28,12 @@ USES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked for: whether it is usable, what was found, and how to get it where it is not."""
+    """One thing that adroit can use.
+
+    Attributes:
+        name: of the thing. usable: whether adroit can use it here.
+        detail: version and place, or why it is not usable. remedy: how to get it.
+    """
 
     name: str
     usable: bool
@@ -36,16 +41,17 @@ class Finding:
     remedy: str = ""
 
     def to_json(self) -> dict[str, Any]:
+        """Returns the finding as JSON values."""
         return asdict(self)
 
 
 def examine() -> list[Finding]:
-    """Everything adroit can use, in the order in which a deployment needs it."""
+    """Examines everything that adroit can use, in the order in which a deployment needs it."""
     checks: list[tuple[str, Callable[[], Finding]]] = [
         ("python", lambda: Finding("python", True, f"{platform.python_version()} at {sys.executable}")),
         ("onnxruntime", _onnxruntime),
         ("native operators", _native_operators),
-        *((part, lambda part=part: _part(part)) for part in USES),
+        *((extra, lambda extra=extra: _extra(extra)) for extra in USES),
         ("portable bodies", _portable_bodies),
         ("NVIDIA GPU", _gpu),
         ("CUDA compiler", _cuda_compiler),
@@ -57,7 +63,7 @@ def examine() -> list[Finding]:
 
 
 def _guarded(name: str, check: Callable[[], Finding]) -> Finding:
-    """Whatever a broken installation throws becomes a finding."""
+    """Runs one check; whatever a broken installation raises becomes a finding."""
     try:
         return check()
     except AdroitError as error:
@@ -66,20 +72,20 @@ def _guarded(name: str, check: Callable[[], Finding]) -> Finding:
         return Finding(name, False, f"{type(error).__name__}: {error}")
 
 
-def _part(part: str) -> Finding:
-    """An extra, by importing every package of it and of what it includes."""
-    broken = absent(part)
-    for package, module in packages(part).items():
+def _extra(extra: str) -> Finding:
+    """Examines an extra by importing every package of it and of what it includes."""
+    broken = absent(extra)
+    for package, module in packages(extra).items():
         try:
             if package not in broken:
                 importlib.import_module(module)
         except Exception as error:  # a damaged package may raise anything
             broken.append(f"{package} ({type(error).__name__}: {error})")
     if broken:
-        detail = f"{USES[part]}: without {', '.join(broken)}"
-        return Finding(part, False, detail, f"pip install 'adroit-deploy[{part}]'")
-    versions = (f"{package} {importlib.metadata.version(package)}" for package in PARTS[part])
-    return Finding(part, True, f"{USES[part]}: {', '.join(versions)}")
+        detail = f"{USES[extra]}: without {', '.join(broken)}"
+        return Finding(extra, False, detail, f"pip install 'adroit-deploy[{extra}]'")
+    versions = (f"{package} {importlib.metadata.version(package)}" for package in EXTRAS[extra])
+    return Finding(extra, True, f"{USES[extra]}: {', '.join(versions)}")
 
 
 def _onnxruntime() -> Finding:
@@ -116,13 +122,13 @@ def _gpu() -> Finding:
     if not shutil.which("nvidia-smi"):
         return Finding("NVIDIA GPU", False, "nvidia-smi is not there", remedy)
     query = ["nvidia-smi", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
-    found = answer.returncode == 0 and bool(answer.stdout.strip())
+    result = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+    is_there = result.returncode == 0 and bool(result.stdout.strip())
     return Finding(
         "NVIDIA GPU",
-        found,
-        (answer.stdout if found else answer.stderr or answer.stdout).strip(),
-        "" if found else remedy,
+        is_there,
+        (result.stdout if is_there else result.stderr or result.stdout).strip(),
+        "" if is_there else remedy,
     )
 
 
@@ -130,13 +136,13 @@ def _cuda_compiler() -> Finding:
     path = shutil.which("nvcc")
     if not path:
         return Finding("CUDA compiler", False, "nvcc is not on PATH", "needed only to build the CUDA kernels")
-    answer = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=False)
-    release = next((line.strip() for line in answer.stdout.splitlines() if "release" in line), "version unknown")
-    return Finding("CUDA compiler", answer.returncode == 0, f"{release}, {path}")
+    result = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=False)
+    release = next((line.strip() for line in result.stdout.splitlines() if "release" in line), "version unknown")
+    return Finding("CUDA compiler", result.returncode == 0, f"{release}, {path}")
 
 
 def _tensorrt(flavor: Flavor) -> Finding:
-    """Whether its package is there; running a plan, and building one for TensorRT, needs a GPU besides."""
+    """Examines one package of NVIDIA's; running a plan, and building one for TensorRT, needs a GPU besides."""
     module = import_tensorrt(flavor)
     uses = {"tensorrt": "builds and runs", "tensorrt-lean": "runs", "tensorrt-rtx": "builds anywhere, runs"}
     return Finding(TITLES[flavor], True, f"{module.__version__}; {uses[flavor]} where a GPU is")
@@ -153,5 +159,4 @@ def _tensorrt_plugins() -> Finding:
 
 def _one_tensorrt() -> Finding:
     check_one_version()
-    found = ", ".join(loaded_libraries()) or "none loaded"
-    return Finding("one TensorRT", True, found)
+    return Finding("one TensorRT", True, ", ".join(loaded_libraries()) or "none loaded")

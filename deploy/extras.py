@@ -1,7 +1,7 @@
-"""The parts that adroit is installed in: the extras of its package, and the packages that each brings.
+"""The extras of the package `adroit-deploy`, and the packages that each brings.
 
-Running and serving take a runtime and `serve`, no more: a box at the edge holds no PyTorch. Other commands import
-what they need when they run it, and where that is not there end with the error that `missing` makes.
+Running and serving need a runtime and `serve`, no more: a box at the edge holds no PyTorch. Other commands import
+what they need when they run; where that is missing, `missing_package` makes the error.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import importlib.util
 from adroit.errors import EnvironmentFault
 
 # By extra of pyproject.toml that is Python alone: its packages, and the module by which each is imported.
-PARTS = {
+EXTRAS = {
     "export": {
         "torch": "torch",
         "onnx": "onnx",
@@ -35,47 +35,54 @@ PARTS = {
 }
 
 
-def packages(part: str) -> dict[str, str]:
-    """Package to module; training needs what exporting does."""
-    return {**PARTS["export"], **PARTS["train"]} if part == "train" else PARTS[part]
+def packages(extra: str) -> dict[str, str]:
+    """Returns the packages of an extra and their modules; training needs what exporting does."""
+    return {**EXTRAS["export"], **EXTRAS["train"]} if extra == "train" else EXTRAS[extra]
 
 
-def absent(part: str) -> list[str]:
-    """Those of its packages that are not installed."""
-    return [package for package, module in packages(part).items() if importlib.util.find_spec(module) is None]
+def absent(extra: str) -> list[str]:
+    """Lists those packages of an extra that are not installed."""
+    return [package for package, module in packages(extra).items() if importlib.util.find_spec(module) is None]
 
 
-def require(part: str, what: str) -> None:
-    """Raises EnvironmentFault, where `what` cannot be done for want of the part."""
-    if absent(part):
-        raise _fault(part, what)
-
-
-def missing(error: ImportError, what: str, part: str | None = None) -> EnvironmentFault | None:
-    """What an import that failed comes to; None where the module is our own, which is a bug.
+def require(extra: str, what: str) -> None:
+    """Checks that an extra is installed.
 
     Args:
-        what: could not be done.
-        part: to tell of, where it has the module too.
+        what: needs it, as the message names it.
+
+    Raises:
+        EnvironmentFault: a package of it is missing.
+    """
+    if absent(extra):
+        raise _fault(extra, what)
+
+
+def missing_package(error: ImportError, what: str, extra: str | None = None) -> EnvironmentFault | None:
+    """Makes the error of an import that failed; None where the module is our own, which is a bug.
+
+    Args:
+        what: cannot be done.
+        extra: to name in the hint, where it has the module too.
     """
     module = (error.name or "").partition(".")[0]
     if module in ("", "adroit"):
         return None
-    having = [name for name in PARTS if module in packages(name).values()]
-    if part not in having:
-        part = having[0] if having else None
-    if part is not None and absent(part):
-        return _fault(part, what)
+    having = [name for name in EXTRAS if module in packages(name).values()]
+    if extra not in having:
+        extra = having[0] if having else None
+    if extra is not None and absent(extra):
+        return _fault(extra, what)
     return EnvironmentFault(
         f"{what} needs {module}, which cannot be imported",
         facts={"reason": error},
-        hint="`pip check` tells which of the installed packages is incomplete",
+        hint="`pip check` names the installed packages that are incomplete",
     )
 
 
-def _fault(part: str, what: str) -> EnvironmentFault:
+def _fault(extra: str, what: str) -> EnvironmentFault:
     return EnvironmentFault(
         f"{what} needs packages that are not installed",
-        facts={"missing": ", ".join(absent(part))},
-        hint=f"pip install 'adroit-deploy[{part}]'",
+        facts={"missing": ", ".join(absent(extra))},
+        hint=f"pip install 'adroit-deploy[{extra}]'",
     )

@@ -1,4 +1,4 @@
-"""What several tests need: data that may be absent, and checkpoints made on the spot."""
+"""Fixtures of many tests: data that may be absent, and checkpoints with random weights."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def adroit() -> Adroit:
 
     def run(*arguments: object, environment: dict[str, str] | None = None, alone: bool = False) -> Result:
         words = [str(argument) for argument in arguments]
-        told = {"NO_COLOR": "1", "COLUMNS": "100", "TERM": "dumb", **(environment or {})}
+        variables = {"NO_COLOR": "1", "COLUMNS": "100", "TERM": "dumb", **(environment or {})}
         if not alone and environment is None:
-            with patch.dict(os.environ, told), patch.object(sys, "argv", ["adroit"]):
+            with patch.dict(os.environ, variables), patch.object(sys, "argv", ["adroit"]):
                 return _run_here(words)
         command = [sys.executable, "-c", "from adroit.deploy.cli.main import main; main()", *words]
         done = subprocess.run(
-            command, capture_output=True, text=True, env={**os.environ, **told}, cwd=ROOT, check=False
+            command, capture_output=True, text=True, env={**os.environ, **variables}, cwd=ROOT, check=False
         )
         return Result(done.returncode, done.stdout, done.stderr)
 
@@ -137,12 +137,12 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve photographs' worth of color: crops of scikit-learn's sample images, 32 x 32, with labels."""
     from sklearn.datasets import load_sample_images
 
-    pictures = load_sample_images().images
+    photographs = load_sample_images().images
     random = np.random.default_rng(0)
     crops = []
     for i in range(12):
         top, left = int(random.integers(0, 300)), int(random.integers(0, 500))
-        crops.append(pictures[i % 2][top : top + 96 : 3, left : left + 96 : 3])
+        crops.append(photographs[i % 2][top : top + 96 : 3, left : left + 96 : 3])
     path = tmp_path_factory.mktemp("images") / "photographs.npz"
     np.savez(path, images=np.stack(crops), labels=np.arange(12) % 10)
     return path

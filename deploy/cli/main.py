@@ -1,9 +1,10 @@
-"""`adroit`: the commands, and how errors leave the program."""
+"""The program `adroit`: its commands, and how errors leave it."""
 
 from __future__ import annotations
 
 import sys
 import traceback
+from typing import Annotated
 
 import typer
 
@@ -13,7 +14,9 @@ from adroit.deploy.cli.check import check
 from adroit.deploy.cli.doctor import doctor
 from adroit.deploy.cli.export import export
 from adroit.deploy.cli.import_ import import_
+from adroit.deploy.cli.inspect_ import inspect
 from adroit.deploy.cli.kserve import kserve
+from adroit.deploy.cli.list_ import list_
 from adroit.deploy.cli.plugins import plugins
 from adroit.deploy.cli.profile import profile
 from adroit.deploy.cli.quantize import quantize
@@ -21,8 +24,9 @@ from adroit.deploy.cli.routes import routes
 from adroit.deploy.cli.run import run
 from adroit.deploy.cli.serve import serve
 from adroit.deploy.cli.train import train
-from adroit.deploy.extras import missing
+from adroit.deploy.extras import missing_package
 from adroit.errors import AdroitError, OutOfResource
+from adroit.version import __version__
 
 app = typer.Typer(
     name="adroit",
@@ -32,6 +36,23 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
+        print(f"adroit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """From checkpoint to trusted deployment, for networks with operators that no exporter knows."""
+
+
 app.command()(train)
 app.command("import")(import_)
 app.command()(export)
@@ -44,38 +65,43 @@ app.command()(routes)
 app.command()(budget)
 app.command()(serve)
 app.command()(kserve)
+app.command("list")(list_)
+app.command()(inspect)
 app.command()(doctor)
 app.add_typer(plugins, name="plugins")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs a command and exits: 0 fine, 1 our bug, 2 usage, 3 parity, 4 routes, 5 environment, 6 model, 7 resource."""
+    """Runs a command and exits.
+
+    Exit codes: 0 fine, 1 our bug, 2 usage, 3 parity, 4 routes, 5 environment, 6 model, 7 resource.
+    """
     code: int
     try:
         app(arguments, prog_name="adroit")  # exits by itself where nothing goes wrong, and for wrong usage
         code = 0
     except AdroitError as error:
-        code = _tell(error)
+        code = _print_error(error)
     except MemoryError:
-        code = _tell(OutOfResource("out of memory", hint="use a smaller --batch or fewer --images"))
+        code = _print_error(OutOfResource("out of memory", hint="use a smaller --batch or fewer --images"))
     except Exception as error:
         command = _command(arguments)
-        fault = missing(error, f"`adroit {command}`", command) if isinstance(error, ImportError) else None
-        code = _tell(fault) if fault else _tell_bug()
+        fault = missing_package(error, f"`adroit {command}`", command) if isinstance(error, ImportError) else None
+        code = _print_error(fault) if fault else _print_bug()
     sys.exit(code)
 
 
-def _tell(error: AdroitError) -> int:
+def _print_error(error: AdroitError) -> int:
     print(f"error: {error}", file=sys.stderr)
     return error.exit_code
 
 
-def _tell_bug() -> int:
+def _print_bug() -> int:
     traceback.print_exc()
     print("\nerror: this is a bug in adroit; please report it with the lines above", file=sys.stderr)
     return 1
 
 
 def _command(arguments: list[str] | None) -> str:
-    """The command's name: nothing but --help may stand before it."""
+    """Returns the command's name: nothing but --help may stand before it."""
     return next(iter(sys.argv[1:] if arguments is None else arguments), "")

@@ -1,4 +1,4 @@
-"""Text for people: aligned tables, and progress on standard error."""
+"""Writes statistics and latencies of routes as text for people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def describe_agreement(agreement: ReplayAgreement) -> str:
-    """Of a route with the dynamic network."""
+    """Writes how far the network of a route agrees with the dynamic one."""
     return (
         f"same class as the dynamic network: {agreement.same_class:.4%} of the pixels of {agreement.images} images;"
         f" logits differ by up to {agreement.largest_difference:.3g}, the largest is {agreement.largest_logit:.3g}"
@@ -21,7 +21,7 @@ def describe_agreement(agreement: ReplayAgreement) -> str:
 
 
 def describe_statistics(statistics: RouteStatistics) -> str:
-    """What the routes of a data set cost, and how they differ; details are in JSON and HTML."""
+    """Writes what the routes of a data set cost, and how they differ; details are in JSON and HTML."""
     from adroit.text import readable_count as readable
 
     s, all_open = statistics, statistics.all_open
@@ -53,10 +53,10 @@ def describe_statistics(statistics: RouteStatistics) -> str:
 
 
 def describe_latency(latency: RouteLatency) -> str:
-    """What the images of a data set take, and what skipping saves."""
+    """Writes what the images of a data set take, and what skipping saves."""
     from adroit.text import readable_count as readable
 
-    told = [image.measured for image in latency.images if image.measured is not None]
+    measured = [image.measured for image in latency.images if image.measured is not None]
     rows: list[tuple[str, ...]] = [("routes", "images", "operations", "ms", "skip efficiency", *LOSSES.values())]
     for name, row in (("all measured", latency.overall), *((str(i), r) for i, r in enumerate(latency.routes, 1))):
         saved = "" if row.skip_efficiency is None else f"{row.skip_efficiency:.2f}"
@@ -64,8 +64,8 @@ def describe_latency(latency: RouteLatency) -> str:
         rows.append((name, str(row.images), f"{row.share:.1%}", f"{row.milliseconds:.4g}", saved, *lost))
     return "\n".join(
         [
-            f"an image takes {latency.overall.milliseconds:.4g} ms ({min(told):.4g} to {max(told):.4g}; {len(told)}"
-            f" images measured); its route predicts that {latency.prediction}",
+            f"an image takes {latency.overall.milliseconds:.4g} ms ({min(measured):.4g} to {max(measured):.4g};"
+            f" {len(measured)} images measured); its route predicts that {latency.prediction}",
             f"every path open: {latency.all_open:.4g} ms, {readable(latency.memory.running)}B of memory;"
             f" in the static form: {latency.static_open:.4g} ms",
             table(rows),

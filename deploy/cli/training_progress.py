@@ -19,15 +19,19 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """What `adroit.models.training.loop.train` tells."""
+    """What a training calls as it goes on (models/training/options.py)."""
 
     def begin(self, done: int, steps: int) -> None:
-        """Steps that are done already, and all."""
+        """Begins, or resumes after `done` of `steps`."""
         ...
 
-    def step(self, step: StepDone) -> None: ...
+    def step(self, step: StepDone) -> None:
+        """Shows a finished step."""
+        ...
 
-    def epoch(self, epoch: Epoch) -> None: ...
+    def epoch(self, epoch: Epoch) -> None:
+        """Shows a finished epoch."""
+        ...
 
 
 def _line(epoch: Epoch) -> str:
@@ -67,7 +71,7 @@ class _Bar(_Lines):
 
 
 class _Logged:
-    """Everything that `inner` is told, and figures for TensorBoard."""
+    """Passes everything on to `inner`, and writes figures for TensorBoard."""
 
     def __init__(self, inner: Progress, writer: Any) -> None:
         self._inner, self._writer, self._step = inner, writer, 0
@@ -90,7 +94,7 @@ class _Logged:
 
 @contextmanager
 def open_progress(log: Path | None) -> Iterator[Progress]:
-    """What to hand to the training; `log` is TensorBoard's folder, or None.
+    """Opens what shows a training; `log` is TensorBoard's folder, or None.
 
     Raises:
         EnvironmentFault: tensorboard is not installed. UsageError: `log` cannot be written to.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from adroit.deploy.deployment.deployment import Deployment
-from adroit.deploy.extras import missing
+from adroit.deploy.extras import missing_package
 from adroit.deploy.runtimes.choices import RuntimeName
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.deploy.runtimes.runtime import Runtime
@@ -27,7 +27,7 @@ def open_runtime(deployment: Deployment, options: RuntimeOptions) -> Runtime:
         try:
             return _with_torch(deployment, options)
         except ImportError as error:
-            raise missing(error, f"the runtime {options.runtime.value}") or error from error
+            raise missing_package(error, f"the runtime {options.runtime.value}") or error from error
     from adroit.deploy.runtimes.onnxruntime_runtime import OnnxRuntime
 
     return OnnxRuntime.of_deployment(deployment, options)

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Reads and writes files; each is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _write_error(path: Path, error: OSError) -> AdroitError:
 
 
 def check_writable(path: Path) -> None:
-    """Makes sure, before long work, that a file can be put at `path`; raises as `write_bytes` does."""
+    """Checks before long work that a file can be put at `path`; raises as `write_bytes` does."""
     if path.is_dir():
         raise UsageError(f"cannot write {path}: it is a folder")
     try:
@@ -79,7 +79,7 @@ def _temporary_folder(path: Path) -> Path:
 
 
 def atomic_folder(path: Path) -> Any:
-    """Context manager: a temporary folder that becomes `path` if the body succeeds, replacing an old one.
+    """Opens, as a context manager, a temporary folder that becomes `path` if the body succeeds, replacing an old one.
 
     Raises:
         UsageError: `path` cannot be written.
@@ -98,7 +98,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def json_text(value: Any) -> str:
-    """JSON as all our files hold it: indented, keys in the order given, one newline at the end.
+    """Writes JSON as all our files hold it: indented, keys in the order given, one newline at the end.
 
     NaN and infinity, which JSON has no words for, become null.
     """
@@ -114,6 +114,7 @@ def _finite(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Writes JSON as `json_text` has it; raises as `write_bytes`."""
     write_bytes(path, json_text(value).encode())
 
 
@@ -135,6 +136,6 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
+    """Returns the hexadecimal SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 
 def readable_count(value: float) -> str:
-    """12345678 as 12.35 M: four digits at most."""
+    """Writes 12345678 as 12.35 M, with four digits at most."""
     for unit in ("", "k", "M", "G", "T"):
         if abs(value) < 1000 or unit == "T":
             return f"{value:.4g} {unit}".strip()
@@ -16,7 +16,7 @@ def readable_count(value: float) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns aligned: the first to the left, the others to the right; the first row is the heading."""
+    """Aligns columns: the first to the left, the others to the right; the first row is the heading."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -28,15 +28,15 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def progress(what: str) -> Callable[[int, int], None]:
-    """A counter on standard error: one line that moves on a terminal, every fourth part elsewhere."""
-    told = [-1]
+    """Makes a counter on standard error: one line that moves on a terminal, a line each quarter elsewhere."""
+    shown = [-1]
 
     def show(done: int, total: int) -> None:
-        part = 4 * done // total
+        quarter = 4 * done // total
         if sys.stderr.isatty():
             print(f"\r{what} {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
-        elif part != told[0]:
+        elif quarter != shown[0]:
             print(f"{what} {done}/{total}", file=sys.stderr, flush=True)
-        told[0] = part
+        shown[0] = quarter
 
     return show

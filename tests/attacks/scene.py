@@ -66,7 +66,7 @@ def _listing(folder: Path) -> dict[str, bytes]:
 
 
 def meet(attack: Attack, scene: Scene, adroit: Adroit, snapshot: SnapshotAssertion) -> None:
-    """Runs the attack's command: it exits as told with one error, and nothing is written or lost."""
+    """Runs the attack's command: it exits with the expected code and one error, and nothing is written or lost."""
     command = attack.make(scene)
     before = _listing(scene.folder)
     result = adroit(*command)

@@ -24,21 +24,21 @@ def empty_image_folder(scene: Scene) -> list[object]:
 
 def unreadable_image(scene: Scene) -> list[object]:
     """A file with an image's name and other content. The others of the folder are fine."""
-    folder = scene.folder / "pictures"
+    folder = scene.folder / "images-folder"
     folder.mkdir()
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 40)
     return ["run", scene.deployment, "--data", folder, "-o", scene.output]
 
 
 def wrong_channel_count(scene: Scene) -> list[object]:
-    """Images with four channels: dropping one silently would give wrong answers."""
+    """Images with four channels: dropping one silently would give wrong results."""
     path = scene.folder / "four.npz"
     np.savez(path, images=np.zeros((2, 32, 32, 4), np.uint8))
     return ["run", scene.deployment, "--data", path, "-o", scene.output]
 
 
 def float_images(scene: Scene) -> list[object]:
-    """Images already divided by 255: preprocessing them again would give wrong answers."""
+    """Images already divided by 255: preprocessing them again would give wrong results."""
     path = scene.folder / "float.npz"
     np.savez(path, images=np.zeros((2, 32, 32, 3), np.float32))
     return ["run", scene.deployment, "--data", path, "-o", scene.output]

@@ -16,7 +16,7 @@ from tests.conftest import Adroit
 
 
 def unwritable_output(scene: Scene) -> list[object]:
-    """A path below a file. (Permissions would not stop the superuser, whom containers run as.)"""
+    """A path below a file. Permissions would not stop the superuser, as whom containers run."""
     (scene.folder / "file").write_text("in the way")
     return ["run", scene.deployment, "--data", scene.images, "-o", scene.folder / "file" / "out.npz"]
 

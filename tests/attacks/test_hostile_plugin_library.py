@@ -214,7 +214,7 @@ def test_damaged_files_are_errors_and_never_crash_the_reader(tmp_path: Path) -> 
     assert 0 < read < 300
 
 
-# What stands for TensorRT's Python package in the tests below: a registry that does as it is told.
+# What stands for TensorRT's Python package in the tests below: a registry that obeys the test.
 BINDINGS = """
 import os, signal
 __version__ = "10.3.0"

@@ -33,10 +33,10 @@ def quantize_a_network_without_adder_layers(scene: Scene) -> list[object]:
 
 def quantize_twice(scene: Scene) -> list[object]:
     """Ranges of ranges: the second one would add its error to the first's."""
-    made = quantize_deployment(
+    quantized = quantize_deployment(
         Deployment.read(scene.deployment), read_images(scene.images).first(2), "images", scene.folder, "once"
     )
-    return _quantize(made.deployment.path, scene)
+    return _quantize(quantized.deployment.path, scene)
 
 
 def quantize_with_an_unknown_layer(scene: Scene) -> list[object]:
@@ -66,10 +66,10 @@ def quantize_over_a_folder_of_the_users(scene: Scene) -> list[object]:
 
 def build_8_bits_for_tensorrt(scene: Scene) -> list[object]:
     """TensorRT has no uint8 arithmetic: what it would build is another network."""
-    made = quantize_deployment(
+    quantized = quantize_deployment(
         Deployment.read(scene.deployment), read_images(scene.images).first(2), "images", scene.folder, "once"
     )
-    return ["build", made.deployment.path, "--backend", "tensorrt-rtx", "--compute-capability", "89"]
+    return ["build", quantized.deployment.path, "--backend", "tensorrt-rtx", "--compute-capability", "89"]
 
 
 ATTACKS = [

@@ -104,7 +104,7 @@ def topology_in_too_shallow_a_network(scene: Scene) -> list[object]:
 
 
 def common_route_without_images(scene: Scene) -> list[object]:
-    """Common to what?"""
+    """A common route needs images that it is common to."""
     return ["export", scene.checkpoint, "-o", scene.output, "--route", "common"]
 
 
@@ -113,10 +113,10 @@ def image_that_is_not_there(scene: Scene) -> list[object]:
     return ["routes", scene.routed, scene.folder / "nowhere.png"]
 
 
-def pictures_below_a_file(scene: Scene) -> list[object]:
-    """A folder that cannot be made."""
+def diagrams_below_a_file(scene: Scene) -> list[object]:
+    """A folder that cannot be written, since a file is in its place."""
     (scene.folder / "file").write_text("in the way")
-    return ["routes", scene.routed, "--data", scene.images(128, 128), "-o", scene.folder / "file" / "pictures"]
+    return ["routes", scene.routed, "--data", scene.images(128, 128), "-o", scene.folder / "file" / "diagrams"]
 
 
 ATTACKS = [
@@ -132,7 +132,7 @@ ATTACKS = [
     topology_in_too_shallow_a_network,
     common_route_without_images,
     image_that_is_not_there,
-    pictures_below_a_file,
+    diagrams_below_a_file,
 ]
 
 
@@ -158,12 +158,12 @@ def test_attack(
     before = _listing(scene.folder)
     with pytest.raises(SystemExit) as exit_:  # in this process: a new one would spend its time on imports
         main([str(argument) for argument in command])
-    told = capsys.readouterr().err
-    assert exit_.value.code == 2, told
-    assert "Traceback" not in told and "error: " in told
+    output = capsys.readouterr().err
+    assert exit_.value.code == 2, output
+    assert "Traceback" not in output and "error: " in output
     assert _listing(scene.folder) == before
     # Progress before the error depends on the machine.
-    message = told[told.index("error: ") :]
+    message = output[output.index("error: ") :]
     for path, name in ((scene.folder, "FOLDER"), (scene.routed, "DEPLOYMENT"), (scene.unrouted, "UNROUTED")):
         message = message.replace(str(path), name)
     assert message == snapshot

@@ -108,7 +108,7 @@ def test_a_published_network_with_other_arguments(adroit: Adroit, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("argument", "told"),
+    ("argument", "message"),
     [
         ("filter=5", "filter is adaptive, binomial or none, not '5'"),
         ("filter_size=4", "filter_size is 3, 5 or 7, not 4"),
@@ -118,10 +118,12 @@ def test_a_published_network_with_other_arguments(adroit: Adroit, tmp_path: Path
         ("groups", "--argument groups: the value must be int"),
     ],
 )
-def test_an_argument_that_the_network_does_not_have(adroit: Adroit, tmp_path: Path, argument: str, told: str) -> None:
+def test_an_argument_that_the_network_does_not_have(
+    adroit: Adroit, tmp_path: Path, argument: str, message: str
+) -> None:
     torch.save({"weight": torch.zeros(1)}, tmp_path / "published.pth")
     output = tmp_path / "checkpoint"
     result = adroit("import", "aa-resnet18", tmp_path / "published.pth", "-o", output, "--argument", argument)
     assert result.code == 2
-    assert told in result.err
+    assert message in result.err
     assert not output.exists()

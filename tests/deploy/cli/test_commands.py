@@ -21,7 +21,7 @@ from tests.conftest import ROOT, Adroit
 
 COMMANDS = [
     "train", "import", "export", "quantize", "build", "check", "run", "profile", "routes", "budget", "serve",
-    "kserve", "doctor",
+    "kserve", "list", "inspect", "doctor",
 ]  # fmt: skip
 
 

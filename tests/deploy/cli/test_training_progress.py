@@ -28,9 +28,9 @@ def tell(log: Path | None = None) -> None:
 
 def test_elsewhere_than_on_a_terminal_an_epoch_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     tell()
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err == "resumed after step 2 of 4\nepoch 2/2  loss 0.6250  accuracy 87.50%\n"
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err == "resumed after step 2 of 4\nepoch 2/2  loss 0.6250  accuracy 87.50%\n"
 
 
 def test_a_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from adroit.deploy.deployment.deployment import Deployment
-from adroit.deploy.extras import PARTS, missing
+from adroit.deploy.extras import EXTRAS, missing_package
 from adroit.deploy.runtimes.choices import OperatorForm
 from adroit.deploy.runtimes.open import open_runtime
 from adroit.deploy.runtimes.options import RuntimeOptions
@@ -73,9 +73,9 @@ def light(*arguments: object, code: str | None = None) -> Result:
 
 def expected(deployment: Deployment, images: Path) -> np.ndarray:
     """Logits of the images, run here."""
-    pictures = read_images(str(images))
+    image_set = read_images(str(images))
     with open_runtime(deployment, RuntimeOptions(operators=OperatorForm.portable, threads=1)) as runtime:
-        ((_, x),) = pictures.batches(deployment.info.preprocessing, len(pictures))
+        ((_, x),) = image_set.batches(deployment.info.preprocessing, len(image_set))
         return runtime.run(deployment.feeds(x))[deployment.info.outputs[0].name]
 
 
@@ -85,11 +85,11 @@ def test_serving_takes_few_packages_beside_the_runtime() -> None:
     assert len(needed) <= MOST_PACKAGES, sorted(needed)
 
 
-def test_parts_are_the_extras() -> None:
-    for part, packages in PARTS.items():
-        own = closure_of_extra(part) - {"adroit-deploy"}
-        assert own == set(packages), part
-    everything = closure("adroit-deploy", *PARTS)
+def test_extras_are_those_of_pyproject() -> None:
+    for extra, packages in EXTRAS.items():
+        own = closure_of_extra(extra) - {"adroit-deploy"}
+        assert own == set(packages), extra
+    everything = closure("adroit-deploy", *EXTRAS)
     assert {"torch", "scikit-learn", "uvicorn", "onnxruntime", "tensorboard"} <= everything
 
 
@@ -113,10 +113,10 @@ def test_a_light_box_runs_a_deployment(resnet_deployment: Deployment, images: Pa
 def test_a_light_box_serves_a_deployment(resnet_deployment: Deployment, images: Path, tmp_path: Path) -> None:
     pixels = read_images(str(images))
     ((_, x),) = pixels.batches(resnet_deployment.info.preprocessing, len(pixels))
-    asked = {"name": "image", "datatype": "FP32", "shape": list(x.shape), "data": x.ravel().tolist()}
+    tensor = {"name": "image", "datatype": "FP32", "shape": list(x.shape), "data": x.ravel().tolist()}
     with running(tmp_path, resnet_deployment.path.parent, "--operators", "portable", code=light_code()) as server:
         path = f"/v2/models/{resnet_deployment.path.name}/infer"
-        status, body = server.post(path, json.dumps({"inputs": [asked]}).encode())
+        status, body = server.post(path, json.dumps({"inputs": [tensor]}).encode())
         assert status == 200, body
         (output,) = json.loads(body)["outputs"]
         served = np.array(output["data"], np.float32).reshape(output["shape"])
@@ -131,13 +131,13 @@ def test_every_command_has_its_help_on_a_light_box() -> None:
         "    try: main([*command, '--help'])\n"
         "    except SystemExit as end: assert not end.code, command\n"
     )
-    told = light(code=code + "\n" + asking)
-    assert told.code == 0, told.err
-    assert told.out.count("Usage:") == len(COMMANDS) + 2
+    result = light(code=code + "\n" + asking)
+    assert result.code == 0, result.err
+    assert result.out.count("Usage:") == len(COMMANDS) + 2
 
 
 @pytest.mark.parametrize(
-    ("command", "part", "arguments"),
+    ("command", "extra", "arguments"),
     [
         ("import", "export", ["adder-resnet20", "{images}", "-o", "{folder}/new"]),
         ("export", "export", ["{deployment}/reference", "-o", "{folder}/new"]),
@@ -149,27 +149,27 @@ def test_every_command_has_its_help_on_a_light_box() -> None:
     ],
 )
 def test_other_commands_tell_what_to_install(
-    command: str, part: str, arguments: list[str], resnet_deployment: Deployment, images: Path, tmp_path: Path
+    command: str, extra: str, arguments: list[str], resnet_deployment: Deployment, images: Path, tmp_path: Path
 ) -> None:
     filled = [text.format(deployment=resnet_deployment.path, images=images, folder=tmp_path) for text in arguments]
-    told = light(command, *filled)
-    assert told.code == 5 and "Traceback" not in told.err, told.err
-    assert f"error: `adroit {command}` needs packages that are not installed\n  missing  torch, onnx, " in told.err
-    assert told.err.endswith(f"hint: pip install 'adroit-deploy[{part}]'\n")
+    result = light(command, *filled)
+    assert result.code == 5 and "Traceback" not in result.err, result.err
+    assert f"error: `adroit {command}` needs packages that are not installed\n  missing  torch, onnx, " in result.err
+    assert result.err.endswith(f"hint: pip install 'adroit-deploy[{extra}]'\n")
     assert not (tmp_path / "new").exists()
 
 
 def test_the_runtime_torch_tells_what_to_install(resnet_deployment: Deployment, images: Path) -> None:
-    told = light("run", resnet_deployment.path, "--data", images, "--top", "1", "--runtime", "torch")
-    assert (told.code, told.out) == (5, "")
-    assert "the runtime torch needs packages that are not installed" in told.err
-    assert "Traceback" not in told.err
+    result = light("run", resnet_deployment.path, "--data", images, "--top", "1", "--runtime", "torch")
+    assert (result.code, result.out) == (5, "")
+    assert "the runtime torch needs packages that are not installed" in result.err
+    assert "Traceback" not in result.err
 
 
-def test_doctor_tells_which_parts_are_there() -> None:
-    told = light("doctor", "--json")
-    assert told.code == 0, told.err
-    findings = {finding["name"]: finding for finding in json.loads(told.out)}
+def test_doctor_tells_which_extras_are_there() -> None:
+    result = light("doctor", "--json")
+    assert result.code == 0, result.err
+    findings = {finding["name"]: finding for finding in json.loads(result.out)}
     usable = {name: findings[name]["usable"] for name in ("onnxruntime", "serve", "export", "train")}
     assert usable == {"onnxruntime": True, "serve": True, "export": False, "train": False}
     assert "without torch, onnx, " in findings["export"]["detail"]
@@ -178,9 +178,13 @@ def test_doctor_tells_which_parts_are_there() -> None:
 
 def test_an_import_of_ours_that_fails_is_a_bug_and_a_broken_package_is_not() -> None:
     assert (
-        missing(ImportError("cannot import name 'x'", name="adroit.deploy.deployment.deployment"), "`adroit run`")
+        missing_package(
+            ImportError("cannot import name 'x'", name="adroit.deploy.deployment.deployment"), "`adroit run`"
+        )
         is None
     )
-    broken = missing(ImportError("libcudart.so.13: cannot open shared object file", name="torch._C"), "`adroit check`")
+    broken = missing_package(
+        ImportError("libcudart.so.13: cannot open shared object file", name="torch._C"), "`adroit check`"
+    )
     assert broken is not None and broken.exit_code == 5
     assert "torch, which cannot be imported" in broken.message and "libcudart" in str(broken)
