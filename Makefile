@@ -52,11 +52,13 @@ OPERATORS = $(eval OPERATORS := $$(shell $(BIN)/python -c "from adroit.deploy.ru
     2>/dev/null || { echo "== no native operators here: the portable bodies run instead (slower)" >&2; \
     echo "--operators portable"; }))$(OPERATORS)
 
+# `pytest -m "not slow"` leaves out what a developer need not run each time; here nothing is left out.
 # Test files are shared out to WORKERS processes; without them (`pytest tests/FOLDER`) tests run one after the other.
 WORKERS ?= 2
 test: install
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --durations=25
 
+# Style, types, and the arrows between rooms. The same checks, before a commit: .pre-commit-config.yaml.
 lint: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 	@find plugins tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run --Werror

@@ -31,7 +31,8 @@ def run_in_process(folder: Path, job: Job, progress: Progress | None = None) -> 
     reading, writing = os.pipe()
     written = folder / "output.txt"
     with open(written, "wb") as output:
-        command = [sys.executable, "-m", "adroit.deploy.build.worker", str(folder), str(writing)]
+        # -P: a file in the user's working directory must not stand in for a package.
+        command = [sys.executable, "-P", "-m", "adroit.deploy.build.worker", str(folder), str(writing)]
         child = subprocess.Popen(command, pass_fds=[writing], stdout=output, stderr=subprocess.STDOUT)
     os.close(writing)
     answer: dict[str, Any] = {}

@@ -35,7 +35,8 @@ def registered_operators(path: Path) -> tuple[str, tuple[PluginOperator, ...]]:
             "no TensorRT is installed for Python",
             hint="pip install tensorrt-lean-cu13-libs tensorrt-lean-cu13-bindings",
         )
-    command = [sys.executable, "-m", __name__, bindings, str(path.resolve())]
+    # -P: a file in the user's working directory must not stand in for a package.
+    command = [sys.executable, "-P", "-m", __name__, bindings, str(path.resolve())]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
     except subprocess.TimeoutExpired as error:

@@ -10,7 +10,7 @@ the paper takes the scores of a larger network, the teacher, as targets for segm
 images take the truth.
 
 The paper's weight, layers, widths and resolution are not known to us. Chosen here: weight 1
-(models/training/perceptual.py), the last ReLU of each of the five blocks, VGG's widths, the maps' own
+(models/training/methods/perceptual_loss.py), the last ReLU of each of the five blocks, VGG's widths, the maps' own
 resolution; all are arguments. There is no official code.
 """
 

@@ -1,7 +1,7 @@
 """Self-regulation: the exits of a network teach each other, the shallow ones details, the deep ones classes.
 
 Source: "Self-Regulation for Semantic Segmentation", arXiv 2108.09702. A network of N blocks gets an exit after
-each (models/training/exits.py), and
+each (models/training/methods/exits.py), and
 
     total = 0.2 * L_cls + 0.8 * L_seg + 1.0 * (SR-F + SR-L)
 

@@ -1,4 +1,4 @@
-"""Scenes of the attacks; the routed deployments of tests/routes."""
+"""Scenes of the attacks; the routed deployments of tests/deploy/routing."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""What the documents, hints, recipes and docstrings tell a person to type exists. Nothing of it is run."""
+"""Whatever documents, hints, recipes, comments and docstrings name exists: commands, scripts, files. None is run."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
 from enum import Enum
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -26,6 +27,12 @@ COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[
 # A command as far as its line, its quotation or its comment goes; a line that ends in \ goes on.
 ADROIT = re.compile(rf"\badroit ({'|'.join(COMMANDS)})\b((?:\\\n|[^`\"#\n;)])*)")
 SCRIPT = re.compile(r"python (-m [a-z][\w.]*|examples/\w+\.py)((?:\\\n|[^`\"#\n;)])*)")
+
+
+# Files of the repository that code and comments speak of.
+CODE = {".py", ".pyi", ".cpp", ".h", ".cu", ".cmake", ".toml", ".txt", ".sh", ".proto", ".js"}
+TOP = ("models", "deploy", "plugins", "tests", "benchmarks", "examples", "docs", "src")
+PATH = re.compile(rf"(?<![\w./-])((?:{'|'.join(TOP)})/[a-z_][\w.-]*(?:/[\w.-]+)*)")
 
 
 def named(path: Path) -> str:
@@ -86,8 +93,8 @@ def test_scripts_and_their_options_exist(path: Path) -> None:
     text, faults = path.read_text(), []
     for script, rest in SCRIPT.findall(text):
         if script.startswith("-m "):
-            found = importlib.util.find_spec(script[3:])
-            source = Path(found.origin) if found and found.origin else None
+            module = importlib.util.find_spec(script[3:])
+            source = Path(module.origin) if module and module.origin else None
         else:
             source = ROOT / script if (ROOT / script).is_file() else None
         if source is None:
@@ -110,9 +117,29 @@ def test_links_and_files_exist(path: Path) -> None:
         target = path.parent / file if file else path
         if not target.exists() or (anchor and anchor not in anchors(target)):
             faults.append(link)
-    top = "|".join(("models", "deploy", "plugins", "tests", "benchmarks", "examples", "docs"))
-    faults += [f for f in re.findall(rf"`((?:{top})/[\w./-]*)`", text) if not (ROOT / f).exists()]
-    assert not faults
+    assert not faults + missing_paths(text)
+
+
+def missing_paths(text: str) -> list[str]:
+    """Paths of the repository that `text` names and that are not there; names in capitals stand for others."""
+    names = (name.rstrip(".-") for name in PATH.findall(text))
+    return [name for name in names if not re.search(r"[A-Z]{3}|\.so$", name) and not (ROOT / name).exists()]
+
+
+def test_paths_in_code_and_comments_exist() -> None:
+    """In Python, C++, CUDA, CMake and TOML."""
+    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT, check=False)
+    if listed.returncode:
+        pytest.skip(f"this tree is no git repository: {listed.stderr.strip()}")
+    files = [ROOT / name for name in listed.stdout.splitlines() if Path(name).suffix in CODE]
+    files = [file for file in files if file.is_file() and file != Path(__file__)]
+    assert {named(file): missing for file in files if (missing := missing_paths(file.read_text()))} == {}
+
+
+def test_a_stale_path_is_found() -> None:
+    assert missing_paths("# see deploy/nowhere/x.py, deploy/cli/run.py, and benchmarks/results/NAME.json.") == [
+        "deploy/nowhere/x.py"
+    ]
 
 
 def anchors(document: Path) -> set[str]:

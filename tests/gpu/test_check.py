@@ -20,7 +20,7 @@ from tests.gpu import check
         (0, "12 passed in 3s\n", "PASS"),
         (1, "1 failed\n", "FAIL (exit code 1)"),
         (0, "SKIPPED [3] tests/gpu/test_kernels.py:54: no GPU\n3 skipped in 1s\n", "SKIP: no GPU"),
-        (0, "SKIPPED [1] tests/x.py:5: no tool\n1 passed, 1 skipped in 1s\n", "PASS, but skipped: no tool"),
+        (0, "SKIPPED [1] x.py:5: no tool\n1 passed, 1 skipped in 1s\n", "PASS, but skipped: no tool"),
         (0, "SKIP: nothing is measured: no GPU\n", "SKIP: nothing is measured: no GPU"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The public names of `adroit`: each is there, typed, documented, shown by an example that runs, and in the commands."""
+"""The public names of `adroit`: each is there, documented, shown by an example that runs, and used by a command."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_every_public_function_is_reached_from_the_command_line() -> None:
 def scene(
     resnet_checkpoint: Path, resnet_deployment: Deployment, images: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The folder that the examples speak of: checkpoint, repository/mine, repository/routed, photos, scenes, a recipe."""
+    """The folder of the examples: checkpoint, repository/mine, repository/routed, photos, scenes, recipe.toml."""
     folder = tmp_path_factory.mktemp("scene")
     shutil.copytree(resnet_checkpoint, folder / "checkpoint")
     shutil.copytree(resnet_deployment.path, folder / "repository" / "mine")
@@ -181,9 +181,9 @@ def test_images_that_are_none(given: object, message: str, resnet_deployment: De
 
 
 def test_a_choice_that_does_not_exist_names_those_that_do(resnet_deployment: Deployment) -> None:
-    with pytest.raises(UsageError, match="runtime is onnxruntime, torch, .*, not 'onnx'"):
+    with pytest.raises(UsageError, match=r"runtime is onnxruntime, torch, .*, not 'onnx'"):
         adroit.open(resnet_deployment, runtime="onnx")
-    with pytest.raises(UsageError, match="backend is tensorrt, tensorrt-rtx, onnxruntime, not 'openvino'"):
+    with pytest.raises(UsageError, match=r"backend is tensorrt, tensorrt-rtx, onnxruntime, not 'openvino'"):
         adroit.build(resnet_deployment, "openvino")
 
 

@@ -37,7 +37,7 @@ class Settings:
         pixel_logits: SR-L is of the pixels' logits and not of the image's.
         start: share of the training before SR-F and SR-L count.
         channels: of an exit's features; the official code's exits have 256.
-        points: modules after which the exits sit, shallow to deep; empty is models/training/attach_points.py.
+        points: modules after which the exits sit, shallow to deep; empty is models/training/methods/attach_points.py.
     """
 
     classification_weight: float = 0.2

@@ -114,7 +114,7 @@ def test_batch_height_and_width_are_free(
 
 
 def test_triton_reads_the_config(resnet_deployment: Deployment) -> None:
-    """The whole of it is held to Triton's schema, and to a real Triton, in tests/serve."""
+    """The whole of it is held to Triton's schema, and to a real Triton, in tests/deploy/serve."""
     text = (resnet_deployment.path / "config.pbtxt").read_text()
     for part in (
         'name: "adder-resnet20"\n', 'backend: "onnxruntime"\n', "max_batch_size: 16\n",

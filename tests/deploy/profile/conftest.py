@@ -1,4 +1,4 @@
-"""The routed deployments of tests/routes."""
+"""The routed deployments of tests/deploy/routing."""
 
 from tests.deploy.routing.conftest import checkpoint, deployments, image_folder, image_set, network, options
 

@@ -107,7 +107,7 @@ def small(recipe: Recipe, folder: Path) -> Recipe:
 def test_our_recipes_take_a_step(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, text = read_recipe(name)
     if recipe.methods:
-        pytest.skip("run with its method and its teacher in tests/methods")
+        pytest.skip("run with its method and its teacher in tests/models/training")
     if recipe.data.name == "digits":
         pytest.skip("trained whole in test_train.py")
     known = architecture_named(recipe.architecture)
