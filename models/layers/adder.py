@@ -10,7 +10,7 @@ from adroit.models.operators.native import trained_adder_conv2d
 
 
 class AdderConv2d(nn.Module):
-    """The adder convolution (models/operators/adder_conv2d.py) with a square kernel and no bias.
+    """The adder convolution (models/operators/adder_conv2d.py) with a square kernel.
 
     Follow it by a batch norm: its sums are large and negative (means near -3,000 in trained
     networks) and only the norm makes them activations.
@@ -19,6 +19,7 @@ class AdderConv2d(nn.Module):
         in_channels, out_channels: C and M of W [M,C,k,k].
         kernel_size: k in pixels. stride, padding: in pixels.
         eta: length of the normalized weight gradient per element (paper: 0.2 is best).
+        bias: whether a number for each filter is added; starts uniform in [0, 1), as the official code has it.
 
     Attributes:
         normalizes: whether the backward pass normalizes the weight's gradient; where a step has several
@@ -33,12 +34,14 @@ class AdderConv2d(nn.Module):
         stride: int = 1,
         padding: int = 0,
         eta: float = 0.2,
+        bias: bool = False,
     ) -> None:
         super().__init__()
         self.stride, self.padding, self.eta = stride, padding, eta
         self.normalizes = True
         # Normal(0, 1) whatever the fan-in, as the official code initializes.
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.bias = nn.Parameter(torch.rand(out_channels)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         weight: Tensor = self.weight
@@ -46,11 +49,12 @@ class AdderConv2d(nn.Module):
             weight = normalize_gradient(weight, self.eta)
         convolve = trained_adder_conv2d if self.training else adder_conv2d
         result: Tensor = convolve(x, weight, self.stride, self.padding)
-        return result
+        return result if self.bias is None else result + self.bias[:, None, None]
 
     def extra_repr(self) -> str:
         shape = "x".join(map(str, self.weight.shape))
-        return f"{shape}, stride={self.stride}, padding={self.padding}"
+        bias = "" if self.bias is None else ", bias=True"
+        return f"{shape}, stride={self.stride}, padding={self.padding}{bias}"
 
 
 class Add(nn.Module):

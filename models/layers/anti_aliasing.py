@@ -6,6 +6,7 @@ checkpoints fit); binomial, "Making Convolutional Networks Shift-Invariant Again
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -17,7 +18,6 @@ from adroit.errors import UsageError
 from adroit.models.operators.adaptive_filter import FILTER_SIZES, adaptive_filter
 
 FilterKind = Literal["adaptive", "binomial", "none"]
-_BINOMIAL = {3: (1.0, 2.0, 1.0), 5: (1.0, 4.0, 6.0, 4.0, 1.0), 7: (1.0, 6.0, 15.0, 20.0, 15.0, 6.0, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -116,21 +116,45 @@ class AdaptiveAntiAlias(nn.Module):
 class BinomialFilter(nn.Module):
     """Blurs each channel of [N,C,H,W] by the normalized binomial kernel, and keeps every stride-th pixel.
 
-    The buffer `filt` [C,1,k,k] is part of the state, as in published checkpoints.
+    The buffer `filt` [C,1,k,k], or [1,1,k,k] for any C, is part of the state, as in published checkpoints.
+
+    Args:
+        channels: C, or None for whatever the input has.
+        filter_size: k in pixels, 1 or more; 1 only drops pixels.
+        stride: in pixels, both dimensions.
+        padding_mode: "reflect", "replicate" or "constant" (zeros), as torch.nn.functional.pad takes it.
+        padding: pixels at the left, right, top and bottom; by default (k - 1) / 2, rounded down at the left and top
+            and up at the right and bottom.
     """
 
     filt: Tensor
 
-    def __init__(self, channels: int, filter_size: int, stride: int) -> None:
+    def __init__(
+        self,
+        channels: int | None,
+        filter_size: int,
+        stride: int,
+        padding_mode: str = "reflect",
+        padding: tuple[int, int, int, int] | None = None,
+    ) -> None:
         super().__init__()
         self.filter_size, self.stride, self.channels = filter_size, stride, channels
-        row = torch.tensor(_BINOMIAL[filter_size])
+        low, high = (filter_size - 1) // 2, filter_size // 2
+        self.padding_mode, self.padding = padding_mode, padding or (low, high, low, high)
+        row = torch.tensor([float(math.comb(filter_size - 1, tap)) for tap in range(filter_size)])
         kernel = torch.outer(row, row) / row.sum() ** 2
-        self.register_buffer("filt", kernel.repeat(channels, 1, 1, 1))
+        self.register_buffer("filt", kernel.repeat(channels or 1, 1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        padded = functional.pad(x, [self.filter_size // 2] * 4, mode="reflect")
-        return functional.conv2d(padded, self.filt, stride=self.stride, groups=self.channels)
+        if any(self.padding):
+            x = functional.pad(x, self.padding, mode=self.padding_mode)
+        if self.filter_size == 1:
+            return x[:, :, :: self.stride, :: self.stride]
+        kernel = self.filt if self.channels is not None else self.filt.expand(x.shape[1], -1, -1, -1)
+        return functional.conv2d(x, kernel, stride=self.stride, groups=kernel.shape[0])
 
     def extra_repr(self) -> str:
-        return f"{self.channels}, filter_size={self.filter_size}, stride={self.stride}"
+        return (
+            f"{self.channels}, filter_size={self.filter_size}, stride={self.stride},"
+            f" padding={self.padding}, padding_mode={self.padding_mode}"
+        )
