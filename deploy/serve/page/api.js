@@ -1,4 +1,4 @@
-// What the page asks of the server. Addresses are relative, so that it works behind a proxy's prefix too.
+// The page's requests to the server. URLs are relative, so that they work behind a proxy's prefix too.
 
 let token = "";
 
@@ -17,12 +17,12 @@ export function useToken(text) {
 
 /** @returns {Promise<{name: string, state: string, reason: string}[]>} */
 export async function listModels() {
-  return (await ask("v2/repository/index", { method: "POST" })).json();
+  return (await send("v2/repository/index", { method: "POST" })).json();
 }
 
-/** What can be asked of a model: its task, labels and budget table. */
+/** What a client can request of a model: its task, labels and budget table. */
 export async function describe(model) {
-  return (await ask(`v2/models/${encodeURIComponent(model)}/predict`)).json();
+  return (await send(`v2/models/${encodeURIComponent(model)}/predict`)).json();
 }
 
 /**
@@ -32,8 +32,8 @@ export async function describe(model) {
  */
 export async function predict(model, file, query, signal) {
   const started = performance.now();
-  const address = `v2/models/${encodeURIComponent(model)}/predict?${new URLSearchParams(query)}`;
-  const response = await ask(address, { method: "POST", body: file, signal });
+  const url = `v2/models/${encodeURIComponent(model)}/predict?${new URLSearchParams(query)}`;
+  const response = await send(url, { method: "POST", body: file, signal });
   const answer = await response.json();
   const times = {};
   for (const [, part, spent] of (response.headers.get("server-timing") ?? "").matchAll(/(\w+);dur=([\d.]+)/g)) {
@@ -44,10 +44,10 @@ export async function predict(model, file, query, signal) {
   return { answer, times };
 }
 
-async function ask(address, options = {}) {
+async function send(url, options = {}) {
   let response;
   try {
-    response = await fetch(address, { ...options, headers: token ? { Authorization: `Bearer ${token}` } : {} });
+    response = await fetch(url, { ...options, headers: token ? { Authorization: `Bearer ${token}` } : {} });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refused(0, "The server does not answer. Is it still running?");

@@ -1,11 +1,11 @@
-// The page: an image comes in, the chosen model is asked, again whenever model or budget change.
+// The page: it sends each image to the chosen model, again whenever model or budget change.
 
 import { describe, listModels, predict, Refused, useToken } from "./api.js";
 import { budgetSteps } from "./budget.js";
 import { clearAnswer, part, showAnswer, showError } from "./view.js";
 
 const LOADING_MILLISECONDS = 1000;
-// While the slider moves, ask for where it rests.
+// A moving slider sends a request only where it rests.
 const REST_MILLISECONDS = 120;
 
 let image = null;
@@ -27,7 +27,7 @@ function failed(error) {
   }
 }
 
-/** Fills the list of models, and looks again while some are being loaded. */
+/** Fills the list of models, again and again while some are being loaded. */
 async function start() {
   try {
     const models = await listModels();
@@ -50,29 +50,29 @@ async function start() {
 }
 
 function option({ name, state, reason }) {
-  const made = new Option(state === "READY" ? name : `${name} (${state === "LOADING" ? "loading" : "not ready"})`, name);
-  made.disabled = state !== "READY";
-  made.title = reason;
-  return made;
+  const entry = new Option(state === "READY" ? name : `${name} (${state === "LOADING" ? "loading" : "not ready"})`, name);
+  entry.disabled = state !== "READY";
+  entry.title = reason;
+  return entry;
 }
 
 async function choose() {
   const name = part("model").value;
   history.replaceState(null, "", `#${encodeURIComponent(name)}`);
   running?.abort();
-  description = null; // nothing is asked of the model before
+  description = null; // no request goes to the model before
   clearAnswer();
   try {
-    const told = await describe(name);
+    const received = await describe(name);
     if (name !== part("model").value) return;
-    description = told;
-    steps = budgetSteps(told);
-    document.body.classList.toggle("gated", told.gated);
-    part("budget").hidden = !told.gated;
+    description = received;
+    steps = budgetSteps(received);
+    document.body.classList.toggle("gated", received.gated);
+    part("budget").hidden = !received.gated;
     part("slider").max = Math.max(0, steps.length - 1);
     part("slider").value = part("slider").max;
     showBudget();
-    await ask();
+    await request();
   } catch (error) {
     failed(error);
   }
@@ -99,16 +99,16 @@ async function take(file) {
   photo.onload = () => {
     const { naturalWidth: width, naturalHeight: height } = photo;
     photo.classList.toggle("small", width < 200);
-    part("picture").style.maxWidth = `${(75 * width) / height}vh`;
+    part("frame").style.maxWidth = `${(75 * width) / height}vh`;
   };
-  part("picture").hidden = false;
+  part("frame").hidden = false;
   document.body.classList.add("answered");
   clearAnswer();
-  await ask();
+  await request();
 }
 
-/** Asks anew; what was asked before is given up, here and in the server's queue. */
-async function ask() {
+/** Sends a new request; an older one is dropped, here and in the server's queue. */
+async function request() {
   if (!image || !description) return;
   running?.abort();
   const mine = (running = new AbortController());
@@ -137,7 +137,7 @@ part("file").addEventListener("change", ({ target }) => {
 part("slider").addEventListener("input", () => {
   showBudget();
   clearTimeout(resting);
-  resting = setTimeout(ask, REST_MILLISECONDS);
+  resting = setTimeout(request, REST_MILLISECONDS);
 });
 const cover = () => (part("overlay").style.opacity = part("opacity").value / 100);
 part("opacity").addEventListener("input", cover);

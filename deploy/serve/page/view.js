@@ -99,10 +99,10 @@ function showTimes(times) {
 function showRoute({ route }) {
   part("route").hidden = !route;
   if (!route) return;
-  const picture = new DOMParser().parseFromString(route, "image/svg+xml").documentElement;
-  picture.querySelector("rect")?.remove();
-  const shown = document.importNode(picture, true);
+  const diagram = new DOMParser().parseFromString(route, "image/svg+xml").documentElement;
+  diagram.querySelector("rect")?.remove();
+  const shown = document.importNode(diagram, true);
   const width = Number(shown.getAttribute("width"));
   Object.assign(shown.style, { minWidth: `${0.6 * width}px`, maxWidth: `${1.5 * width}px` });
-  part("route-picture").replaceChildren(shown);
+  part("route-diagram").replaceChildren(shown);
 }

@@ -33,10 +33,10 @@ VARIABLE = "ADROIT_TRITONSERVER"
 MODEL = """
 import json, os, site, sys
 from pathlib import Path
-told = json.loads({told!r})
-for folder in told["packages"]:
+settings = json.loads({settings!r})
+for folder in settings["packages"]:
     site.addsitedir(folder)
-sys.path[:0] = told["path"]
+sys.path[:0] = settings["path"]
 import numpy as np
 import triton_python_backend_utils as triton
 from adroit.deploy.deployment.deployment import Deployment
@@ -46,15 +46,15 @@ from adroit.deploy.runtimes.open import RuntimeOptions, open_runtime
 
 class TritonPythonModel:
     def initialize(self, arguments):
-        self.deployment = Deployment.read(Path(told["deployment"]))
-        options = RuntimeOptions(threads=1, operators=OperatorForm(told["operators"]))
+        self.deployment = Deployment.read(Path(settings["deployment"]))
+        options = RuntimeOptions(threads=1, operators=OperatorForm(settings["operators"]))
         self.runtime = open_runtime(self.deployment, options)
 
     def execute(self, requests):
         return [self.answer(request) for request in requests]
 
     def answer(self, request):
-        # By DLPack: the backend was made for an older NumPy, and would see arrays of no bytes.
+        # By DLPack: the backend was built for an older NumPy, and would see arrays of no bytes.
         given = {{s.name: triton.get_input_tensor_by_name(request, s.name) for s in self.deployment.info.inputs}}
         feeds = {{name: np.from_dlpack(tensor).copy() for name, tensor in given.items()}}
         outputs = self.runtime.run(feeds)
@@ -66,7 +66,7 @@ class TritonPythonModel:
 
 @dataclass(frozen=True)
 class Oracle:
-    """Where it listens ("host:port")."""
+    """The addresses of a running Triton, "host:port"."""
 
     http: str
     grpc: str
@@ -74,7 +74,7 @@ class Oracle:
 
 @contextlib.contextmanager
 def running_oracle(folder: Path, repository: Path, operators: OperatorForm) -> Iterator[Oracle]:
-    """A Triton on the models of `repository`, by the configurations that adroit writes."""
+    """Run a Triton on the models of `repository`, with the configurations that adroit writes."""
     wheel = unpacked_wheel()
     for path in sorted(repository.glob(f"*/{INFO}")):
         deployment = Deployment.read(path.parent)
@@ -84,6 +84,7 @@ def running_oracle(folder: Path, repository: Path, operators: OperatorForm) -> I
 
 
 def unpacked_wheel() -> Path:
+    """Return the folder of the wheel; skip the test where there is none."""
     if VARIABLE not in os.environ:
         pytest.skip(f"no Triton to compare with: {VARIABLE} names no folder (tests/deploy/serve/oracle.py)")
     return Path(os.environ[VARIABLE])
@@ -91,7 +92,7 @@ def unpacked_wheel() -> Path:
 
 @contextlib.contextmanager
 def running_triton(folder: Path, wheel: Path) -> Iterator[Oracle]:
-    """A Triton on the models under folder/models; its words are in folder/triton.log."""
+    """Run a Triton on the models under folder/models; its log is folder/triton.log."""
     models = folder / "models"
     ports = [_free_port() for _ in range(3)]
     names = ("--http-port", "--grpc-port", "--metrics-port")
@@ -109,18 +110,18 @@ def running_triton(folder: Path, wheel: Path) -> Iterator[Oracle]:
         )
     try:
         oracle = Oracle(f"127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}")
-        end = time.monotonic() + 90
+        end = time.monotonic() + 240
         while not _ready(oracle):
             assert process.poll() is None and time.monotonic() < end, log.read_text()
             time.sleep(0.2)
         yield oracle
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 def write_model(folder: Path, deployment: Deployment, operators: OperatorForm, text: str) -> None:
-    """A model of the name of `folder`, with the configuration `text`, run by the Python backend."""
+    """Write a model named as `folder`, with the configuration `text`, for the Python backend."""
     config = text_format.Parse(text, pb.ModelConfig())
     config.backend, config.name = "python", folder.name
     config.ClearField("model_operations")
@@ -130,33 +131,34 @@ def write_model(folder: Path, deployment: Deployment, operators: OperatorForm, t
 
 
 def model_code(deployment: Deployment, operators: OperatorForm) -> str:
-    told = {
+    """Return the program with which the Python backend runs a deployment."""
+    settings = {
         "packages": [sysconfig.get_path("purelib")],
         "path": [path for path in sys.path if path],
         "deployment": str(deployment.path),
         "operators": operators.value,
     }
-    return MODEL.format(told=json.dumps(told))
+    return MODEL.format(settings=json.dumps(settings))
 
 
 def _backends(folder: Path, wheel: Path) -> Path:
-    """The Python backend with the stub of this Python beside it."""
-    triton, made = wheel / "pytriton/tritonserver", folder / "backends" / "python"
-    made.mkdir(parents=True)
+    """Copy the Python backend, with the stub of this Python beside it; return the folder of backends."""
+    triton, backend = wheel / "pytriton/tritonserver", folder / "backends" / "python"
+    backend.mkdir(parents=True)
     stub = triton / f"python_backend_stubs/{sys.version_info.major}.{sys.version_info.minor}/triton_python_backend_stub"
     for file in (*(triton / "backends/python").glob("*tri*"), stub):
-        shutil.copy(file, made)  # a link would lead out of the folder, which Triton refuses
-    return made.parent
+        shutil.copy(file, backend)  # a link would lead out of the folder, which Triton refuses
+    return backend.parent
 
 
 def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as made:
-        return int(made.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def _ready(oracle: Oracle) -> bool:
     try:
-        with urllib.request.urlopen(f"http://{oracle.http}/v2/health/ready", timeout=5) as response:
+        with urllib.request.urlopen(f"http://{oracle.http}/v2/health/ready", timeout=60) as response:
             return bool(response.status == 200)
     except (OSError, urllib.error.URLError):
         return False

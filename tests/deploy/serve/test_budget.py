@@ -18,7 +18,8 @@ from adroit.deploy.runtimes.open import open_runtime
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.models.routing.route import Route
 from tests.deploy.serve.conftest import THRESHOLDS
-from tests.deploy.serve.server import Server, running
+from tests.deploy.serve.held import running_held
+from tests.deploy.serve.server import Server, until
 from tests.deploy.serve.test_conformance import enlarged
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -26,7 +27,7 @@ INFER = "/inference.GRPCInferenceService/ModelInfer"
 
 @pytest.fixture(scope="module")
 def direct(repository: Path, operators: OperatorForm, photographs: np.ndarray) -> Any:
-    """index of a photograph, threshold -> outputs of the deployment, run by itself."""
+    """Return a function from the index of a photograph and a threshold to the deployment's outputs."""
     deployment = Deployment.read(repository / "routed")
     pixels = enlarged(photographs)
     with open_runtime(deployment, RuntimeOptions(threads=1, operators=operators)) as runtime:
@@ -53,26 +54,26 @@ def request(photographs: np.ndarray, index: int, **parameters: float | str) -> b
 
 def outputs(response: bytes) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     message = pb.ModelInferResponse.FromString(response)
-    arrays = zip(message.outputs, message.raw_output_contents, strict=True)
-    told = {name: value.double_param for name, value in message.parameters.items()}
-    return {o.name: np.frombuffer(raw, np.float32).reshape(o.shape) for o, raw in arrays}, told
+    tensors = zip(message.outputs, message.raw_output_contents, strict=True)
+    reported = {name: value.double_param for name, value in message.parameters.items()}
+    return {o.name: np.frombuffer(raw, np.float32).reshape(o.shape) for o, raw in tensors}, reported
 
 
-def test_the_response_tells_threshold_and_cost_of_the_route(
+def test_the_response_contains_threshold_and_cost_of_the_route(
     server: Server, repository: Path, photographs: np.ndarray, direct: Any
 ) -> None:
     costs = deployment_costs(Deployment.read(repository / "routed"), (128, 160))
     seen = set()
     with grpc.insecure_channel(server.grpc) as channel:
         for threshold in THRESHOLDS:
-            found, told = outputs(channel.unary_unary(INFER)(request(photographs, 0, gate_threshold=threshold)))
+            arrays, reported = outputs(channel.unary_unary(INFER)(request(photographs, 0, gate_threshold=threshold)))
             expected = direct(0, threshold)
             for name, values in expected.items():
-                np.testing.assert_array_equal(found[name], values)
+                np.testing.assert_array_equal(arrays[name], values)
             cost = costs.of_route(Route.from_gates(costs.space, expected["gates"][0])).total / 1e9
             table = {0.0: 0.4, 0.3: 0.2, 1.0: 0.1}[threshold]
             expected_cost = {"expected_gflops": pytest.approx(table), "route_gflops": pytest.approx(cost)}
-            assert told == {"gate_threshold": pytest.approx(threshold), **expected_cost}
+            assert reported == {"gate_threshold": pytest.approx(threshold), **expected_cost}
             seen.add(round(cost, 9))
     assert len(seen) > 1
 
@@ -80,22 +81,26 @@ def test_the_response_tells_threshold_and_cost_of_the_route(
 def test_requests_that_run_together_keep_their_own_thresholds(
     repository: Path, operators: OperatorForm, photographs: np.ndarray, direct: Any, tmp_path: Path
 ) -> None:
-    """Each gets the routes that it gets alone; with a long delay, all run as one batch."""
-    wanted = [(index, threshold) for index in range(4) for threshold in (0.0, 0.3, 1.0)]
-    options = ("--model", "routed", "--delay", 1000, "--batch", len(wanted), "--operators", operators.value)
-    with running(tmp_path, repository, *options) as server, grpc.insecure_channel(server.grpc) as channel:
-        calls = [
-            channel.unary_unary(INFER).future(request(photographs, index, gate_threshold=threshold))
-            for index, threshold in wanted
-        ]
-        answers = [outputs(call.result()) for call in calls]
-        (stats,) = server.json("/v2/models/routed/stats")["model_stats"]
-    assert (stats["execution_count"], stats["inference_count"]) == (1, len(wanted))
-    for (index, threshold), (found, told) in zip(wanted, answers, strict=True):
+    """Each gets the routes that it gets alone; all wait while another one runs, and then run as one batch."""
+    cases = [(index, threshold) for index in range(4) for threshold in (0.0, 0.3, 1.0)]
+    options = ("--batch", len(cases), "--operators", operators.value)
+    with running_held(tmp_path, repository / "routed", *options) as held:
+        with grpc.insecure_channel(held.server.grpc) as channel:
+            infer = channel.unary_unary(INFER)
+            with held.hold():
+                first = infer.future(request(photographs, 0))
+                until(lambda: held.server.metric("adroit_pending_bytes") > 0 and held.waiting == 0)
+                calls = [infer.future(request(photographs, i, gate_threshold=value)) for i, value in cases]
+                until(lambda: held.waiting == len(cases))
+            first.result()
+            answers = [outputs(call.result()) for call in calls]
+        (stats,) = held.server.json("/v2/models/routed/stats")["model_stats"]
+    assert (stats["execution_count"], stats["inference_count"]) == (2, 1 + len(cases))
+    for (index, threshold), (arrays, reported) in zip(cases, answers, strict=True):
         expected = direct(index, threshold)
-        np.testing.assert_array_equal(found["gates"] > 0, expected["gates"] > 0)
-        np.testing.assert_array_equal(found["logits"], expected["logits"])
-        assert told["gate_threshold"] == pytest.approx(threshold)
+        np.testing.assert_array_equal(arrays["gates"] > 0, expected["gates"] > 0)
+        np.testing.assert_array_equal(arrays["logits"], expected["logits"])
+        assert reported["gate_threshold"] == pytest.approx(threshold)
 
 
 def test_a_tensor_gives_every_sample_its_threshold(server: Server, photographs: np.ndarray, direct: Any) -> None:
@@ -106,10 +111,10 @@ def test_a_tensor_gives_every_sample_its_threshold(server: Server, photographs: 
         message.inputs.add(name="gate_threshold", datatype="FP32", shape=shape)
         message.raw_input_contents.append(np.array([0.0, 0.3, 1.0], np.float32).tobytes())
         with grpc.insecure_channel(server.grpc) as channel:
-            found, told = outputs(channel.unary_unary(INFER)(message.SerializeToString()))
+            arrays, reported = outputs(channel.unary_unary(INFER)(message.SerializeToString()))
         for index, threshold in enumerate((0.0, 0.3, 1.0)):
-            np.testing.assert_array_equal(found["gates"][index] > 0, direct(index, threshold)["gates"][0] > 0)
-        assert told["gate_threshold"] == 1.0
+            np.testing.assert_array_equal(arrays["gates"][index] > 0, direct(index, threshold)["gates"][0] > 0)
+        assert reported["gate_threshold"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -121,8 +126,8 @@ def test_a_budget_becomes_the_threshold_of_the_table(
 ) -> None:
     """The table of the `repository` fixture."""
     with grpc.insecure_channel(server.grpc) as channel:
-        _, told = outputs(channel.unary_unary(INFER)(request(photographs, 0, **parameters)))
-    assert told["gate_threshold"] == pytest.approx(threshold)
+        _, reported = outputs(channel.unary_unary(INFER)(request(photographs, 0, **parameters)))
+    assert reported["gate_threshold"] == pytest.approx(threshold)
 
 
 WRONG = {
@@ -145,7 +150,7 @@ def test_a_budget_that_cannot_be_is_refused(what: str, server: Server) -> None:
     )
     assert status == 400, body
     if what == "a budget that no threshold keeps":
-        assert "0.1 GFLOPs" in json.loads(body)["error"]  # the least that one does
+        assert "0.1 GFLOPs" in json.loads(body)["error"]  # the minimum of the table
 
 
 def test_a_network_without_a_table_takes_thresholds_only(
@@ -157,9 +162,9 @@ def test_a_network_without_a_table_takes_thresholds_only(
 
     deployment = Deployment.read(repository / "routed")
     bare = Deployment(deployment.path, type(deployment.info)(**{**deployment.info.__dict__, "budget": None}))
-    found = ModelBudget(bare).thresholds({"gate_threshold": 0.25}, None, 2, (128, 160), CostClass())
-    assert found is not None
-    assert found.tolist() == [0.25, 0.25]
+    thresholds = ModelBudget(bare).thresholds({"gate_threshold": 0.25}, None, 2, (128, 160), CostClass())
+    assert thresholds is not None
+    assert thresholds.tolist() == [0.25, 0.25]
     with pytest.raises(Refusal, match="no budget table"):
         ModelBudget(bare).thresholds({"gflops": 1.0}, None, 2, (128, 160), CostClass())
 

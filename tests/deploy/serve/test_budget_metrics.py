@@ -1,4 +1,4 @@
-"""What an operator sees of budgets: what missed them, what load makes of them, and gates that drift."""
+"""The metrics of budgets: misses, the threshold under load, and gates that drift."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from adroit.deploy.serve.observe.metrics import Metrics
 from adroit.deploy.serve.options import Limits, ServeOptions
 
 SIZE = (128, 160)
-Check = Callable[[Model, "Told"], Coroutine[Any, Any, None]]
+Check = Callable[[Model, "Stub"], Coroutine[Any, Any, None]]
 
 
-class Told:
+class Stub:
     """The gates that the runtime answers with, what it does first, and the metrics."""
 
     def __init__(self, paths: int) -> None:
@@ -42,46 +42,46 @@ class Told:
 
 
 class Gated(Runtime):
-    """Answers zeros along the route that the test says."""
+    """A runtime that answers zeros along the route of the stub."""
 
     name = "gated"
     facts: dict[str, Any] = {}  # noqa: RUF012  (as the base class has it)
 
-    def __init__(self, deployment: Deployment, told: Told) -> None:
+    def __init__(self, deployment: Deployment, stub: Stub) -> None:
         self.inputs, self.outputs = deployment.info.inputs, deployment.info.outputs
-        self._told = told
+        self._stub = stub
 
     def _run(self, feeds: Tensors) -> dict[str, np.ndarray]:
-        self._told.before()
+        self._stub.before()
         count, _, height, width = feeds["image"].shape
         return {
             "logits": np.zeros((count, 11, height, width), np.float32),
-            GATES: np.tile(self._told.gates, (count, 1)),
+            GATES: np.tile(self._stub.gates, (count, 1)),
         }
 
 
 @pytest.fixture
 def served(repository: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
-    """Runs a check on the `routed` model; its calibration saw gates of 0.5 throughout."""
+    """Return a function that runs a check on the `routed` model, calibrated on gates of 0.5 throughout."""
 
     def serve(check: Check, **options: Any) -> None:
         deployment = Deployment.read(repository / "routed")
-        told = Told(len(routing_space(deployment).paths))
-        counts = gate_counts(told.gates).tolist()
+        stub = Stub(len(routing_space(deployment).paths))
+        counts = gate_counts(stub.gates).tolist()
         table = read_table(deployment)
         settings = [dataclasses.replace(setting, gates=counts) for setting in table.settings]
         (tmp_path / "routed").mkdir()
         info = dataclasses.replace(deployment.info, budget=dataclasses.replace(table, settings=settings).to_json())
         info.write(tmp_path / "routed")
-        monkeypatch.setattr(instance, "open_runtime", lambda deployment, _: Gated(deployment, told))
+        monkeypatch.setattr(instance, "open_runtime", lambda deployment, _: Gated(deployment, stub))
 
         async def run() -> None:
-            found = Repository(ServeOptions(tmp_path, **options), told.metrics)
-            await found.load_all()
-            model = found.find("routed")
+            models = Repository(ServeOptions(tmp_path, **options), stub.metrics)
+            await models.load_all()
+            model = models.find("routed")
             assert model.ready, model.reason
-            await check(model, told)
-            await found.close()
+            await check(model, stub)
+            await models.close()
 
         asyncio.run(asyncio.wait_for(run(), 5000))  # one of the tests moves the clock by 4000
 
@@ -95,12 +95,12 @@ def job(budget: tuple[str, float] | None = None, threshold: float = 0.0, seconds
 
 
 def test_what_misses_its_budget_is_counted(served: Callable[..., None]) -> None:
-    async def check(model: Model, told: Told) -> None:
+    async def check(model: Model, stub: Stub) -> None:
         def missed(kind: str) -> float:
-            return told.value("adroit_budget_misses_total", budget=kind)
+            return stub.value("adroit_budget_misses_total", budget=kind)
 
-        _, said = await model.run(job())
-        cost = float(said["route_gflops"])
+        _, parameters = await model.run(job())
+        cost = float(parameters["route_gflops"])
         await model.run(job(("gflops", cost * 1.01)))
         await model.run(job(("milliseconds", 1e9)))
         assert [missed(kind) for kind in ("gflops", "milliseconds", "deadline")] == [0, 0, 0]
@@ -111,7 +111,7 @@ def test_what_misses_its_budget_is_counted(served: Callable[..., None]) -> None:
         loop = asyncio.get_running_loop()
         late, clock = [0.0], loop.time
         loop.time = lambda: clock() + late[0]  # type: ignore[method-assign]
-        told.before = lambda: late.__setitem__(0, 4000.0)  # its turn came in time
+        stub.before = lambda: late.__setitem__(0, 4000.0)  # its turn came in time
         await model.run(job())
         assert [missed(kind) for kind in ("gflops", "milliseconds", "deadline")] == [2, 2, 1]
 
@@ -119,40 +119,40 @@ def test_what_misses_its_budget_is_counted(served: Callable[..., None]) -> None:
 
 
 def test_gates_that_read_otherwise_show_as_drift(served: Callable[..., None]) -> None:
-    async def check(model: Model, told: Told) -> None:
+    async def check(model: Model, stub: Stub) -> None:
         async def ask(count: int, threshold: float = 0.0) -> float:
             for _ in range(count // 2):
                 await model.run(job(threshold=threshold))
-            return told.value("adroit_gate_drift")
+            return stub.value("adroit_gate_drift")
 
         assert math.isnan(await ask(MINIMUM_IMAGES - 2))
         assert await ask(2) < 0.01
-        told.gates = np.full_like(told.gates, 0.9)
+        stub.gates = np.full_like(stub.gates, 0.9)
         assert await ask(2, threshold=0.123) < 0.01  # no setting of the table: not known how gates should read
         assert await ask(100, threshold=1.0) > 0.25
 
     served(check)
 
 
-def test_the_threshold_that_load_asks_for_is_told(served: Callable[..., None]) -> None:
-    async def check(model: Model, told: Told) -> None:
+def test_the_threshold_that_load_requires_is_a_metric(served: Callable[..., None]) -> None:
+    async def check(model: Model, stub: Stub) -> None:
         load_controller = model.queue.load_controller
         assert load_controller is not None
 
-        def asked(seconds: float) -> InferenceJob:
-            made = job(seconds=seconds)
-            made.target = made.deadline
+        def demanding(seconds: float) -> InferenceJob:
+            result = job(seconds=seconds)
+            result.target = result.deadline
             # As a machine that needs a year for the trained network and no time for the floor.
-            made.seconds = (3e7, 3e7, 1e-9)
-            return made
+            result.seconds = (3e7, 3e7, 1e-9)
+            return result
 
-        relaxed = asked(3600.0)
+        relaxed = demanding(3600.0)
         relaxed.seconds = (1e-9, 1e-9, 1e-9)
         await model.run(relaxed)
-        assert told.value("adroit_load_threshold") == 0.0
-        _, said = await model.run(asked(3600.0))
-        assert said["gate_threshold"] == 1.0
-        assert told.value("adroit_load_threshold") == 1.0
-        assert told.value("adroit_gate_threshold_sum") == 2.0
+        assert stub.value("adroit_load_threshold") == 0.0
+        _, parameters = await model.run(demanding(3600.0))
+        assert parameters["gate_threshold"] == 1.0
+        assert stub.value("adroit_load_threshold") == 1.0
+        assert stub.value("adroit_gate_threshold_sum") == 2.0
 
     served(check, floor_gflops=0.1, limits=Limits(batch=2))

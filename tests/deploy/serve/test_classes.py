@@ -52,7 +52,9 @@ def test_a_request_has_the_class_that_it_names_or_whose_token_it_carries(classes
 @pytest.mark.parametrize(
     ("name", "reason"), [("paid", Reason.FORBIDDEN), ("none", Reason.INVALID), (3, Reason.INVALID)]
 )
-def test_a_class_is_not_to_be_had_by_asking(name: object, reason: Reason, classes: CostClasses) -> None:
+def test_a_class_with_a_token_is_not_for_requests_that_only_name_it(
+    name: object, reason: Reason, classes: CostClasses
+) -> None:
     with pytest.raises(Refusal) as refused:
         classes.find(name, "Bearer of-other")
     assert refused.value.reason == reason
@@ -71,7 +73,7 @@ def test_a_file_that_says_something_else_is_refused(text: str, tmp_path: Path) -
         CostClasses.read(tmp_path / "classes.toml")
 
 
-ASKED = (
+REQUESTED = (
     {}, {"gate_threshold": 0.0}, {"gate_threshold": 0.7}, {"gflops": 9.0}, {"gflops": 0.2}, {"milliseconds": 99.0},
 )  # fmt: skip
 
@@ -82,16 +84,16 @@ def test_nothing_that_a_request_says_gets_it_above_its_class(limit: float, pixel
     budget = ModelBudget(Deployment.read(repository / "routed"))
     size = (int(SIZE[0] * pixels), SIZE[1])
     tensors = [None, np.zeros(2, np.float32), np.array([0.3, 2.0], np.float32)]
-    for asked, tensor in [(asked, None) for asked in ASKED] + [({}, tensor) for tensor in tensors]:
+    for requested, tensor in [(requested, None) for requested in REQUESTED] + [({}, tensor) for tensor in tensors]:
         try:
-            found = budget.thresholds(asked, tensor, 2, size, CostClass(limit))
+            thresholds = budget.thresholds(requested, tensor, 2, size, CostClass(limit))
         except Refusal as refusal:
-            # Neither the network's least nor what the request asks for can be had.
-            assert refusal.reason == Reason.FORBIDDEN or asked == {"gflops": 0.2}
+            # Neither the network's minimum nor what the request names is possible.
+            assert refusal.reason == Reason.FORBIDDEN or requested == {"gflops": 0.2}
             assert 0.1 * pixels > min(limit, 0.2)
             continue
-        assert found is not None
-        for threshold in found:
+        assert thresholds is not None
+        for threshold in thresholds:
             cost = budget.expected_gflops([threshold], size)
             assert cost is not None
             assert cost <= limit * (1 + 1e-9)
@@ -136,9 +138,9 @@ def test_the_server_holds_requests_to_their_class(
         if threshold is None:
             with pytest.raises(grpc.RpcError) as refused:
                 call(message, metadata=metadata)
-            wanted = "PERMISSION_DENIED" if parameters else "UNAUTHENTICATED"
-            assert refused.value.code() == getattr(grpc.StatusCode, wanted)
+            code = "PERMISSION_DENIED" if parameters else "UNAUTHENTICATED"
+            assert refused.value.code() == getattr(grpc.StatusCode, code)
         else:
-            _, told = outputs(call(message, metadata=metadata))
-            assert told["gate_threshold"] == pytest.approx(threshold)
-            assert told["expected_gflops"] == pytest.approx({0.0: 0.4, 0.3: 0.2, 1.0: 0.1}[threshold])
+            _, reported = outputs(call(message, metadata=metadata))
+            assert reported["gate_threshold"] == pytest.approx(threshold)
+            assert reported["expected_gflops"] == pytest.approx({0.0: 0.4, 0.3: 0.2, 1.0: 0.1}[threshold])

@@ -1,7 +1,7 @@
-"""What tritonclient, the protocol's own client, asks of a server: every method, over HTTP and gRPC.
+"""Every method of tritonclient, the protocol's own client, over HTTP and gRPC.
 
-The results are those of `adroit run`, bit for bit. Where a Triton is at hand, the tests that take `both`
-ask the same of it.
+The results are those of `adroit run`, bit for bit. Where a Triton is installed, the tests that take `both`
+run against it too.
 """
 
 from __future__ import annotations
@@ -47,27 +47,32 @@ def oracle(repository: Path, operators: OperatorForm, tmp_path_factory: pytest.T
 
 @pytest.fixture(params=["server", "oracle"])
 def both(request: pytest.FixtureRequest) -> Server | Oracle:
-    """Ours, and the reference: what a test that takes this says, holds for both alike."""
+    """Return our server, then the reference: what a test with this fixture states holds for both."""
     started: Server | Oracle = request.getfixturevalue(request.param)
     return started
+
+
+def generous(protocol: Any) -> dict[str, float]:
+    """Return the client's options for slow machines."""
+    return {"connection_timeout": 240.0, "network_timeout": 240.0} if protocol is tritonclient.http else {}
 
 
 @pytest.fixture
 def client(protocol: Any, both: Server | Oracle) -> Iterator[Client]:
     address = both.http if protocol is tritonclient.http else both.grpc
-    with protocol.InferenceServerClient(address) as made:
-        yield made
+    with protocol.InferenceServerClient(address, **generous(protocol)) as connected:
+        yield connected
 
 
 @pytest.fixture
 def our_client(protocol: Any, server: Server) -> Iterator[Client]:
     address = server.http if protocol is tritonclient.http else server.grpc
-    with protocol.InferenceServerClient(address) as made:
-        yield made
+    with protocol.InferenceServerClient(address, **generous(protocol)) as connected:
+        yield connected
 
 
 def as_dict(client: Client, method: str, *arguments: Any, **named: Any) -> Any:
-    """A management call's answer, as HTTP's JSON gives it."""
+    """Return a management call's answer in the form of HTTP's JSON."""
     if isinstance(client, tritonclient.grpc.InferenceServerClient):
         named["as_json"] = True
     return getattr(client, method)(*arguments, **named)
@@ -75,12 +80,12 @@ def as_dict(client: Client, method: str, *arguments: Any, **named: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def expected(repository: Path, images: Path, operators: Any, adroit: Adroit, tmp_path_factory: Any) -> Any:
-    """model, batch -> outputs of `adroit run`."""
+    """Return a function from model, batch and threshold to the outputs of `adroit run`."""
     folder = tmp_path_factory.mktemp("run")
-    kept: dict[tuple[str, int, float], dict[str, np.ndarray]] = {}
+    results: dict[tuple[str, int, float], dict[str, np.ndarray]] = {}
 
     def run(model: str, batch: int, threshold: float = 0.0) -> dict[str, np.ndarray]:
-        if (model, batch, threshold) not in kept:
+        if (model, batch, threshold) not in results:
             output = folder / f"{model}-{batch}-{threshold}.npz"
             images_of = routed_images(folder, images) if model == "routed" else images
             result = adroit(
@@ -89,14 +94,14 @@ def expected(repository: Path, images: Path, operators: Any, adroit: Adroit, tmp
             )  # fmt: skip
             assert result.code == 0, result.err
             with np.load(output) as archive:
-                kept[model, batch, threshold] = {name: archive[name] for name in archive.files if name != "names"}
-        return kept[model, batch, threshold]
+                results[model, batch, threshold] = {name: archive[name] for name in archive.files if name != "names"}
+        return results[model, batch, threshold]
 
     return run
 
 
 def enlarged(photographs: np.ndarray) -> np.ndarray:
-    """The routed network's gates need 128 pixels: [N,32,32,3] to [N,128,160,3]."""
+    """Tile images [N,32,32,3] to [N,128,160,3]: the routed network's gates need 128 pixels."""
     return np.ascontiguousarray(np.tile(photographs, (1, 4, 5, 1)))
 
 
@@ -112,12 +117,12 @@ def pixels_for(model: str, photographs: np.ndarray) -> np.ndarray:
 
 
 def image_input(protocol: Any, values: np.ndarray, datatype: str, binary: bool = True, name: str = "image") -> Any:
-    made = protocol.InferInput(name, list(values.shape), datatype)
+    tensor = protocol.InferInput(name, list(values.shape), datatype)
     if protocol is tritonclient.http:
-        made.set_data_from_numpy(values, binary_data=binary)
+        tensor.set_data_from_numpy(values, binary_data=binary)
     else:
-        made.set_data_from_numpy(values)
-    return made
+        tensor.set_data_from_numpy(values)
+    return tensor
 
 
 @pytest.mark.parametrize("model", FAMILIES)
@@ -127,15 +132,14 @@ def test_pixels_give_what_adroit_run_gives(
 ) -> None:
     pixels = pixels_for(model, photographs)[:batch]
     result = our_client.infer(model, [image_input(protocol, pixels, "UINT8")], request_id="seven")
-    wanted = expected(model, batch)
-    for name, values in wanted.items():
+    for name, values in expected(model, batch).items():
         np.testing.assert_array_equal(result.as_numpy(name), values[:batch])
     response = result.get_response()
     assert (response["id"] if isinstance(response, dict) else response.id) == "seven"
 
 
 def tensors(protocol: Any, repository: Path, model: str, photographs: np.ndarray, binary: bool = True) -> list[Any]:
-    """The inputs of a model for preprocessed photographs: what every server of the protocol takes."""
+    """Return the inputs of a model for preprocessed photographs, as every server of the protocol takes them."""
     info = Deployment.read(repository / model).info
     values = info.preprocessing.values(pixels_for(model, photographs))
     inputs = [image_input(protocol, values, "FP32", binary)]
@@ -199,8 +203,8 @@ def test_typed_contents_over_grpc(
     tensor.contents.fp32_contents.extend(values.ravel().tolist())
     with tritonclient.grpc.InferenceServerClient(both.grpc) as client:
         response = client._client_stub.ModelInfer(request)
-    found = np.frombuffer(response.raw_output_contents[0], np.float32).reshape(1, 10)
-    np.testing.assert_array_equal(found, expected(LENET, 1)["logits"][:1])
+    received = np.frombuffer(response.raw_output_contents[0], np.float32).reshape(1, 10)
+    np.testing.assert_array_equal(received, expected(LENET, 1)["logits"][:1])
 
 
 def test_a_stream_outlives_a_bad_request(
@@ -218,9 +222,9 @@ def test_a_stream_outlives_a_bad_request(
     (error,) = (answer for answer in answers if isinstance(answer, InferenceServerException))
     answers.remove(error)
     logits = expected(LENET, 1)["logits"]
-    found = {answer.get_response().id: answer.as_numpy("logits")[0] for answer in answers}
-    assert sorted(found) == ["0", "1", "2", "4", "5", "6", "7"]
-    for number, values in found.items():
+    received = {answer.get_response().id: answer.as_numpy("logits")[0] for answer in answers}
+    assert sorted(received) == ["0", "1", "2", "4", "5", "6", "7"]
+    for number, values in received.items():
         np.testing.assert_array_equal(values, logits[int(number)])
 
 
@@ -235,15 +239,15 @@ def test_shared_memory(client: Client, protocol: Any, repository: Path, photogra
         assert "tensors" in str(as_dict(client, "get_system_shared_memory_status"))
         tensor = protocol.InferInput("image", list(values.shape), "FP32")
         tensor.set_shared_memory("tensors", size)
-        asked = protocol.InferRequestedOutput("logits")
-        asked.set_shared_memory("tensors", out, offset=size)
-        result = client.infer(LENET, [tensor], outputs=[asked])
+        output = protocol.InferRequestedOutput("logits")
+        output.set_shared_memory("tensors", out, offset=size)
+        result = client.infer(LENET, [tensor], outputs=[output])
         assert "data" not in str(result.get_output("logits")).replace("datatype", "")
-        found = shared_memory.get_contents_as_numpy(region, np.float32, [12, 10], offset=size)
-        np.testing.assert_array_equal(found, expected(LENET, 12)["logits"])
-        asked.set_shared_memory("tensors", out - 4, offset=size)
+        received = shared_memory.get_contents_as_numpy(region, np.float32, [12, 10], offset=size)
+        np.testing.assert_array_equal(received, expected(LENET, 12)["logits"])
+        output.set_shared_memory("tensors", out - 4, offset=size)
         with pytest.raises(InferenceServerException):
-            client.infer(LENET, [tensor], outputs=[asked])
+            client.infer(LENET, [tensor], outputs=[output])
     finally:
         client.unregister_system_shared_memory()
         shared_memory.destroy_shared_memory_region(region)
@@ -272,8 +276,8 @@ def test_statistics_count_requests_and_executions(
     client: Client, protocol: Any, repository: Path, photographs: np.ndarray
 ) -> None:
     def stats() -> Any:
-        (told,) = as_dict(client, "get_inference_statistics", LENET)["model_stats"]
-        return told
+        (of_model,) = as_dict(client, "get_inference_statistics", LENET)["model_stats"]
+        return of_model
 
     inputs = tensors(protocol, repository, LENET, photographs[:3])
     client.infer(LENET, inputs)
@@ -284,7 +288,7 @@ def test_statistics_count_requests_and_executions(
     grew = {name: int(after[name]) - int(before[name]) for name in ("inference_count", "execution_count")}
     assert grew == {"inference_count": 6, "execution_count": 2}
     for name in ("success", "queue", "compute_input", "compute_infer", "compute_output"):
-        old, new = (told["inference_stats"][name] for told in (before, after))
+        old, new = (each["inference_stats"][name] for each in (before, after))
         assert int(new["count"]) - int(old["count"]) == 2, name
         assert int(new["ns"]) > int(old["ns"]), name
     assert "3" in [str(batch["batch_size"]) for batch in after["batch_stats"]]
@@ -292,8 +296,8 @@ def test_statistics_count_requests_and_executions(
 
 def test_index_load_and_unload(client: Client, protocol: Any, repository: Path, photographs: np.ndarray) -> None:
     def states() -> dict[str, str]:
-        told = as_dict(client, "get_model_repository_index")
-        return {m["name"]: m["state"] for m in (told if isinstance(told, list) else told["models"])}
+        index = as_dict(client, "get_model_repository_index")
+        return {m["name"]: m["state"] for m in (index if isinstance(index, list) else index["models"])}
 
     inputs = tensors(protocol, repository, LENET, photographs[:1])
     assert states() == dict.fromkeys(FAMILIES, "READY")
@@ -309,7 +313,7 @@ def test_index_load_and_unload(client: Client, protocol: Any, repository: Path, 
 
 
 def test_a_client_cannot_give_a_model_another_configuration(our_client: Client) -> None:
-    """Where Triton lets it: that way a client runs code of its own."""
+    """Triton allows it, and that way a client runs code of its own."""
     with pytest.raises(InferenceServerException, match="parameters"):
         our_client.load_model(LENET, config=json.dumps({"backend": "python"}))
 

@@ -33,8 +33,8 @@ def photograph(photographs: np.ndarray, tmp_path: Path) -> Path:
 def test_the_client_prints_labels(server: Server, photograph: Path) -> None:
     done = example("client.py", server, "adder-resnet20", photograph)
     _, body = server.post("/v2/models/adder-resnet20/predict", photograph.read_bytes())
-    told = [f"{each['probability']:7.2%}  {each['label']}" for each in json.loads(body)["predictions"]]
-    assert (done.returncode, done.stdout.splitlines()) == (0, told), done.stderr
+    report = [f"{each['probability']:7.2%}  {each['label']}" for each in json.loads(body)["predictions"]]
+    assert (done.returncode, done.stdout.splitlines()) == (0, report), done.stderr
 
 
 def test_the_client_writes_a_map_within_a_budget(server: Server, photographs: np.ndarray, tmp_path: Path) -> None:
@@ -47,33 +47,33 @@ def test_the_client_writes_a_map_within_a_budget(server: Server, photographs: np
     assert Image.open(tmp_path / "map.png").size == (160, 128)
 
 
-def test_the_client_tells_what_the_server_refuses(server: Server, photograph: Path) -> None:
+def test_the_client_prints_why_the_server_refuses(server: Server, photograph: Path) -> None:
     done = example("client.py", server, "other", photograph)
     assert (done.returncode, done.stderr) == (1, f"error: {MISSING}\n")
 
 
 @pytest.mark.parametrize("how", [("--rate", 40), ("--clients", 3)])
-def test_the_load_is_told(how: tuple[str, int], server: Server, photograph: Path) -> None:
+def test_the_load_is_reported(how: tuple[str, int], server: Server, photograph: Path) -> None:
     before = server.metric("adroit_requests_total")
     done = example("load.py", server, "adder-lenet5-bn", photograph, *how, "--seconds", 1)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["answered"] + told["failed"] == server.metric("adroit_requests_total") - before > 0
-    assert told["milliseconds"]["p50"] <= told["milliseconds"]["p99"] <= told["milliseconds"]["most"]
-    assert told["errors"] == {}
+    report = json.loads(done.stdout)
+    assert report["answered"] + report["failed"] == server.metric("adroit_requests_total") - before > 0
+    assert report["milliseconds"]["p50"] <= report["milliseconds"]["p99"] <= report["milliseconds"]["maximum"]
+    assert report["errors"] == {}
 
 
-def test_what_the_load_met_is_told_by_kind(server: Server, photograph: Path) -> None:
+def test_errors_under_load_are_reported_by_kind(server: Server, photograph: Path) -> None:
     done = example("load.py", server, "other", photograph, "--rate", 20, "--seconds", 1, "--seed", 3)
-    told = json.loads(done.stdout)
-    assert (told["answered"], list(told["errors"])) == (0, [MISSING])
+    report = json.loads(done.stdout)
+    assert (report["answered"], list(report["errors"])) == (0, [MISSING])
 
 
 def test_arrivals_are_a_poisson_process_that_can_be_replayed() -> None:
     arrivals = runpy.run_path(str(ROOT / "examples" / "load.py"))["arrivals"]
-    found = np.array(list(arrivals(50.0, 100.0, 7)))
-    assert found.tolist() == list(arrivals(50.0, 100.0, 7)) != list(arrivals(50.0, 100.0, 8))
-    gaps = np.diff(found)
-    # The mean and the deviation of an exponential distribution are alike: 5,000 draws tell to some percent.
-    assert len(found) == pytest.approx(5000, rel=0.06)
+    times = np.array(list(arrivals(50.0, 100.0, 7)))
+    assert times.tolist() == list(arrivals(50.0, 100.0, 7)) != list(arrivals(50.0, 100.0, 8))
+    gaps = np.diff(times)
+    # Mean and standard deviation of an exponential distribution are equal; 5,000 draws estimate them to some percent.
+    assert len(times) == pytest.approx(5000, rel=0.06)
     assert gaps.std() == pytest.approx(gaps.mean(), rel=0.06)

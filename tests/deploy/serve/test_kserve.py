@@ -26,7 +26,7 @@ from tests.deploy.serve.test_triton import PROFILES
 
 VARIABLE = "ADROIT_KSERVE_CRDS"
 IMAGE = "example/triton-with-adroit:1"
-STORAGE = r"pvc://models/street-\"1\"#\n"  # what YAML must not take for its own
+STORAGE = r"pvc://models/street-\"1\"#\n"  # YAML must not read these as syntax
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed: pip install '.[dev]'")
 
@@ -61,7 +61,7 @@ def test_the_runtime_starts_triton_as_the_command_does(repository: Path) -> None
     assert OLDEST in kserve_resources(repository, IMAGE, STORAGE, "street")
 
 
-def test_plans_ask_for_a_gpu_and_get_their_plugins(repository: Path, tmp_path: Path) -> None:
+def test_plans_request_a_gpu_and_get_their_plugins(repository: Path, tmp_path: Path) -> None:
     runtime, service = resources(with_plan(repository, tmp_path / "planned"))
     assert service["spec"]["predictor"]["model"]["resources"]["limits"] == {"nvidia.com/gpu": "1"}
     flags = runtime["spec"]["containers"][0]["args"]
@@ -89,34 +89,34 @@ def test_what_kubernetes_would_not_take_is_refused(name: str, storage: str, repo
 
 @pytest.fixture(scope="module")
 def validators() -> dict[str, Any]:
-    """Kind to a validator that refuses unknown fields, as the schemas themselves do not."""
+    """Return validators by kind, which refuse unknown fields, as the schemas themselves do not."""
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed: pip install '.[dev]'")
     if VARIABLE not in os.environ:
         pytest.skip(f"no schemas of KServe to check against: {VARIABLE} names no folder (see this file's beginning)")
-    found = {}
+    validators_by_kind = {}
     for path in Path(os.environ[VARIABLE]).glob("*.yaml"):
         definition = yaml.safe_load(path.read_text())
         if definition.get("kind") != "CustomResourceDefinition":
             continue
         for version in definition["spec"]["versions"]:
             kind = f"{definition['spec']['group']}/{version['name']} {definition['spec']['names']['kind']}"
-            found[kind] = jsonschema.Draft202012Validator(strict(version["schema"]["openAPIV3Schema"]))
-    return found
+            validators_by_kind[kind] = jsonschema.Draft202012Validator(strict(version["schema"]["openAPIV3Schema"]))
+    return validators_by_kind
 
 
 def strict(schema: Any) -> Any:
-    """Kubernetes' dialect as JSON Schema: numbers or texts, and no fields but those that are named."""
+    """Convert Kubernetes' schema to JSON Schema: numbers or texts, and no fields but the named ones."""
     if isinstance(schema, list):
         return [strict(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    made = {key: strict(value) for key, value in schema.items()}
+    result = {key: strict(value) for key, value in schema.items()}
     if schema.get("x-kubernetes-int-or-string") is True:
         return {"type": ["integer", "string"]}
     fixed = isinstance(schema.get("properties"), dict) and schema.get("type") == "object"
     if fixed and "additionalProperties" not in schema and "x-kubernetes-preserve-unknown-fields" not in schema:
-        made["additionalProperties"] = False
-    return made
+        result["additionalProperties"] = False
+    return result
 
 
 def errors(validators: dict[str, Any], resource: Any) -> list[str]:
@@ -129,8 +129,8 @@ def test_they_are_as_kserve_defines_them(
     planned: bool, validators: dict[str, Any], repository: Path, tmp_path: Path
 ) -> None:
     folder = with_plan(repository, tmp_path / "planned") if planned else repository
-    found = {resource["kind"]: errors(validators, resource) for resource in resources(folder)}
-    assert found == {"ServingRuntime": [], "InferenceService": []}
+    found_errors = {resource["kind"]: errors(validators, resource) for resource in resources(folder)}
+    assert found_errors == {"ServingRuntime": [], "InferenceService": []}
 
 
 FAULTS = {

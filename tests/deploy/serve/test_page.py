@@ -36,7 +36,7 @@ PATIENCE = 120_000
 
 @pytest.fixture(scope="module")
 def page_server(repository: Path, operators: OperatorForm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """With one more model, whose labels are markup, and one that is damaged."""
+    """A server with one more model, whose labels are markup, and one that is damaged."""
     folder = tmp_path_factory.mktemp("page")
     models = shutil.copytree(repository, folder / "models")
     hostile = Deployment.read(shutil.copytree(models / "adder-lenet5-bn", models / "hostile"))
@@ -49,17 +49,17 @@ def page_server(repository: Path, operators: OperatorForm, tmp_path_factory: pyt
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[dev]'")
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
         pytest.skip(f"no browser to show the page in: none of {', '.join(BROWSERS)} is installed")
     with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=ARGUMENTS, timeout=PATIENCE)
+        started = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS, timeout=PATIENCE)
         yield started
         started.close()
 
 
 def opened(browser: Any, server: Server, model: str = "", **options: object) -> Any:
-    """The page in a context of its own, its models listed or a token asked for."""
+    """Open the page in a context of its own; it lists its models, or requests a token."""
     page = browser.new_context(**options).new_page()
     page.set_default_timeout(PATIENCE)
     page.goto(f"http://{server.http}/#{model}")
@@ -69,18 +69,18 @@ def opened(browser: Any, server: Server, model: str = "", **options: object) -> 
 
 @pytest.fixture
 def page(browser: Any, page_server: Server) -> Iterator[Any]:
-    """On a large screen; at the end nothing was amiss and no other host was asked."""
-    made, amiss, asked = opened(browser, page_server), [], set()
-    made.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=f"http://{page_server.http}")
-    made.on("console", lambda told: amiss.append(told.text) if told.type in ("error", "warning") else None)
-    made.on("pageerror", lambda error: amiss.append(str(error)))
-    made.on("request", lambda request: asked.add(request.url.removeprefix("blob:").split("/")[2]))
-    made.reload()
-    made.wait_for_selector("#model:not([disabled])")
-    yield made
-    made.context.close()
-    assert [text for text in amiss if not text.startswith(REFUSED)] == []
-    assert asked == {page_server.http}
+    """The page on a large screen; at the end there is no error in the log, and no request went to another host."""
+    shown, problems, hosts = opened(browser, page_server), [], set()
+    shown.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=f"http://{page_server.http}")
+    shown.on("console", lambda entry: problems.append(entry.text) if entry.type in ("error", "warning") else None)
+    shown.on("pageerror", lambda error: problems.append(str(error)))
+    shown.on("request", lambda request: hosts.add(request.url.removeprefix("blob:").split("/")[2]))
+    shown.reload()
+    shown.wait_for_selector("#model:not([disabled])")
+    yield shown
+    shown.context.close()
+    assert [text for text in problems if not text.startswith(REFUSED)] == []
+    assert hosts == {page_server.http}
 
 
 @pytest.fixture
@@ -91,15 +91,17 @@ def photograph(photographs: np.ndarray, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def street(photographs: np.ndarray, tmp_path: Path) -> Path:
-    """150 x 170 pixels: the network pads them."""
+    """An image of 150 x 170 pixels, which the network pads."""
     image = np.pad(enlarged(photographs[:1])[0], ((0, 22), (0, 10), (0, 0)), mode="edge")
     Image.fromarray(image).save(tmp_path / "street.png")
     return tmp_path / "street.png"
 
 
 def drop(page: Any, file: Path) -> None:
-    """A file dragged into the window, by the browser's own events; again where it was let go before the page
-    had answered that it takes files."""
+    """Drag a file into the window, by the browser's own events.
+
+    It is done again where the file was released before the page had answered that it takes files.
+    """
     browser = page.context.new_cdp_session(page)
     data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
     page.evaluate("dropped = false; addEventListener('drop', () => { dropped = true }, { once: true })")
@@ -119,12 +121,12 @@ def answered(page: Any) -> None:
 
 
 def cost(page: Any) -> float:
-    """GFLOPs, as the picture of the route tells them."""
+    """Return the GFLOPs in the title of the route's diagram."""
     return float(page.locator("#route svg text").first.text_content().split()[-2])
 
 
 def colored(page: Any) -> np.ndarray:
-    """The overlay's pixels, [H,W,4]."""
+    """Return the overlay's pixels, [H,W,4]."""
     url = page.evaluate("document.getElementById('overlay').toDataURL()")
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGBA"))
 
@@ -134,11 +136,11 @@ def test_a_dropped_image_gets_its_labels(page: Any, page_server: Server, photogr
     drop(page, photograph)
     answered(page)
     _, body = page_server.post("/v2/models/adder-resnet20/predict", photograph.read_bytes())
-    told = json.loads(body)["predictions"]
-    assert page.locator("#classes li span").all_text_contents() == [each["label"] for each in told]
-    shares = [f"{100 * each['probability']:.1f} %" for each in told]
-    assert page.locator("#classes output").all_text_contents() == shares
-    assert page.get_by_role("status").first.text_content() == f"{told[0]['label']}, {shares[0]}"
+    predictions = json.loads(body)["predictions"]
+    assert page.locator("#classes li span").all_text_contents() == [each["label"] for each in predictions]
+    percentages = [f"{100 * each['probability']:.1f} %" for each in predictions]
+    assert page.locator("#classes output").all_text_contents() == percentages
+    assert page.get_by_role("status").first.text_content() == f"{predictions[0]['label']}, {percentages[0]}"
     assert page.get_by_alt_text("photograph.png").evaluate("image => image.naturalWidth") == 32
     assert page.locator("#parts output").count() == 5
     assert page.locator("#route").is_hidden() and page.locator("#budget").is_hidden()
@@ -159,21 +161,21 @@ def test_a_segmentation_is_colored_with_a_legend_and_the_route(page: Any, page_s
     drop(page, street)
     answered(page)
     _, body = page_server.post("/v2/models/routed/predict", street.read_bytes())
-    told = {each["label"]: each["share"] for each in json.loads(body)["shares"]}
+    shares = {each["label"]: each["share"] for each in json.loads(body)["shares"]}
     legend = dict(
         zip(page.locator("#classes span").all_text_contents(), page.locator("#classes output").all_text_contents(),
             strict=True)
     )  # fmt: skip
-    assert legend == {f"class {label}": f"{100 * share:.1f} %" for label, share in told.items()}
+    assert legend == {f"class {label}": f"{100 * share:.1f} %" for label, share in shares.items()}
     pixels = colored(page)
     assert pixels.shape == (150, 170, 4)
     _, counts = np.unique(pixels.reshape(-1, 4), axis=0, return_counts=True)
-    assert sorted(counts / counts.sum()) == pytest.approx(sorted(told.values()))
+    assert sorted(counts / counts.sum()) == pytest.approx(sorted(shares.values()))
     assert (pixels[..., 3] == 255).all()
     first = page.locator("#classes button").first
     first.click()
     assert first.get_attribute("aria-pressed") == "true"
-    assert (colored(page)[..., 3] == 255).mean() == pytest.approx(max(told.values()))
+    assert (colored(page)[..., 3] == 255).mean() == pytest.approx(max(shares.values()))
     first.click()
     assert (colored(page)[..., 3] == 255).all()
     assert "GFLOPs" in page.get_by_role("img", name="the image's route").text_content()
@@ -186,12 +188,12 @@ def test_the_slider_lowers_what_an_image_costs(page: Any, street: Path) -> None:
     assert slider.get_attribute("max") == "2"  # the three settings of its table
     drop(page, street)
     answered(page)
-    dearest = cost(page)
+    most_expensive = cost(page)
     slider.focus()
     with page.expect_response(re.compile("gate_threshold=1$")):
         page.keyboard.press("Home")
     answered(page)
-    assert cost(page) < dearest
+    assert cost(page) < most_expensive
     assert page.locator("#amount").text_content() == "0.1 GFLOPs" == slider.get_attribute("aria-valuetext")
     assert "Gate threshold 1." in page.locator("#meaning").text_content()
 
@@ -279,12 +281,14 @@ def test_it_can_be_used_by_keyboard_alone(page: Any, street: Path) -> None:
         page.keyboard.press("Tab")
         reached.append(page.evaluate(focused))
     order = list(dict.fromkeys(reached))
-    assert [each for each in order if each] == ["model", "opacity", "file", "classes", "slider", "route-picture"]
+    assert [each for each in order if each] == ["model", "opacity", "file", "classes", "slider", "route-diagram"]
     controls = "[...document.querySelectorAll('input:not([hidden]), select, button')]"
     assert page.evaluate(f"{controls}.filter(e => !e.labels?.length && !e.textContent).map(e => e.outerHTML)") == []
 
 
-def test_the_token_is_asked_for(browser: Any, lenet_deployment: Deployment, photograph: Path, tmp_path: Path) -> None:
+def test_the_page_requests_the_token(
+    browser: Any, lenet_deployment: Deployment, photograph: Path, tmp_path: Path
+) -> None:
     (tmp_path / "token").write_text("secret-of-the-tests\n")
     with running(tmp_path, lenet_deployment.path, "--page", "--token-file", tmp_path / "token") as server:
         page = opened(browser, server)
@@ -304,7 +308,7 @@ def test_the_token_is_asked_for(browser: Any, lenet_deployment: Deployment, phot
 # ---- what needs no browser ----
 
 
-def test_there_is_no_page_unless_it_is_asked_for(server: Server) -> None:
+def test_there_is_no_page_without_its_option(server: Server) -> None:
     assert [server.get(path)[0] for path in ("/", "/page.js", "/page.css")] == [404] * 3
 
 
@@ -327,7 +331,7 @@ def luminance(color: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_texts_have_the_contrast_that_wcag_asks_for(scheme: str) -> None:
+def test_texts_have_the_contrast_that_wcag_requires(scheme: str) -> None:
     blocks = re.findall(r":root \{(.*?)\}", page_files()[("page.css",)].content.decode(), re.S)
     colors = dict(re.findall(r"--(\w+): (#\w{6});", blocks[["light", "dark"].index(scheme)]))
     for text in ("ink", "quiet", "accent", "wrong"):

@@ -40,9 +40,9 @@ def test_labels_are_those_of_adroit_run(
     result = adroit("run", repository / "adder-resnet20", "--data", tmp_path / "image.png", *arguments)
     status, body = server.post("/v2/models/adder-resnet20/predict?top=3", encoded(photographs[0]))
     assert status == 200, body
-    told = json.loads(body)
-    assert (told["model_name"], told["model_version"]) == ("adder-resnet20", "1")
-    assert told["predictions"] == json.loads(result.out)[0]["predictions"]
+    response = json.loads(body)
+    assert (response["model_name"], response["model_version"]) == ("adder-resnet20", "1")
+    assert response["predictions"] == json.loads(result.out)[0]["predictions"]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "BMP"])
@@ -59,20 +59,20 @@ def test_a_class_map_has_the_size_of_the_image(server: Server, photographs: np.n
     image = np.concatenate([image, image[:, :10]], axis=1)
     status, plain = server.post("/v2/models/routed/predict", encoded(image))
     assert status == 200, plain
-    told = json.loads(plain)
-    assert told["size"] == [150, 170]
-    assert sum(each["share"] for each in told["shares"]) == pytest.approx(1.0)
+    response = json.loads(plain)
+    assert response["size"] == [150, 170]
+    assert sum(each["share"] for each in response["shares"]) == pytest.approx(1.0)
     status, body = server.post("/v2/models/routed/predict?gate_threshold=0", encoded(image), Accept="image/png")
     assert status == 200, body
     classes = np.asarray(Image.open(io.BytesIO(body)))
     assert classes.shape == (150, 170)
     values, counts = np.unique(classes, return_counts=True)
     assert {str(v): c / classes.size for v, c in zip(values, counts, strict=True)} == {
-        each["label"].removeprefix("class "): pytest.approx(each["share"]) for each in told["shares"]
+        each["label"].removeprefix("class "): pytest.approx(each["share"]) for each in response["shares"]
     }
 
 
-def test_a_budget_in_the_address(server: Server, photographs: np.ndarray) -> None:
+def test_a_budget_in_the_url(server: Server, photographs: np.ndarray) -> None:
     image = encoded(enlarged(photographs[:1])[0])
     costs = []
     for threshold in (0, 1):
@@ -103,7 +103,7 @@ def wrong_images(photographs: np.ndarray) -> dict[str, tuple[str, bytes]]:
         "sixteen bits a value": ("adder-lenet5-bn", encoded(photographs[0, ..., 0].astype(np.uint16))),
         "far too many pixels": ("adder-resnet20", bomb()),
         "too small for the gates": ("routed", encoded(photographs[0])),
-        "an unknown question": ("adder-lenet5-bn?tops=3", good),
+        "an unknown name in the query": ("adder-lenet5-bn?tops=3", good),
         "no number": ("adder-lenet5-bn?top=few", good),
         "a number too large": ("adder-lenet5-bn?top=100000", good),
         "twice": ("adder-lenet5-bn?top=3&top=4", good),
@@ -112,10 +112,10 @@ def wrong_images(photographs: np.ndarray) -> dict[str, tuple[str, bytes]]:
 
 
 @pytest.mark.parametrize("what", wrong_images(np.zeros((1, 32, 32, 3), np.uint8)))
-def test_what_is_no_image_or_no_question_is_refused(what: str, server: Server, photographs: np.ndarray) -> None:
+def test_what_is_no_image_or_no_query_is_refused(what: str, server: Server, photographs: np.ndarray) -> None:
     address, body = wrong_images(photographs)[what]
     model, _, query = address.partition("?")
-    before = server.resident_mib
+    before = server.resident_mib  # the largest image has 10 GB, so that 50 MiB are far from noise and from harm
     status, answer = server.post(f"/v2/models/{model}/predict?{query}", body)
     assert status == 400, answer
     assert len(json.loads(answer)["error"]) < 500
@@ -127,26 +127,31 @@ def test_a_map_of_a_classification_is_refused(server: Server, photographs: np.nd
     assert status == 400
 
 
-def test_what_can_be_asked_is_described(server: Server, repository: Path) -> None:
-    told = server.json("/v2/models/routed/predict")
-    assert (told["task"], told["routed"], told["gated"]) == ("segmentation", True, True)
-    assert [step["gflops"] for step in told["budget"]] == [0.4, 0.2, 0.1]
-    assert [step["gate_threshold"] for step in told["budget"]] == [0.0, 0.3, 1.0]
-    told = server.json("/v2/models/adder-resnet20/predict")
-    assert (told["task"], told["routed"], told["gated"], told["budget"]) == ("classification", False, False, [])
-    assert told["labels"] == list(Deployment.read(repository / "adder-resnet20").info.labels)
+def test_what_a_client_can_request_is_described(server: Server, repository: Path) -> None:
+    response = server.json("/v2/models/routed/predict")
+    assert (response["task"], response["routed"], response["gated"]) == ("segmentation", True, True)
+    assert [step["gflops"] for step in response["budget"]] == [0.4, 0.2, 0.1]
+    assert [step["gate_threshold"] for step in response["budget"]] == [0.0, 0.3, 1.0]
+    response = server.json("/v2/models/adder-resnet20/predict")
+    assert (response["task"], response["routed"], response["gated"], response["budget"]) == (
+        "classification",
+        False,
+        False,
+        [],
+    )
+    assert response["labels"] == list(Deployment.read(repository / "adder-resnet20").info.labels)
     assert server.get("/v2/models/other/predict")[0] == 404
 
 
-def test_the_map_and_the_route_come_with_the_shares_where_asked_for(server: Server, photographs: np.ndarray) -> None:
+def test_the_map_and_the_route_come_with_the_shares_on_request(server: Server, photographs: np.ndarray) -> None:
     image = encoded(enlarged(photographs[:1])[0])
     status, body = server.post("/v2/models/routed/predict?map=true&route=true", image)
     assert status == 200, body
-    told = json.loads(body)
+    response = json.loads(body)
     _, alone = server.post("/v2/models/routed/predict", image, Accept="image/png")
-    assert base64.b64decode(told["map"]) == alone
-    picture = ElementTree.fromstring(told["route"])
-    opened = [line for line in picture.iter(f"{SVG}line") if float(line.get("stroke-width", "0")) > 0.8]
+    assert base64.b64decode(response["map"]) == alone
+    diagram = ElementTree.fromstring(response["route"])
+    opened = [line for line in diagram.iter(f"{SVG}line") if float(line.get("stroke-width", "0")) > 0.8]
     _, body = server.post("/v2/models/routed/predict?route=true&gate_threshold=1", image)
     closed = json.loads(body)
     assert (closed["map"], closed["shares"] is None) == (None, False)
@@ -154,17 +159,17 @@ def test_the_map_and_the_route_come_with_the_shares_where_asked_for(server: Serv
     assert 0 < len(opened) > sum(line.get("stroke") == COLOR for line in thresholded.iter(f"{SVG}line")) == 0
 
 
-@pytest.mark.parametrize("question", ["map=true", "route=true", "map=maybe"])
-def test_what_a_network_cannot_give_is_refused(question: str, server: Server, photographs: np.ndarray) -> None:
-    assert server.post(f"/v2/models/adder-resnet20/predict?{question}", encoded(photographs[0]))[0] == 400
+@pytest.mark.parametrize("query", ["map=true", "route=true", "map=maybe"])
+def test_what_a_network_cannot_give_is_refused(query: str, server: Server, photographs: np.ndarray) -> None:
+    assert server.post(f"/v2/models/adder-resnet20/predict?{query}", encoded(photographs[0]))[0] == 400
 
 
-def test_the_answer_tells_where_its_time_went(server: Server, photographs: np.ndarray) -> None:
+def test_the_response_contains_where_its_time_went(server: Server, photographs: np.ndarray) -> None:
     address = f"http://{server.http}/v2/models/adder-resnet20/predict"
     with urllib.request.urlopen(urllib.request.Request(address, encoded(photographs[0]), method="POST")) as answer:
-        told = dict(part.split(";dur=") for part in answer.headers["Server-Timing"].split(", "))
-    assert list(told) == ["image", "queue", "network", "answer"]
-    assert float(told["network"]) > 0 <= float(told["queue"])
+        response = dict(part.split(";dur=") for part in answer.headers["Server-Timing"].split(", "))
+    assert list(response) == ["image", "queue", "network", "answer"]
+    assert float(response["network"]) > 0 <= float(response["queue"])
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

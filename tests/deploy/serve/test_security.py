@@ -18,7 +18,7 @@ from adroit.deploy.protocol import open_inference_pb2 as pb
 from adroit.deploy.runtimes.choices import OperatorForm
 from adroit.deploy.serve.options import ServeOptions
 from tests.conftest import Adroit
-from tests.deploy.serve.server import Server, running
+from tests.deploy.serve.server import PATIENCE, Server, running
 
 SERVICE = "/inference.GRPCInferenceService/"
 
@@ -42,18 +42,18 @@ METADATA = [("authorization", TOKEN["Authorization"])]
 def code_of(server: Server, method: str, message: bytes, metadata: list[tuple[str, str]]) -> grpc.StatusCode:
     with grpc.insecure_channel(server.grpc) as channel:
         try:
-            channel.unary_unary(SERVICE + method)(message, metadata=metadata, timeout=10)
+            channel.unary_unary(SERVICE + method)(message, metadata=metadata, timeout=PATIENCE)
         except grpc.RpcError as error:
             return error.code()
     return grpc.StatusCode.OK
 
 
-def test_it_listens_to_this_machine_only_unless_told_otherwise(closed: Server) -> None:
+def test_it_listens_to_this_machine_only_by_default(closed: Server) -> None:
     assert ServeOptions(Path()).host == "127.0.0.1"
     assert all(where.startswith("127.0.0.1:") for where in (closed.http, closed.grpc, closed.metrics))
 
 
-def test_without_the_token_only_health_is_told(closed: Server) -> None:
+def test_without_the_token_only_health_is_answered(closed: Server) -> None:
     assert closed.get("/v2/health/live")[0] == 200
     assert closed.get("/v2/health/ready")[0] == 200
     for wrong in ({}, {"Authorization": "Bearer other"}, {"Authorization": "secret-of-the-tests"}):
@@ -74,7 +74,7 @@ def closed_model(server: Server) -> str:
 
 def test_a_stream_wants_the_token_too(closed: Server) -> None:
     with grpc.insecure_channel(closed.grpc) as channel, pytest.raises(grpc.RpcError) as caught:
-        list(channel.stream_stream(SERVICE + "ModelStreamInfer")(iter([b""]), timeout=10))
+        list(channel.stream_stream(SERVICE + "ModelStreamInfer")(iter([b""]), timeout=PATIENCE))
     assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
@@ -103,13 +103,13 @@ def test_only_named_models_are_served(repository: Path, tmp_path: Path, operator
 
 def test_tls(lenet_deployment: Deployment, operators: OperatorForm, tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    made = subprocess.run(
+    done = subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
          "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
         capture_output=True, check=False,
     )  # fmt: skip
-    if made.returncode:
-        pytest.skip(f"openssl made no certificate: {made.stderr.decode()[-200:]}")
+    if done.returncode:
+        pytest.skip(f"openssl created no certificate: {done.stderr.decode()[-200:]}")
     options = ("--certificate", certificate, "--key", key, "--operators", operators.value)
     with running(tmp_path, lenet_deployment.path, *options, wait=False) as server:
         context = ssl.create_default_context(cafile=str(certificate))
@@ -119,7 +119,7 @@ def test_tls(lenet_deployment: Deployment, operators: OperatorForm, tmp_path: Pa
             urllib.request.urlopen(f"http://{server.http}/v2")
         credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
         with grpc.secure_channel(server.grpc, credentials) as channel:
-            channel.unary_unary(SERVICE + "ServerLive")(b"", timeout=10)
+            channel.unary_unary(SERVICE + "ServerLive")(b"", timeout=PATIENCE)
         assert server.stop() == 0
 
 

@@ -36,7 +36,7 @@ PROFILES = {
 
 
 def parsed(text: str) -> model_config_pb2.ModelConfig:
-    """By Triton's own schema: every field is one of its fields."""
+    """Parse a configuration by Triton's own schema: every field is one of its fields."""
     return text_format.Parse(text, model_config_pb2.ModelConfig())
 
 
@@ -46,18 +46,18 @@ def test_the_configuration_is_one_of_triton(family: str, repository: Path) -> No
     config = parsed((deployment.path / "config.pbtxt").read_text())
     assert (config.name, config.backend, config.max_batch_size) == (deployment.info.name, "onnxruntime", 16)
     assert list(config.model_operations.op_library_filename) == [ONNXRUNTIME_LIBRARY]
-    for told, spec in zip(
+    for tensor, spec in zip(
         (*config.input, *config.output), (*deployment.info.inputs, *deployment.info.outputs), strict=True
     ):
-        assert told.name == spec.name
-        assert model_config_pb2.DataType.Name(told.data_type) == "TYPE_FP32"
+        assert tensor.name == spec.name
+        assert model_config_pb2.DataType.Name(tensor.data_type) == "TYPE_FP32"
         dims = [1] if spec.name == "gate_threshold" else [d if isinstance(d, int) else -1 for d in spec.shape[1:]]
-        assert list(told.dims) == dims
+        assert list(tensor.dims) == dims
         if spec.name == "gate_threshold":
-            assert told.HasField("reshape") and not told.reshape.shape
+            assert tensor.HasField("reshape") and not tensor.reshape.shape
     (warmup,) = config.model_warmup
     assert set(warmup.inputs) == {spec.name for spec in deployment.info.inputs}
-    assert all(size > 0 for made in warmup.inputs.values() for size in made.dims)
+    assert all(size > 0 for given in warmup.inputs.values() for size in given.dims)
     assert config.dynamic_batching.default_queue_policy.max_queue_size == 64
     assert lint(deployment.path / "config.pbtxt") == []
 
@@ -94,12 +94,12 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_that_triton_loads_silently_is_told(
+def test_a_fault_that_triton_loads_silently_is_reported(
     fault: str, repository: Path, adroit: Adroit, tmp_path: Path
 ) -> None:
     shutil.copytree(repository / "adder-lenet5-bn", tmp_path / "adder-lenet5-bn")
     path = tmp_path / "adder-lenet5-bn" / "config.pbtxt"
-    added, told = FAULTS[fault]
+    added, expected = FAULTS[fault]
     text = path.read_text()
     if fault == "batching":
         text = text.replace("max_batch_size: 16", "max_batch_size: 0")
@@ -107,14 +107,14 @@ def test_a_fault_that_triton_loads_silently_is_told(
         text = text.replace(ONNXRUNTIME_LIBRARY, "liboperators.so")
     path.write_text(f"{text}\n{added}\n")
     parsed(path.read_text())  # right by the schema
-    (found,) = lint(path)
-    assert told in found
+    (message,) = lint(path)
+    assert expected in message
     result = adroit("serve", tmp_path, "--print-triton-command")
-    assert (result.code, told in result.err) == (2, True), result.err
+    assert (result.code, expected in result.err) == (2, True), result.err
 
 
 def test_triton_loads_those_faults_without_a_word(repository: Path, operators: OperatorForm, tmp_path: Path) -> None:
-    """Else the lint would be needless. (The library's is one of ONNX Runtime's backend, which is not here.)"""
+    """Without this the lint would be needless; the library's fault is one of a backend that is absent."""
     wheel, deployment = unpacked_wheel(), Deployment.read(repository / "adder-lenet5-bn")
     faults = sorted(set(FAULTS) - {"library"})
     for fault in faults:
@@ -148,7 +148,7 @@ def test_triton_loads_the_configuration_of_a_plan(repository: Path, operators: O
 
 
 @pytest.mark.parametrize("text", ["max_batch_size: many", "input {", "\x00"])
-def test_what_is_no_configuration_is_told(text: str, repository: Path, adroit: Adroit, tmp_path: Path) -> None:
+def test_what_is_no_configuration_is_reported(text: str, repository: Path, adroit: Adroit, tmp_path: Path) -> None:
     shutil.copytree(repository / "adder-lenet5-bn", tmp_path / "adder-lenet5-bn")
     (tmp_path / "adder-lenet5-bn" / "config.pbtxt").write_text(text)
     result = adroit("serve", tmp_path, "--print-triton-command")
@@ -205,5 +205,5 @@ def test_the_generated_code_is_of_the_schema(tmp_path: Path) -> None:
 
     assert generate(tmp_path) == 0
     fresh = (tmp_path / "open_inference_pb2.py").read_text()
-    kept = Path(pb.__file__).read_text()
-    assert fresh.partition("DESCRIPTOR =")[2] == kept.partition("DESCRIPTOR =")[2]
+    stored = Path(pb.__file__).read_text()
+    assert fresh.partition("DESCRIPTOR =")[2] == stored.partition("DESCRIPTOR =")[2]
