@@ -24,18 +24,21 @@ from adroit import files
 from adroit.models.operators.adaptive_filter import adaptive_filter
 from adroit.models.operators.routing_gate import routing_gate
 from benchmarks.gpu_timing import copies_for, microseconds
-from tests.gpu import build, cases, kernels
+from tests.gpu import build, kernels
+from tests.operators.cases import adaptive_filter as filter_cases
+from tests.operators.cases import adder_conv2d as adder_cases
+from tests.operators.cases import routing_gate as gate_cases
 
 RESULT = Path(__file__).parent / "results" / "cuda_kernels.json"
 
 FLOATS = (torch.float32, torch.float16)
 ADDER = [
-    cases.Adder(batch, channels, size, size, channels, 3, 1, 1)
+    adder_cases.DeviceCase(batch, channels, size, size, channels, 3, 1, 1)
     for batch in (1, 32)
     for channels, size in ((64, 56), (128, 28), (256, 14), (512, 7))
-] + [cases.Adder(32, 256, 56, 56, 64, 1, 1, 0)]
-FILTER = [cases.Filter(1, 64, 256, 512, 3, stride, 8, True) for stride in (1, 2)]
-GATE = [cases.Gate(batch, 64, 256, 512, 32, 3, shrink, False) for batch in (1, 4) for shrink in (1, 4)]
+] + [adder_cases.DeviceCase(32, 256, 56, 56, 64, 1, 1, 0)]
+FILTER = [filter_cases.DeviceCase(1, 64, 256, 512, 3, stride, 8, True) for stride in (1, 2)]
+GATE = [gate_cases.DeviceCase(batch, 64, 256, 512, 32, 3, shrink, False) for batch in (1, 4) for shrink in (1, 4)]
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def _row(operator: str, case: object, dtype: torch.dtype, time: float, floor: tu
     }
 
 
-def adder_row(case: cases.Adder, dtype: torch.dtype, peaks: Peaks) -> dict[str, Any]:
+def adder_row(case: adder_cases.DeviceCase, dtype: torch.dtype, peaks: Peaks) -> dict[str, Any]:
     """float32 or float16; beside it cdist over unfolded taps, the plain form, and cuDNN's convolution."""
     y = torch.empty(case.output, dtype=dtype, device="cuda")
     inputs = case.inputs(dtype, "cuda")
@@ -101,7 +104,7 @@ def adder_row(case: cases.Adder, dtype: torch.dtype, peaks: Peaks) -> dict[str, 
     return {**row, **{name: microseconds(other) / row["microseconds"] for name, other in others.items()}}
 
 
-def byte_row(case: cases.Adder, peaks: Peaks) -> dict[str, Any]:
+def byte_row(case: adder_cases.DeviceCase, peaks: Peaks) -> dict[str, Any]:
     """The 8-bit adder convolution, with 8-bit output."""
     tensors = case.bytes_of(torch.uint8, "cuda")
     y = torch.empty(case.output, dtype=torch.uint8, device="cuda")
@@ -110,7 +113,7 @@ def byte_row(case: cases.Adder, peaks: Peaks) -> dict[str, Any]:
     return _row("quantized_adder_conv2d", case, torch.uint8, time, floor)
 
 
-def _torch_forms(case: cases.Adder, inputs: cases.AdderInputs) -> dict[str, Call]:
+def _torch_forms(case: adder_cases.DeviceCase, inputs: adder_cases.DeviceInputs) -> dict[str, Call]:
     filters = inputs.w.flatten(1)
 
     def unfolded() -> Tensor:
@@ -123,7 +126,7 @@ def _torch_forms(case: cases.Adder, inputs: cases.AdderInputs) -> dict[str, Call
     return forms
 
 
-def filter_row(case: cases.Filter, dtype: torch.dtype, peaks: Peaks) -> dict[str, Any]:
+def filter_row(case: filter_cases.DeviceCase, dtype: torch.dtype, peaks: Peaks) -> dict[str, Any]:
     """The adaptive filter; beside it the PyTorch operator."""
     arguments = (case.kernel_size, case.stride, case.groups, case.joint)
     x, logits = case.inputs(dtype, "cuda")
@@ -135,7 +138,7 @@ def filter_row(case: cases.Filter, dtype: torch.dtype, peaks: Peaks) -> dict[str
     return {**row, "torch": microseconds([lambda: adaptive_filter(x, logits, *arguments)]) / ours}
 
 
-def gate_row(case: cases.Gate, dtype: torch.dtype, peaks: Peaks) -> dict[str, Any]:
+def gate_row(case: gate_cases.DeviceCase, dtype: torch.dtype, peaks: Peaks) -> dict[str, Any]:
     """The routing gate; beside it the PyTorch operator.
 
     A shrunk X is read at a quarter of its places, in half of its rows; memory gives no less than whole rows.

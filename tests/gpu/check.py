@@ -29,7 +29,11 @@ class Step:
 
 
 STEPS = [
-    Step("references", ("-m", "pytest", "-p", "no:cacheprovider", "tests/gpu/test_references.py"), needs_build=False),
+    Step(
+        "references",
+        ("-m", "pytest", "-p", "no:cacheprovider", "tests/operators/test_references.py"),
+        needs_build=False,
+    ),
     Step("kernels", ("-m", "pytest", "-p", "no:cacheprovider", "tests/gpu/test_kernels.py")),
     Step("sanitizers", ("-m", "pytest", "-p", "no:cacheprovider", "tests/gpu/test_sanitizers.py")),
     Step("ONNX Runtime CUDA", ("-m", "pytest", "-p", "no:cacheprovider", "tests/gpu/test_onnxruntime_cuda.py")),

@@ -13,7 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.gpu import build, cases, kernels, references
+from tests.gpu import build, kernels
+from tests.operators import references
+from tests.operators.cases import adaptive_filter, adder_conv2d, routing_decision, routing_gate
 
 NO_GPU = build.reason_against()
 DEVICE = "cpu" if NO_GPU else "cuda"
@@ -59,10 +61,10 @@ def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-@pytest.mark.parametrize("case", cases.ADDER, ids=str)
-def test_adder_conv2d(case: cases.Adder, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("case", adder_conv2d.DEVICE_CASES, ids=str)
+def test_adder_conv2d(case: adder_conv2d.DeviceCase, dtype: torch.dtype) -> None:
     inputs = case.inputs(dtype, DEVICE)
-    reference, y = inputs.reference(dtype), _empty(case.output, dtype)
+    reference, y = inputs.reference(), _empty(case.output, dtype)
 
     def launch() -> None:
         tensors = (inputs.x, inputs.w, inputs.scale, inputs.shift, inputs.residual)
@@ -77,10 +79,10 @@ def _within(reference: references.Reference, y: Tensor) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8], ids=str)
-@pytest.mark.parametrize("case", cases.ADDER, ids=str)
-def test_quantized_adder_conv2d(case: cases.Adder, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("case", adder_conv2d.DEVICE_CASES, ids=str)
+def test_quantized_adder_conv2d(case: adder_conv2d.DeviceCase, dtype: torch.dtype) -> None:
     x, w, scale, shift = case.bytes_of(dtype, DEVICE)
-    reference = references.quantized_reference(x, w, scale, shift, case.stride, case.padding, 3)
+    reference = adder_conv2d.bytes_reference(x, w, scale, shift, case.stride, case.padding, 3)
     y = _empty(case.output, torch.float32)
 
     def launch() -> None:
@@ -90,20 +92,20 @@ def test_quantized_adder_conv2d(case: cases.Adder, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-@pytest.mark.parametrize("case", cases.FILTER, ids=str)
-def test_adaptive_filter(case: cases.Filter, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("case", adaptive_filter.DEVICE_CASES, ids=str)
+def test_adaptive_filter(case: adaptive_filter.DeviceCase, dtype: torch.dtype) -> None:
     x, logits = case.inputs(dtype, DEVICE)
     arguments = (case.kernel_size, case.stride, case.groups, case.joint)
-    reference = references.filter_reference(x, logits, *arguments, dtype)
+    reference = adaptive_filter.device_reference(case, x, logits)
     y = _empty(tuple(reference.value.shape), dtype)
     _in_both_ways(lambda: kernels.adaptive_filter(x, logits, y, *arguments), [y], lambda: _within(reference, y))
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-@pytest.mark.parametrize("case", cases.GATE, ids=str)
-def test_routing_gate(case: cases.Gate, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("case", routing_gate.DEVICE_CASES, ids=str)
+def test_routing_gate(case: routing_gate.DeviceCase, dtype: torch.dtype) -> None:
     tensors, threshold = case.inputs(dtype, DEVICE)
-    reference = references.gate_reference(*tensors, case.shrink)
+    reference = routing_gate.device_reference(case, tensors)
     gates = _empty((case.batch, case.paths), torch.float32)
     is_open = torch.ones(case.paths, dtype=torch.bool, device=DEVICE)
     workspace = kernels.routing_gate_workspace(tensors[0], tensors[3], case.shrink)
@@ -112,15 +114,15 @@ def test_routing_gate(case: cases.Gate, dtype: torch.dtype) -> None:
         kernels.routing_gate(*tensors, threshold, case.shrink, gates, is_open, workspace)
 
     def check() -> None:
-        assert references.gates_are_right(reference, threshold, gates, is_open)
+        assert references.gates_are_right(reference, threshold.cpu().numpy(), gates, is_open)
 
     _in_both_ways(launch, [gates, is_open], check)
 
 
-@pytest.mark.parametrize("case", cases.DECISION, ids=str)
-def test_routing_decision(case: cases.Decision) -> None:
+@pytest.mark.parametrize("case", routing_decision.DEVICE_CASES, ids=str)
+def test_routing_decision(case: routing_decision.DeviceCase) -> None:
     inputs = case.inputs(DEVICE)
-    expected = references.decision_reference(*inputs)
+    expected = routing_decision.device_reference(inputs)
     outputs = [torch.full_like(t, float("nan") if t.is_floating_point() else 1) for t in expected]
 
     def check() -> None:
@@ -131,13 +133,14 @@ def test_routing_decision(case: cases.Decision) -> None:
 
 @needs_gpu
 def test_ten_thousand_calls_take_no_memory() -> None:
-    adder, (x, logits) = cases.ADDER[0].inputs(torch.float32, DEVICE), cases.FILTER[3].inputs(torch.float32, DEVICE)
-    y, filtered = _empty(cases.ADDER[0].output, torch.float32), torch.empty_like(x)
-    tensors, threshold = cases.GATE[0].inputs(torch.float32, DEVICE)
+    adder = adder_conv2d.DEVICE_CASES[0].inputs(torch.float32, DEVICE)
+    x, logits = adaptive_filter.DEVICE_CASES[3].inputs(torch.float32, DEVICE)
+    y, filtered = _empty(adder_conv2d.DEVICE_CASES[0].output, torch.float32), torch.empty_like(x)
+    tensors, threshold = routing_gate.DEVICE_CASES[0].inputs(torch.float32, DEVICE)
     gates, is_open = _empty((1, 3), torch.float32), torch.ones(3, dtype=torch.bool, device=DEVICE)
     workspace = kernels.routing_gate_workspace(tensors[0], tensors[3], 1)
-    layer = cases.DECISION[0].inputs(DEVICE)
-    decided = [torch.empty_like(t) for t in references.decision_reference(*layer)]
+    layer = routing_decision.DEVICE_CASES[0].inputs(DEVICE)
+    decided = [torch.empty_like(t) for t in routing_decision.device_reference(layer)]
     free = []
     for call in range(10_001):
         kernels.adder_conv2d(adder.x, adder.w, adder.scale, adder.shift, None, y, 1, 1)
@@ -151,6 +154,6 @@ def test_ten_thousand_calls_take_no_memory() -> None:
 
 
 def test_a_shape_that_does_not_fit_is_an_error() -> None:
-    inputs = cases.ADDER[0].inputs(torch.float32, DEVICE)
+    inputs = adder_conv2d.DEVICE_CASES[0].inputs(torch.float32, DEVICE)
     with pytest.raises(RuntimeError, match="CUDA error"):
         kernels.adder_conv2d(inputs.x, inputs.w, inputs.scale, inputs.shift, None, inputs.x, 0, 1)

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -16,98 +15,14 @@ from torch import Tensor
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
-from adroit.deploy.parity.tolerance import compare, rounding_limit, softmax_limit
+from adroit.deploy.parity.tolerance import compare
 from adroit.deploy.runtimes.native import instruction_set, native_library
 from adroit.errors import EnvironmentFault, UsageError
 from adroit.models.operators.adaptive_filter import adaptive_filter
+from tests.operators.cases.adaptive_filter import CASES, Case, exact_and_limit, make_inputs
 from tests.operators.harness import FORMS, node_model, run_node
 
-
-@dataclass(frozen=True)
-class Case:
-    """One row of the table: X in the order N C H W, then the attributes; logits are normal times `spread`."""
-
-    name: str
-    x: tuple[int, int, int, int]
-    kernel_size: int = 3
-    stride: int = 1
-    groups: int = 1
-    joint: bool = True
-    spread: float = 3.0
-
-    @property
-    def kept(self) -> tuple[int, int]:
-        return -(-self.x[2] // self.stride), -(-self.x[3] // self.stride)
-
-    @property
-    def taps(self) -> int:
-        return self.kernel_size**2
-
-
-CASES = [
-    Case("smallest map", (1, 1, 2, 2)),
-    Case("smallest map, stride 2", (1, 2, 2, 2), stride=2, groups=2),
-    Case("smallest map of five, stride 2", (1, 1, 3, 3), 5, 2),
-    Case("smallest map of seven", (2, 3, 4, 4), 7),
-    Case("smallest map of seven, stride 2", (1, 3, 4, 5), 7, 2, 3),
-    Case("one column kept", (1, 4, 9, 2), stride=2, groups=2),
-    Case("one row kept", (1, 4, 2, 35), stride=2, groups=2),
-    Case("joint softmax of 8 groups", (2, 16, 13, 11), groups=8),
-    Case("softmax per group", (2, 16, 13, 11), groups=8, joint=False),
-    Case("softmax per group, stride 2", (1, 24, 14, 15), stride=2, groups=3, joint=False),
-    Case("a group for each channel", (1, 7, 9, 17), stride=2, groups=7),
-    Case("one group, 15 channels", (1, 15, 10, 19)),
-    Case("five by five", (1, 10, 18, 23), 5, 1, 2),
-    Case("five by five, stride 2, per group", (1, 10, 18, 23), 5, 2, 2, joint=False),
-    Case("seven by seven, stride 2", (1, 12, 21, 40), 7, 2, 4),
-    Case("row of a vector", (1, 8, 5, 16), groups=2),
-    Case("row of a vector and a pixel", (1, 8, 5, 17), groups=2),
-    Case("row of a vector and a pixel, stride 2", (1, 8, 5, 33), stride=2, groups=2),
-    Case("row of a tile and a pixel", (1, 3, 5, 129), groups=3),
-    Case("wide rows, stride 2", (1, 3, 9, 517), stride=2, groups=1),
-    Case("wide rows of seven", (1, 2, 8, 389), 7, 2, 2),
-    Case("tall and narrow", (1, 2, 700, 3), groups=2),
-    Case("several tiles", (1, 16, 56, 56), groups=8),
-    Case("several tiles, stride 2", (2, 16, 56, 56), stride=2, groups=8),
-    Case("joint softmax of too many channels to hold", (1, 16, 30, 31), 5, 1, 16),
-    Case("joint softmax of too many channels to hold, stride 2", (2, 18, 33, 260), 7, 2, 9),
-    Case("steep softmax", (1, 8, 12, 12), groups=4, spread=40.0),
-    Case("flat softmax", (1, 8, 12, 12), groups=4, spread=0.0),
-    Case("steep softmax per group, stride 2", (1, 8, 12, 12), 5, 2, 4, joint=False, spread=40.0),
-]
 BY_NAME = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
-
-
-def make_inputs(case: Case) -> dict[str, np.ndarray]:
-    random = np.random.default_rng(len(case.name) * 1000 + case.x[3])
-    logits = random.normal(size=(case.x[0], case.groups * case.taps, *case.kept)) * case.spread
-    return {"X": random.normal(size=case.x).astype(np.float32), "logits": logits.astype(np.float32)}
-
-
-def windows_of(x: np.ndarray, case: Case) -> np.ndarray:
-    """[N, G, C/G, k*k, Ho, Wo] by the definition: pad all, take every window, drop what the stride skips."""
-    pad, k = case.kernel_size // 2, case.kernel_size
-    padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)), mode="reflect")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (k, k), axis=(2, 3))
-    kept = windows[:, :, :: case.stride, :: case.stride].transpose(0, 1, 4, 5, 2, 3)
-    return kept.reshape(x.shape[0], case.groups, x.shape[1] // case.groups, case.taps, *case.kept)
-
-
-def exact_and_limit(inputs: dict[str, np.ndarray], case: Case, kind: str = "float32") -> tuple[np.ndarray, np.ndarray]:
-    windows = windows_of(inputs["X"].astype(np.float64), case)
-    logits = inputs["logits"].astype(np.float64).reshape(case.x[0], case.groups, 1, case.taps, *case.kept)
-    axis = (1, 3) if case.joint else (3,)
-    weights = np.exp(logits - logits.max(axis, keepdims=True))
-    weights /= weights.sum(axis, keepdims=True)
-    shape = (*case.x[:2], *case.kept)
-
-    def filtered(values: np.ndarray, by: np.ndarray) -> np.ndarray:
-        return (values * by).sum(3).reshape(shape)
-
-    y = filtered(windows, weights)
-    magnitudes = np.abs(windows)
-    limit = rounding_limit(y, filtered(magnitudes, weights), case.taps, kind, kind)
-    return y, limit + filtered(magnitudes, softmax_limit(logits, axis, kind))
 
 
 def model_of(case: Case, inputs: dict[str, np.ndarray]) -> object:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -15,86 +14,10 @@ from adroit.deploy.parity.tolerance import compare, rounding_limit
 from adroit.errors import UsageError
 from adroit.models.layers.adder import AdderConv2d
 from adroit.models.operators.adder_conv2d import adder_conv2d
+from tests.operators.cases.adder_conv2d import CASES, Case, attributes, exact_and_limit, exact_sum, make_inputs
 from tests.operators.harness import FORMS, node_model, run_node
 
-
-@dataclass(frozen=True)
-class Case:
-    """One row of the table: shapes in the order N C H W, M, kernel, stride, padding."""
-
-    name: str
-    x: tuple[int, int, int, int]
-    filters: int
-    kernel: tuple[int, int]
-    stride: int = 1
-    padding: int = 0
-    relu: bool = False
-    residual: bool = False
-
-
-CASES = [
-    Case("one pixel", (1, 1, 1, 1), 1, (1, 1)),
-    Case("one by one kernel", (2, 8, 7, 9), 5, (1, 1)),
-    Case("one by one, stride 2", (1, 16, 14, 14), 32, (1, 1), 2),
-    Case("three by three", (2, 16, 8, 8), 16, (3, 3), 1, 1, relu=True),
-    Case("residual and relu", (2, 16, 8, 8), 16, (3, 3), 1, 1, relu=True, residual=True),
-    Case("residual without relu", (1, 3, 9, 5), 7, (3, 3), 2, 1, residual=True),
-    Case("odd sizes, stride 2", (1, 3, 13, 7), 9, (3, 3), 2, 1),
-    Case("stride beyond kernel", (1, 4, 17, 11), 6, (2, 2), 5, 0),
-    Case("stride beyond image", (1, 2, 5, 5), 3, (3, 3), 9, 0),
-    Case("padding as wide as kernel", (1, 2, 4, 6), 3, (3, 3), 1, 3),
-    Case("padding beyond kernel, stride 2", (1, 2, 3, 3), 5, (2, 2), 2, 4),
-    Case("one channel, five by five", (3, 1, 12, 12), 6, (5, 5)),
-    Case("seven by seven, stride 2", (1, 3, 21, 23), 8, (7, 7), 2, 3),
-    Case("flat kernel", (1, 4, 6, 10), 5, (1, 3)),
-    Case("more filters than a tile", (1, 8, 6, 6), 131, (3, 3), 1, 1),
-    Case("more taps than a pass", (1, 67, 7, 7), 20, (3, 3), 1, 1),
-    Case("many pixels", (1, 3, 40, 41), 4, (3, 3), 1, 1),
-    Case("rows beyond a tile", (1, 2, 4, 1100), 3, (3, 3), 1, 1),
-    Case("rows beyond a tile, stride 2", (1, 2, 5, 2301), 3, (3, 3), 2, 1),
-]
 BY_NAME = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
-
-
-def make_inputs(case: Case, spread: float = 1.0) -> dict[str, np.ndarray]:
-    random = np.random.default_rng(len(case.name) * 1000 + case.filters)
-    x = random.normal(size=case.x).astype(np.float32) * np.float32(spread)
-    inputs = {
-        "X": x,
-        "W": (random.normal(size=(case.filters, case.x[1], *case.kernel)) * 5 * spread).astype(np.float32),
-        "scale": random.normal(size=case.filters).astype(np.float32),
-        "shift": (random.normal(size=case.filters) * 10).astype(np.float32),
-    }
-    if case.residual:
-        inputs["residual"] = random.normal(size=exact_sum(inputs, case).shape).astype(np.float32)
-    return inputs
-
-
-def exact_sum(inputs: dict[str, np.ndarray], case: Case) -> np.ndarray:
-    """The plain sum of absolute differences in float64, by the definition."""
-    pad = case.padding
-    x = np.pad(inputs["X"].astype(np.float64), ((0, 0), (0, 0), (pad, pad), (pad, pad)))
-    w = inputs["W"].astype(np.float64)
-    windows = np.lib.stride_tricks.sliding_window_view(x, case.kernel, axis=(2, 3))[
-        :, :, :: case.stride, :: case.stride
-    ]
-    return np.stack([np.abs(windows - filter[None, :, None, None]).sum((1, 4, 5)) for filter in w], axis=1)
-
-
-def exact_and_limit(inputs: dict[str, np.ndarray], case: Case) -> tuple[np.ndarray, np.ndarray]:
-    total = exact_sum(inputs, case)
-    scale, shift = (inputs[k].astype(np.float64)[None, :, None, None] for k in ("scale", "shift"))
-    y = shift - scale * total
-    magnitude = np.abs(shift) + np.abs(scale) * total
-    if case.residual:
-        y = y + inputs["residual"]
-        magnitude = magnitude + np.abs(inputs["residual"])
-    y = np.maximum(y, 0.0) if case.relu else y
-    return y, rounding_limit(y, magnitude, inputs["W"][0].size)
-
-
-def attributes(case: Case) -> dict[str, object]:
-    return {"strides": [case.stride] * 2, "pads": [case.padding] * 4, "activation": int(case.relu)}
 
 
 def model_of(case: Case, inputs: dict[str, np.ndarray], constants: tuple[str, ...]) -> object:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,126 +18,17 @@ from adroit.deploy.passes.stamp_operators import stamp_operators
 from adroit.errors import UsageError
 from adroit.models.operators.counts import OperationCounts
 from adroit.models.operators.quantized_adder_conv2d import CHUNK_ELEMENTS, q_adder_conv2d, q_adder_conv2d_add
+from tests.operators.cases.quantized_adder_conv2d import (
+    CASES,
+    ONE,
+    Case,
+    attributes,
+    exact_sum,
+    make_inputs,
+)
 from tests.operators.harness import FORMS, bodies_used_by, node_model, run_node
 
-ONNX_NUMBERS = {"float32": 1, "uint8": 2, "int8": 3}
-
-
-@dataclass(frozen=True)
-class Case:
-    """One row of the table: shapes in the order N C H W, M, kernel, strides, pads (top, left, bottom, right)."""
-
-    name: str
-    x: tuple[int, int, int, int]
-    filters: int
-    kernel: tuple[int, int]
-    strides: tuple[int, int] = (1, 1)
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
-    relu: bool = False
-    residual: bool = False
-    type: str = "uint8"
-    output: str = "quantized"
-    values: str = "random"
-
-    @property
-    def operator(self) -> str:
-        return "QAdderConv2dAdd" if self.residual else "QAdderConv2d"
-
-    @property
-    def symmetric(self) -> bool:
-        """What the torch operator takes: one stride and one padding."""
-        return len(set(self.strides)) == len(set(self.pads)) == 1
-
-
-ONE, TWO = (1, 1, 1, 1), (2, 2, 2, 2)
-CASES = [
-    Case("one pixel", (1, 1, 1, 1), 1, (1, 1)),
-    Case("one by one kernel", (2, 8, 7, 9), 5, (1, 1)),
-    Case("one by one, stride 2", (1, 16, 14, 14), 32, (1, 1), (2, 2)),
-    Case("three by three", (2, 16, 8, 8), 16, (3, 3), pads=ONE, relu=True),
-    Case("residual and relu", (2, 16, 8, 8), 16, (3, 3), pads=ONE, relu=True, residual=True),
-    Case("residual, float output", (1, 3, 9, 5), 7, (3, 3), (2, 2), ONE, residual=True, output="float32"),
-    Case("float output", (1, 5, 9, 50), 7, (3, 3), pads=ONE, output="float32", relu=True),
-    Case("int8", (2, 9, 11, 33), 10, (3, 3), pads=ONE, type="int8"),
-    Case("int8, stride 2, residual", (1, 9, 15, 17), 10, (3, 3), (2, 2), ONE, type="int8", residual=True),
-    Case("int8, float output", (1, 9, 6, 7), 10, (1, 1), type="int8", output="float32"),
-    Case("odd sizes, stride 2", (1, 3, 13, 7), 9, (3, 3), (2, 2), ONE),
-    Case("stride beyond kernel", (1, 4, 17, 11), 6, (2, 2), (5, 5)),
-    Case("stride beyond image", (1, 2, 5, 5), 3, (3, 3), (9, 9)),
-    Case("strides and pads all different", (1, 10, 14, 37), 6, (3, 3), (3, 1), (0, 2, 3, 1)),
-    Case("stride along rows only", (1, 10, 14, 37), 6, (3, 3), (1, 2), (2, 0, 1, 3)),
-    Case("padding as wide as kernel", (1, 2, 4, 6), 3, (3, 3), pads=(3, 3, 3, 3)),
-    Case("padding beyond kernel, stride 2", (1, 2, 3, 3), 5, (2, 2), (2, 2), (4, 4, 4, 4)),
-    Case("one channel, five by five", (3, 1, 12, 12), 6, (5, 5)),
-    Case("four wide", (1, 6, 9, 21), 5, (2, 4), pads=TWO),
-    Case("seven by seven, stride 2", (1, 3, 21, 23), 8, (7, 7), (2, 2), (3, 3, 3, 3)),
-    Case("flat kernel", (1, 4, 6, 10), 5, (1, 3)),
-    Case("tall kernel", (1, 4, 10, 6), 5, (7, 1), pads=ONE),
-    Case("more filters than a task", (1, 8, 6, 6), 131, (3, 3), pads=ONE),
-    Case("more channels than 16-bit counts hold", (1, 301, 5, 6), 9, (3, 3), pads=ONE),
-    Case("wider than a tile", (1, 2, 3, 600), 3, (3, 3), pads=ONE, residual=True),
-    Case("wider than a tile, stride 2", (1, 9, 5, 1100), 3, (3, 3), (2, 2), ONE),
-    Case("more rows than a tile", (1, 3, 70, 41), 4, (3, 3), pads=ONE),
-    Case("differences all 255", (1, 130, 4, 12), 5, (3, 3), pads=ONE, values="farthest"),
-    Case("differences all 255, one by one", (1, 530, 4, 12), 5, (1, 1), values="farthest"),
-    Case("differences all 0", (1, 30, 4, 12), 5, (3, 3), pads=ONE, values="equal"),
-    Case("all 255, int8", (1, 130, 4, 12), 5, (3, 3), pads=ONE, values="farthest", type="int8"),
-]
 BY_NAME = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
-
-
-def make_inputs(case: Case) -> dict[str, np.ndarray]:
-    random = np.random.default_rng(len(case.name) * 1000 + case.filters)
-    low, high = np.iinfo(case.type).min, np.iinfo(case.type).max
-
-    def integers(*shape: int) -> np.ndarray:
-        return random.integers(low, high, shape, case.type, endpoint=True)
-
-    x, w = integers(*case.x), integers(case.filters, case.x[1], *case.kernel)
-    if case.values != "random":
-        x[:], w[:] = high, low if case.values == "farthest" else high
-    # Sums as those of a batch norm: about as many steps of the output as 8 bits hold, and some beyond.
-    spread = 85.0 * w[0].size ** 0.5
-    inputs = {
-        "X": x,
-        "W": w,
-        "scale": (random.normal(size=case.filters) / spread).astype(np.float32),
-        "shift": random.normal(size=case.filters).astype(np.float32),
-    }
-    sums = exact_sum(inputs, case)
-    inputs["shift"] += inputs["scale"] * sums.mean((0, 2, 3)).astype(np.float32)
-    if case.residual:
-        inputs["residual"] = integers(*sums.shape)
-    return inputs
-
-
-def attributes(case: Case) -> dict[str, Any]:
-    signed = case.type == "int8"
-    found: dict[str, Any] = {
-        "strides": list(case.strides),
-        "pads": list(case.pads),
-        "activation": int(case.relu),
-        "x_zero_point": -101 if signed else 27,
-        "output_type": ONNX_NUMBERS[case.output if case.output == "float32" else case.type],
-        "output_scale": float(np.float32(0.0173)),
-        "output_zero_point": -3 if signed else 130,
-    }
-    if case.residual:
-        found |= {"residual_scale": float(np.float32(0.0311)), "residual_zero_point": -7 if signed else 99}
-    return found
-
-
-def exact_sum(inputs: dict[str, np.ndarray], case: Case) -> np.ndarray:
-    """S in int64, by the definition."""
-    top, left, bottom, right = case.pads
-    padding = ((0, 0), (0, 0), (top, bottom), (left, right))
-    x = np.pad(
-        inputs["X"].astype(np.int64), padding, constant_values=attributes(replace(case, residual=False))["x_zero_point"]
-    )
-    windows = np.lib.stride_tricks.sliding_window_view(x, case.kernel, axis=(2, 3))
-    windows = windows[:, :, :: case.strides[0], :: case.strides[1]]
-    w = inputs["W"].astype(np.int64)
-    return np.stack([np.abs(windows - f[None, :, None, None]).sum((1, 4, 5)) for f in w], axis=1)
 
 
 def expected(inputs: dict[str, np.ndarray], case: Case) -> np.ndarray:

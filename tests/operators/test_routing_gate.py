@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,106 +13,21 @@ import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument, RuntimeException
 from torch.nn import functional
 
-from adroit.deploy.parity.tolerance import SAFETY, UNIT_ROUNDOFF, compare, rounding_limit
+from adroit.deploy.parity.tolerance import compare
 from adroit.deploy.runtimes.native import instruction_set, native_library
 from adroit.errors import EnvironmentFault, UsageError
 from adroit.models.operators.routing_gate import routing_gate
+from tests.operators.cases.routing_gate import (
+    CASES,
+    FLOAT32_INPUTS,
+    Case,
+    exact_value_and_limit,
+    make_inputs,
+)
 from tests.operators.harness import FORMS, node_model, run_node
 
-FLOAT32_INPUTS = ("X", "W1", "b1", "W2", "b2", "threshold")
-
-
-@dataclass(frozen=True)
-class Case:
-    """One row of the table: shapes in the order N C H W, Hd, P."""
-
-    name: str
-    x: tuple[int, int, int, int]
-    hidden: int
-    paths: int
-    shrink: int = 1
-    threshold: tuple[float, ...] = (0.0,)
-
-
-CASES = [
-    Case("one pixel", (1, 2, 1, 1), 1, 1),
-    Case("two paths", (2, 16, 8, 12), 8, 2),
-    Case("odd sizes", (1, 6, 7, 11), 3, 3),
-    Case("hidden channels beyond a block", (2, 10, 5, 5), 13, 3),
-    Case("hidden channels beyond a tile", (1, 24, 6, 6), 131, 3),
-    Case("channels beyond a pass", (1, 131, 9, 5), 20, 2),
-    Case("many positions", (1, 4, 61, 67), 5, 3),
-    Case("many parts", (1, 2, 97, 150), 3, 2),
-    Case("small gate", (2, 16, 16, 24), 8, 3, 4),
-    Case("small gate, one block", (1, 8, 4, 4), 4, 2, 4),
-    Case("small gate, one row and column over", (2, 8, 17, 13), 4, 3, 4),
-    Case("small gate, two over", (1, 8, 10, 22), 4, 3, 4),
-    Case("small gate, three over", (1, 8, 7, 19), 4, 3, 4),
-    Case("small gate, many positions", (1, 3, 130, 101), 5, 2, 4),
-    Case("one threshold", (6, 12, 6, 6), 6, 3, 1, (0.4,)),
-    Case("a threshold per sample", (4, 12, 8, 8), 6, 3, 4, (0.0, 0.3, 0.6, 0.99)),
-    Case("a threshold below 0 counts as 0", (4, 12, 8, 8), 6, 3, 1, (-0.5,)),
-]
 BY_NAME = pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 KINDS = pytest.mark.parametrize("kind", ["float32", "float64"])
-
-
-def make_inputs(case: Case) -> dict[str, np.ndarray]:
-    random = np.random.default_rng(len(case.name) * 1000 + case.hidden)
-    inputs = {
-        "X": random.normal(size=case.x),
-        "W1": random.normal(size=(case.hidden, case.x[1])) * (2 / case.x[1]) ** 0.5,
-        "b1": random.normal(size=case.hidden) * 0.3,
-        "W2": random.normal(size=(case.paths, case.hidden)) * (2 / case.hidden) ** 0.5,
-        "b2": np.zeros(case.paths),
-        "threshold": np.array(case.threshold),
-    }
-    # Open and closed gates in every case, where tanh is neither linear nor flat.
-    hidden = np.einsum("hc,ncp->nhp", inputs["W1"], seen_positions(inputs["X"], case.shrink))
-    mean = np.maximum(hidden + inputs["b1"][:, None], 0.0).mean(2)
-    inputs["b2"] = np.array([0.7, -0.5, 0.3])[: case.paths] - (mean @ inputs["W2"].T).mean(0)
-    return {name: value.astype(np.float32) for name, value in inputs.items()}
-
-
-def seen_positions(x: np.ndarray, shrink: int) -> np.ndarray:
-    """X as the gate sees it, [N,C,positions] float64: bilinear interpolation by its definition."""
-    x = x.astype(np.float64)
-    if shrink == 1:
-        return x.reshape(*x.shape[:2], -1)
-    for axis in (2, 3):
-        source = shrink * (np.arange(x.shape[axis] // shrink) + 0.5) - 0.5
-        low = np.floor(source).astype(int)
-        shape = [-1 if i == axis else 1 for i in range(4)]
-        share = (source - low).reshape(shape)
-        x = x.take(low, axis) * (1 - share) + x.take(np.minimum(low + 1, x.shape[axis] - 1), axis) * share
-    return x.reshape(*x.shape[:2], -1)
-
-
-def exact_value_and_limit(
-    inputs: dict[str, np.ndarray], case: Case, kind: str = "float32"
-) -> tuple[np.ndarray, np.ndarray]:
-    """max(0, tanh(...)) before the threshold, and how far an implementation in `kind` may be from it.
-
-    The first sum (shrink's 4 terms, C products and the bias) is off by at most the model's limit; the
-    mean passes that error on, averaged, and adds its own; so does the second sum; tanh and the ReLUs
-    never enlarge an error.
-    """
-    x, w1, b1, w2, b2 = (inputs[k].astype(np.float64) for k in FLOAT32_INPUTS[:5])
-    seen, sizes = seen_positions(x, case.shrink), seen_positions(np.abs(x), case.shrink)
-    unit = UNIT_ROUNDOFF[kind]
-    linear = np.einsum("hc,ncp->nhp", w1, seen) + b1[:, None]
-    magnitude = np.einsum("hc,ncp->nhp", np.abs(w1), sizes) + np.abs(b1)[:, None]
-    terms = w1.shape[1] + 1 + (4 if case.shrink == 4 else 0)
-    error = rounding_limit(linear, magnitude, terms, kind, kind)
-
-    hidden = np.maximum(linear, 0.0)
-    mean = hidden.mean(2)
-    mean_error = error.mean(2) + rounding_limit(mean, mean, hidden.shape[2], kind, kind)
-    logits = mean @ w2.T + b2
-    logit_error = mean_error @ np.abs(w2).T
-    logit_error += rounding_limit(logits, mean @ np.abs(w2).T + np.abs(b2), w2.shape[1] + 1, kind, kind)
-    value = np.maximum(np.tanh(logits), 0.0)
-    return value, logit_error + SAFETY * unit * value
 
 
 def check(

@@ -1,232 +1,32 @@
 """Writes the case files of the plugin host (case.h says how they read) from operators.toml.
 
-Field names, ranges and tensors come from operators.toml; shapes and numbers from formulas and loops of
-their own (references.py), so that nothing is compared with itself.
+Field names, ranges and tensors come from operators.toml; nodes, shapes and references from tests/operators/cases, so
+that nothing is compared with itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import pkgutil
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adroit.deploy.operators.definitions import DOMAIN, Attribute, operators
-from tests.native.tensorrt_host import references
-
-Attributes = dict[str, int | list[int] | float]
-Tensors = dict[str, NDArray[np.generic]]
+from tests.native.tensorrt_host.node import Node, Tensors
+from tests.operators import cases
 
 NUMPY_TYPES = {"float32": np.float32, "float16": np.float16, "int8": np.int8, "int32": np.int32}
 # Rounding of the result, and of float32 arithmetic in another order.
 TOLERANCES = {"float32": 1e-5, "float16": 1e-3, "int8": 0.0}
 
 
-@dataclass
-class Node:
-    """A node of one of our operators: its attributes, its tensors' types and sizes, and how to run it."""
-
-    name: str
-    operator: str
-    attributes: Attributes
-    inputs: list[tuple[str, list[str]]]  # type and sizes, in operators.toml's order
-    outputs: list[tuple[str, list[str]]]
-    ranges: dict[str, tuple[int, int]]
-    reference: Callable[[Mapping[str, NDArray[np.float64]]], list[NDArray[np.float64]]]
-    runs: list[dict[str, int]]
-    misfits: list[str] = field(default_factory=list)
-    divides: dict[str, int] = field(default_factory=dict)
-    refused: list[str] = field(default_factory=list)
-
-
-def convolved(size: str, kernel: int, stride: int, pads: int) -> str:
-    return f"({size}+{pads}-{kernel})/{stride}+1"
-
-
-def adder(name: str, kind: str, strides: list[int], pads: list[int], kernel: tuple[int, int], **more: int) -> Node:
-    """AdderConv2d or AdderConv2dAdd; kind is X's type."""
-    residual = more.get("residual", 0)
-    attributes: Attributes = {"strides": strides, "pads": pads, "activation": more.get("activation", 0)}
-    inputs, y = _convolution(kind, strides, pads, kernel)
-
-    def reference(tensors: Mapping[str, NDArray[np.float64]]) -> list[NDArray[np.float64]]:
-        sums = references.distances(tensors["X"], tensors["W"], strides, pads, 0)
-        value = references.per_channel(tensors["shift"]) - references.per_channel(tensors["scale"]) * sums
-        value = value + tensors.get("residual", 0)
-        return [np.maximum(value, 0) if attributes["activation"] else value]
-
-    return Node(
-        name,
-        "AdderConv2dAdd" if residual else "AdderConv2d",
-        attributes,
-        inputs + [(kind, y)] * residual,
-        [(kind, y)],
-        {"N": (1, 4), "C": (1, 9), "M": (1, 9), "H": (5, 40), "W": (5, 40)},
-        reference,
-        [{"N": 2, "C": 3, "M": 5, "H": 7, "W": 9}],
-        _misfits(residual),
-    )
-
-
-def quantized(name: str, output_type: int, strides: list[int], pads: list[int], **more: int) -> Node:
-    """QAdderConv2d or QAdderConv2dAdd over int8; output_type as in operators.toml (1 float32, 3 int8)."""
-    residual = more.get("residual", 0)
-    attributes: Attributes = {
-        "strides": strides,
-        "pads": pads,
-        "activation": more.get("activation", 0),
-        "x_zero_point": -5,
-        "output_type": output_type,
-        "output_scale": 0.25,
-        "output_zero_point": 7,
-        **({"residual_scale": 0.5, "residual_zero_point": -3} if residual else {}),
-    }
-    inputs, y = _convolution("int8", strides, pads, (3, 3))
-
-    def reference(tensors: Mapping[str, NDArray[np.float64]]) -> list[NDArray[np.float64]]:
-        sums = references.distances(tensors["X"], tensors["W"], strides, pads, -5)
-        value = references.per_channel(tensors["shift"]) - references.per_channel(tensors["scale"]) * sums
-        if residual:
-            value = value + 0.5 * (tensors["residual"] + 3)
-        value = np.maximum(value, 0) if attributes["activation"] else value
-        return [np.clip(np.round(value / 0.25) + 7, -128, 127) if output_type == 3 else value]
-
-    return Node(
-        name,
-        "QAdderConv2dAdd" if residual else "QAdderConv2d",
-        attributes,
-        inputs + [("int8", y)] * residual,
-        [("int8" if output_type == 3 else "float32", y)],
-        {"N": (1, 4), "C": (1, 9), "M": (1, 9), "H": (5, 40), "W": (5, 40)},
-        reference,
-        [{"N": 2, "C": 3, "M": 5, "H": 7, "W": 9}],
-        # The last has one tap too many for an exact sum.
-        _misfits(residual) + ([] if residual else ["1x65794x1x1 1x65794x1x1 1 1"]),
-        refused=[
-            "int32 output_type 2",  # uint8
-            "int32 x_zero_point 128",
-            "int32 output_zero_point 128",
-            *(["int32 residual_zero_point 128"] if residual else []),
-        ],
-    )
-
-
-def _convolution(
-    kind: str, strides: list[int], pads: list[int], kernel: tuple[int, int]
-) -> tuple[list[tuple[str, list[str]]], list[str]]:
-    """The inputs up to `shift`, and Y's sizes."""
-    y = ["N", "M", convolved("H", kernel[0], strides[0], pads[0] + pads[2])]
-    y.append(convolved("W", kernel[1], strides[1], pads[1] + pads[3]))
-    weights = ["M", "C", str(kernel[0]), str(kernel[1])]
-    return [(kind, ["N", "C", "H", "W"]), (kind, weights), ("float32", ["M"]), ("float32", ["M"])], y
-
-
-def _misfits(residual: int) -> list[str]:
-    last = " 1x4x8x8" if residual else ""
-    wrong = [
-        "1x3x8x8 4x2x3x3 4 4",  # channels
-        "1x3x8x8 4x3x3x3 3 4",  # scale
-        "1x3x8x8 4x3x3x3 4 5",  # shift
-        "1x3x1x8 4x3x30x3 4 4",  # a kernel larger than X
-        "0x3x8x8 4x3x3x3 4 4",  # empty
-        "1x3x8 4x3x3x3 4 4",  # rank
-    ]
-    return [shapes + last for shapes in wrong] + (["1x3x9x9 4x3x3x3 4 4 2x4x9x9"] if residual else [])
-
-
-def filter_node(name: str, kind: str, kernel_size: int, stride: int, groups: int, joint: int) -> Node:
-    """AdaptiveFilter."""
-    attributes: Attributes = {"kernel_size": kernel_size, "stride": stride, "groups": groups, "joint_softmax": joint}
-    sizes = [f"(H+{stride - 1})/{stride}", f"(W+{stride - 1})/{stride}"]
-    logits = ["N", str(groups * kernel_size**2), *sizes]
-    return Node(
-        name,
-        "AdaptiveFilter",
-        attributes,
-        [(kind, ["N", "C", "H", "W"]), (kind, logits)],
-        [(kind, ["N", "C", *sizes])],
-        {"N": (1, 4), "C": (groups, 6 * groups), "H": (8, 40), "W": (8, 40)},
-        lambda t: [references.adaptive_filter(t["X"], t["logits"], kernel_size, stride, groups, joint)],
-        [{"N": 2, "C": 3 * groups, "H": 9, "W": 10}],
-        [
-            f"1x{groups}x1x8 1x{logits[1]}x1x8",  # too small to reflect
-            f"1x{groups}x8x8 1x1x8x8",  # logits
-            *([f"1x{groups + 1}x8x8 1x{logits[1]}x8x8"] if groups > 1 else []),  # groups do not divide
-        ],
-        {"C": groups},
-    )
-
-
-def gate(name: str, kind: str, shrink: int, per_sample: bool) -> Node:
-    """RoutingGate; `open` is int32 in TensorRT."""
-    vectors = [["Hd", "C"], ["Hd"], ["P", "Hd"], ["P"], ["N" if per_sample else "1"]]
-    types = [kind, "float32", "float32", "float32", "float32"]
-    names = [v.name for v in operators()["RoutingGate"].inputs]
-    return Node(
-        name,
-        "RoutingGate",
-        {"shrink": shrink},
-        [(kind, ["N", "C", "H", "W"]), *zip(types, vectors, strict=True)],
-        [("float32", ["N", "P"]), ("int32", ["P"])],
-        {"N": (2, 5), "C": (1, 9), "H": (4, 600), "W": (4, 600), "Hd": (1, 99), "P": (1, 4)},
-        lambda t: list(references.routing_gate(*(t[n] for n in names), shrink)),
-        [{"N": 3, "C": 6, "H": 9, "W": 13, "Hd": 5, "P": 4}],
-        [
-            "2x6x8x8 3x5 3 4x3 4 1",  # channels
-            "2x6x8x8 3x6 3 4x2 4 1",  # hidden channels
-            "2x6x8x8 3x6 2 4x3 4 1",  # b1
-            "2x6x8x8 3x6 3 4x3 3 1",  # b2
-            "2x6x8x8 3x6 3 4x3 4 3",  # threshold
-            *(["2x6x3x8 3x6 3 4x3 4 1"] if shrink == 4 else []),  # too small to shrink
-        ],
-    )
-
-
-def decision(name: str) -> Node:
-    """RoutingDecision; `flags` is int32 in TensorRT."""
-    sizes = [["N", "P"], ["N", "S"], ["P", "S"], ["P+3*S", "T"], ["P+3*S", "K"]]
-    names = [v.name for v in operators()["RoutingDecision"].inputs]
-    return Node(
-        name,
-        "RoutingDecision",
-        {},
-        [("float32", size) for size in sizes],
-        [("float32", ["N", "P"]), ("float32", ["N", "S"]), ("float32", ["N", "T"]), ("int32", ["K"])],
-        {"N": (1, 20), "P": (1, 12), "S": (1, 4), "T": (1, 5), "K": (1, 70)},
-        lambda t: references.routing_decision(*(t[n] for n in names)),
-        [{"N": 1, "P": 10, "S": 4, "T": 5, "K": 9}, {"N": 19, "P": 11, "S": 3, "T": 4, "K": 40}],
-        [
-            "3x8 2x2 8x2 14x4 14x9",  # live: samples
-            "3x8 3x2 7x2 14x4 14x9",  # belongs: paths
-            "3x8 3x2 8x3 14x4 14x9",  # belongs: nodes
-            "3x8 3x2 8x2 13x4 14x9",  # reach
-            "3x8 3x2 8x2 14x4 15x9",  # shown
-            "3x8 3x2 8x2 14x4 14x0",  # empty
-        ],
-    )
-
-
 def nodes() -> list[Node]:
-    """Every operator, type and form."""
-    return [
-        adder("adder float32 3x3", "float32", [1, 1], [1, 1, 1, 1], (3, 3)),
-        adder("adder float16 uneven relu", "float16", [2, 3], [0, 1, 2, 3], (2, 5), activation=1),
-        adder("adder-add float32 strides 2", "float32", [2, 2], [1, 1, 1, 1], (3, 3), residual=1, activation=1),
-        adder("adder-add float16", "float16", [1, 2], [1, 0, 1, 0], (3, 1), residual=1),
-        quantized("quantized to int8", 3, [1, 2], [1, 1, 0, 2]),
-        quantized("quantized to float32 relu", 1, [2, 1], [1, 1, 1, 1], activation=1),
-        quantized("quantized-add to int8 relu", 3, [1, 1], [1, 1, 1, 1], residual=1, activation=1),
-        quantized("quantized-add to float32", 1, [2, 2], [0, 0, 1, 1], residual=1),
-        filter_node("filter float32 3x3", "float32", 3, 1, 2, 1),
-        filter_node("filter float16 5x5 strides 2", "float16", 5, 2, 3, 0),
-        filter_node("filter float32 7x7 strides 2", "float32", 7, 2, 1, 0),
-        gate("gate float32", "float32", 1, False),
-        gate("gate float16 small", "float16", 4, False),
-        gate("gate float32 thresholds", "float32", 4, True),
-        decision("decision"),
-    ]
+    """The nodes of every file in tests/operators/cases that has some."""
+    modules = (import_module(f"{cases.__name__}.{m.name}") for m in pkgutil.iter_modules(cases.__path__))
+    return [node for module in modules if hasattr(module, "tensorrt_nodes") for node in module.tensorrt_nodes()]
 
 
 def write_cases(folder: Path) -> Path:
