@@ -1,4 +1,4 @@
-"""More than a server can do, and clients that mean it ill.
+"""More requests than a server can run, and hostile clients.
 
     python -m benchmarks.serving_overload DEPLOYMENT... [--side 224]
 
@@ -34,10 +34,10 @@ SLOW_CLIENTS, MALFORMED_A_SECOND = 64, 20.0
 
 
 async def answered(connection: HttpConnection, message: bytes) -> tuple[int, float]:
-    """Status (0: none) and seconds."""
+    """Send a request; return its status (0: no answer) and the seconds."""
     started = time.perf_counter()
     try:
-        status, _ = await connection.ask(message)
+        status, _ = await connection.send(message)
     except (OSError, asyncio.IncompleteReadError):
         status = 0
         connection.close()
@@ -57,27 +57,27 @@ async def at_once(server: Served, message: bytes) -> dict[str, Any]:
 
 @dataclass
 class Ends:
-    """When requests were answered, and by which status."""
+    """The times and statuses of answers."""
 
-    found: list[tuple[float, int]] = field(default_factory=list)
+    answers: list[tuple[float, int]] = field(default_factory=list)
 
-    async def ask(self, connection: HttpConnection, message: bytes) -> None:
+    async def send(self, connection: HttpConnection, message: bytes) -> None:
         status, _ = await answered(connection, message)
-        self.found.append((time.perf_counter(), status))
+        self.answers.append((time.perf_counter(), status))
 
     def good(self, begin: float, end: float) -> float:
-        """Answers with tensors a second, between those times."""
-        return sum(status == 200 and begin <= when < end for when, status in self.found) / (end - begin)
+        """Return answers with tensors a second, between those times."""
+        return sum(status == 200 and begin <= when < end for when, status in self.answers) / (end - begin)
 
 
 async def peak(server: Served, message: bytes, seconds: float, lead: float, clients: int = 32) -> float:
-    """Answers a second, each client asking again at once, after `lead` seconds."""
+    """Return answers a second after `lead` seconds; each client sends again at once."""
     begin, ends = time.perf_counter() + lead, Ends()
 
     async def client() -> None:
         connection = HttpConnection(server.http)
         while time.perf_counter() < begin + seconds:
-            await ends.ask(connection, message)
+            await ends.send(connection, message)
         connection.close()
 
     await asyncio.gather(*(client() for _ in range(clients)))
@@ -87,7 +87,7 @@ async def peak(server: Served, message: bytes, seconds: float, lead: float, clie
 async def goodput(
     server: Served, message: bytes, rate: float, seconds: float, lead: float, seed: int
 ) -> tuple[float, set[int]]:
-    """Answers a second of an open loop at `rate` requests a second, and the statuses seen.
+    """Return answers a second of an open loop at `rate` requests a second, and the statuses.
 
     Counted after `lead` seconds: before, the queue fills and its first requests have not waited as all others do.
     """
@@ -97,7 +97,7 @@ async def goodput(
 
     async def one() -> None:
         connection = idle.pop() if idle else HttpConnection(server.http)
-        await ends.ask(connection, message)
+        await ends.send(connection, message)
         idle.append(connection)
 
     source, due = np.random.default_rng(seed), time.perf_counter()
@@ -107,23 +107,23 @@ async def goodput(
         tasks.append(asyncio.create_task(one()))
         due += source.exponential(1 / rate)
     await asyncio.gather(*tasks)
-    return ends.good(begin, begin + seconds), {status for _, status in ends.found}
+    return ends.good(begin, begin + seconds), {status for _, status in ends.answers}
 
 
-async def good_traffic(server: Served, message: bytes, seconds: float, kept: list[float]) -> None:
-    """One client that pauses as long as it waited; its times in milliseconds."""
+async def good_traffic(server: Served, message: bytes, seconds: float, milliseconds: list[float]) -> None:
+    """Run one client that pauses as long as it waited; add its times to `milliseconds`."""
     connection, end = HttpConnection(server.http), time.perf_counter() + seconds
     while time.perf_counter() < end:
         status, spent = await answered(connection, message)
         if status != 200:
             raise RuntimeError(f"good traffic got {status}")
-        kept.append(spent * 1000)
+        milliseconds.append(spent * 1000)
         await asyncio.sleep(spent)
     connection.close()
 
 
 async def attack(server: Served, model: str) -> None:
-    """Until it is cancelled."""
+    """Attack the server, until this is cancelled."""
     where = f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: x\r\n".encode()
     bad = [b"Content-Length: 2\r\n\r\n{}", b"Content-Length: 9\r\n\r\n[[[[[[[[[", b"Content-Length: -1\r\n\r\n"]
     bad += [b"Content-Length: 4\r\nInference-Header-Content-Length: 99\r\n\r\nnull"]
@@ -132,7 +132,7 @@ async def attack(server: Served, model: str) -> None:
         while True:
             for text in bad:
                 with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                    await HttpConnection(server.http).ask(where + text)
+                    await HttpConnection(server.http).send(where + text)
                 await asyncio.sleep(1 / MALFORMED_A_SECOND)
 
     async def slow() -> None:
@@ -148,10 +148,10 @@ async def attack(server: Served, model: str) -> None:
     async def huge() -> None:
         while True:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                await HttpConnection(server.http).ask(where + b"Content-Length: 200000000\r\n\r\n" + bytes(1 << 20))
+                await HttpConnection(server.http).send(where + b"Content-Length: 200000000\r\n\r\n" + bytes(1 << 20))
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 chunks = b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 20_000
-                await asyncio.wait_for(HttpConnection(server.http).ask(where + chunks), 0.5)
+                await asyncio.wait_for(HttpConnection(server.http).send(where + chunks), 0.5)
             await asyncio.sleep(0.1)
 
     await asyncio.gather(malformed(), huge(), *(slow() for _ in range(SLOW_CLIENTS)))
@@ -176,21 +176,21 @@ async def under_attack(server: Served, model: str, message: bytes, seconds: floa
 
 
 def overloaded(server: Served, message: bytes, seconds: float, lead: float, rounds: int) -> dict[str, Any]:
-    """Peak and goodput in turns, and the median of their ratios."""
-    found, seen = [], set[int]()
+    """Measure peak and goodput in turns; return them and the median of their ratios."""
+    ratios, seen = [], set[int]()
     for seed in range(rounds):
         best = uvloop.run(peak(server, message, seconds, 0.5))
         got, statuses = uvloop.run(goodput(server, message, TIMES * best, seconds, lead, seed))
-        found.append({"peak, requests/s": best, "goodput at 3 times": got, "of the peak": got / best})
+        ratios.append({"peak, requests/s": best, "goodput at 3 times": got, "of the peak": got / best})
         seen |= statuses
-    return {"overloaded": found, "of the peak": median(r["of the peak"] for r in found), "statuses": sorted(seen)}
+    return {"overloaded": ratios, "of the peak": median(r["of the peak"] for r in ratios), "statuses": sorted(seen)}
 
 
 def row_of(deployment: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     image = np.random.default_rng(0).integers(0, 256, (1, chosen.side, chosen.side, 3), dtype=np.uint8)
     info, seconds = Deployment.read(deployment).info, chosen.seconds
     row: dict[str, Any] = {"model": info.architecture, "request_bytes": image.nbytes}
-    # Routed networks tell their gates beside the classes of every pixel, which are megabytes.
+    # Routed networks have gates beside the classes of every pixel, which are megabytes.
     outputs = ("gates",) if info.routing is not None else ()
     with served(deployment, "--queue", QUEUE) as server:
         message = http_message(server.http, deployment.name, image, outputs)

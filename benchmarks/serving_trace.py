@@ -1,4 +1,4 @@
-"""Bursts of requests with a deadline: the budget lowered under load, against budgets that stay.
+"""Bursts of requests with deadlines: a budget that is lowered under load, against fixed budgets.
 
     adroit budget DEPLOYMENT --data CAMVID/train
     python -m benchmarks.serving_trace DEPLOYMENT CAMVID/val --floor 0.2 [--seeds 0 1 2] [--seconds 20]
@@ -41,7 +41,7 @@ CALM, BURSTING = 200.0, 100.0
 
 @dataclass(frozen=True)
 class Arrival:
-    """When, in times of one request, and which image."""
+    """A request: its time in times of one request, and its image."""
 
     time: float
     image: int
@@ -50,7 +50,7 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Outcome:
-    """status 0: no answer at all. threshold: that was used, where there is an answer."""
+    """The end of a request: its status (0: no answer) and, with an answer, the threshold."""
 
     arrival: Arrival
     status: int
@@ -59,21 +59,21 @@ class Outcome:
 
 
 def trace(seed: int, length: float, images: int) -> list[Arrival]:
-    """Calm and bursts take turns, each of random length; both are Poisson."""
+    """Return the arrivals of calm and bursts in turns, each of random length; both are Poisson."""
     source = np.random.default_rng(seed)
-    found, now, end, burst = [], 0.0, source.exponential(CALM), False
+    arrivals, now, end, burst = [], 0.0, source.exponential(CALM), False
     while now < length:
         now += source.exponential(1.0 / (BASE * (BURST if burst else 1.0)))
         if now > end:  # memoryless: drawing again from there is the same process
             now, burst = end, not burst
             end += source.exponential(BURSTING if burst else CALM)
         else:
-            found.append(Arrival(now, int(source.integers(images)), burst))
-    return found
+            arrivals.append(Arrival(now, int(source.integers(images)), burst))
+    return arrivals
 
 
 async def replay(server: Served, messages: Sequence[bytes], arrivals: Sequence[Arrival], unit: float) -> list[Outcome]:
-    """Times count from when the request was to be sent."""
+    """Send the requests; their times count from when they were due."""
     idle: list[HttpConnection] = []
     loop = asyncio.get_running_loop()
     start = loop.time() + 0.5
@@ -83,28 +83,28 @@ async def replay(server: Served, messages: Sequence[bytes], arrivals: Sequence[A
         await asyncio.sleep(due - loop.time())
         connection = idle.pop() if idle else HttpConnection(server.http)
         try:
-            status, body = await connection.ask(messages[arrival.image])
+            status, body = await connection.send(messages[arrival.image])
         except (OSError, asyncio.IncompleteReadError):
             return Outcome(arrival, 0, loop.time() - due, 0.0)
         idle.append(connection)
         threshold = 0.0
         if status == 200:
-            told, _ = json.JSONDecoder().raw_decode(body[:4096].decode("latin-1"))
-            threshold = told["parameters"]["gate_threshold"]
+            header, _ = json.JSONDecoder().raw_decode(body[:4096].decode("latin-1"))
+            threshold = header["parameters"]["gate_threshold"]
         return Outcome(arrival, status, loop.time() - due, threshold)
 
     return list(await asyncio.gather(*map(one, arrivals)))
 
 
 async def unit_seconds(server: Served, messages: Sequence[bytes], seconds: float = 2.0) -> float:
-    """Of one request, when the next one waits already."""
+    """Measure the seconds of one request while the next one waits."""
     count, started = 0, time.perf_counter()
 
     async def client(number: int) -> None:
         nonlocal count
         connection = HttpConnection(server.http)
         while time.perf_counter() < started + seconds:
-            status, _ = await connection.ask(messages[(count + number) % len(messages)])
+            status, _ = await connection.send(messages[(count + number) % len(messages)])
             assert status == 200
             count += 1
 
@@ -115,16 +115,16 @@ async def unit_seconds(server: Served, messages: Sequence[bytes], seconds: float
 def agreements(
     deployment: Deployment, images: ImageSet, pairs: set[tuple[int, float]]
 ) -> Mapping[tuple[int, float], float]:
-    """Of image and threshold: the share of its pixels with the class they have at threshold 0."""
-    found, full = {}, {}
+    """Return, for each image and threshold, the share of pixels with their class at threshold 0."""
+    shares, full = {}, {}
     with open_runtime(deployment, RuntimeOptions(threads=1)) as runtime:
         for index, threshold in sorted(pairs):
             x = deployment.info.preprocessing.values(images.load(index)[None])
             if index not in full:
                 full[index] = runtime.run(deployment.feeds(x))["logits"].argmax(1)
             classes = runtime.run(deployment.feeds(x, threshold))["logits"].argmax(1)
-            found[index, threshold] = float((classes == full[index]).mean())
-    return found
+            shares[index, threshold] = float((classes == full[index]).mean())
+    return shares
 
 
 def main() -> None:
@@ -141,8 +141,8 @@ def main() -> None:
         unit, ends = replays(deployment, images, chosen.floor, seed, chosen.seconds)
         used = {(o.arrival.image, o.threshold) for outcomes in ends.values() for o in outcomes if o.status == 200}
         same = agreements(deployment, images, used)
-        told = {"seed": seed, "milliseconds of a request": unit * 1000, "floor": chosen.floor}
-        rows = [{**told, "policy": name, **summary(outcomes, unit, same)} for name, outcomes in ends.items()]
+        facts = {"seed": seed, "milliseconds of a request": unit * 1000, "floor": chosen.floor}
+        rows = [{**facts, "policy": name, **summary(outcomes, unit, same)} for name, outcomes in ends.items()]
         for row in rows:
             print("  ".join(f"{k} {f'{v:.4g}' if isinstance(v, float) else v}" for k, v in row.items()), flush=True)
         if chosen.keep:
@@ -152,8 +152,8 @@ def main() -> None:
 def replays(
     deployment: Deployment, images: ImageSet, floor: float, seed: int, seconds: float
 ) -> tuple[float, dict[str, list[Outcome]]]:
-    """Seconds of one request, and by the policy how the requests of the seed's trace ended."""
-    pictures = [images.load(index)[None] for index in range(len(images))]
+    """Return the seconds of one request, and the outcomes of the seed's trace by policy."""
+    pixels = [images.load(index)[None] for index in range(len(images))]
     # A batch saves nothing on one core, and makes its first request wait for its last.
     options = ("--batch", 1, "--queue", 256)
     ways = {
@@ -166,11 +166,11 @@ def replays(
     for name, (flags, parameters) in ways.items():
         with served(deployment.path, *flags) as server:
             where = server.http, deployment.path.name
-            warm = [http_message(*where, picture, ("gates",), **parameters) for picture in pictures[:8]]
+            warm = [http_message(*where, image, ("gates",), **parameters) for image in pixels[:8]]
             measured = uvloop.run(unit_seconds(server, warm))
             unit = unit or measured
-            asked = {"timeout": round(DEADLINE * unit * 1e6), **parameters}
-            messages = [http_message(*where, picture, ("gates",), **asked) for picture in pictures]
+            with_deadline = {"timeout": round(DEADLINE * unit * 1e6), **parameters}
+            messages = [http_message(*where, image, ("gates",), **with_deadline) for image in pixels]
             arrivals = trace(seed, seconds / unit, len(images))
             ends[name] = uvloop.run(replay(server, messages, arrivals, unit))
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
@@ -178,10 +178,10 @@ def replays(
 
 
 def keep(seed: int, floor: float, rows: list[dict[str, Any]]) -> None:
-    """Beside what is kept of other seeds."""
+    """Store the rows beside those of other seeds."""
     path = RESULTS / "serving_trace.json"
-    kept = json.loads(path.read_text())["rows"] if path.exists() else []
-    others = [row for row in kept if row["seed"] != seed]
+    stored = json.loads(path.read_text())["rows"] if path.exists() else []
+    others = [row for row in stored if row["seed"] != seed]
     rows = sorted(others + rows, key=lambda row: row["seed"])
     seeds = " ".join(map(str, sorted({row["seed"] for row in rows})))
     command = f"python -m benchmarks.serving_trace DEPLOYMENT CAMVID/val --floor {floor} --seeds {seeds}"

@@ -1,4 +1,4 @@
-"""Asks a server of `adroit serve` about an image. Python's own library only: copy it into your program.
+"""A client of `adroit serve` for image files. It needs Python's own library only: copy it into your program.
 
     python examples/client.py adder-resnet20 photo.jpg
     python examples/client.py street street.png --gflops 0.26 --map classes.png --token-file token
@@ -27,7 +27,7 @@ from typing import Any
 
 
 class Refused(Exception):
-    """The server's answer was no; `status` is HTTP's. 503: it is busy, ask again later."""
+    """A refusal of the server, with its HTTP status; 503: the server is busy, try again later."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -37,20 +37,22 @@ class Refused(Exception):
 def predict(
     server: str, model: str, image: bytes, token: str | None = None, seconds: float = 30.0, **query: object
 ) -> Any:
-    """The answer to one image.
+    """Send one image, and return the answer.
 
     Args:
         server: "http://127.0.0.1:8000".
         image: the content of a PNG, JPEG, WebP or BMP file.
-        seconds: to wait for the answer.
+        token: the server's bearer token, where it requires one.
+        seconds: how long to wait for the answer.
         query: top=3, map="true", route="true", and at most one budget: gate_threshold, gflops or milliseconds.
 
     Returns:
         a dictionary: `predictions` (label and probability, best first), or of a segmentation `shares` of the pixels
-        and, with map, `map`: the class of every pixel as a PNG in base64. `parameters` tell what a route cost.
+        and, with map, `map`: the class of every pixel as a PNG in base64. `parameters` say what a route cost.
 
     Raises:
-        Refused: the server's reason. OSError: no server, or no answer in time.
+        Refused: the server refused, for the reason in the text.
+        OSError: there is no server, or no answer came in time.
     """
     address = f"{server}/v2/models/{urllib.parse.quote(model)}/predict?{urllib.parse.urlencode(query)}"
     headers = {"Content-Type": "application/octet-stream"} | ({"Authorization": f"Bearer {token}"} if token else {})
@@ -63,6 +65,7 @@ def predict(
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("image", type=Path)

@@ -1,7 +1,7 @@
-"""Puts a server of `adroit serve` under load, and tells how it bore it. Python's own library only.
+"""A load generator for `adroit serve`, which reports rates, times and errors. Python's own library only.
 
-    python examples/load.py street street.png --rate 50 --seconds 20      # open: requests come when they come
-    python examples/load.py street street.png --clients 8 --seconds 20    # closed: each client asks when answered
+    python examples/load.py street street.png --rate 50 --seconds 20      # open: requests do not wait for answers
+    python examples/load.py street street.png --clients 8 --seconds 20    # closed: the next one after each answer
 
 With --rate, requests arrive as a Poisson process (--seed replays it), and a request's time counts from when it
 was due: a server that stalls is not spared the requests that would have come meanwhile. --query adds a budget.
@@ -22,22 +22,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-# In an open load, requests that may be on their way at a time; those above wait, and their time runs.
+# Requests of an open load that may be on their way at a time; others wait, and their time runs.
 CONNECTIONS = 128
-# Seconds after the start, None for each asker at the end.
+# Times of requests in seconds after the start; None ends a client.
 Due = queue.SimpleQueue[float | None]
 
 
 @dataclass
 class Outcome:
-    """Milliseconds of every answered request, and how many ended otherwise, by kind."""
+    """The milliseconds of every answered request, and the number of others by kind of error."""
 
     milliseconds: list[float] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
 
 
 def arrivals(rate: float, seconds: float, seed: int) -> Iterator[float]:
-    """Seconds after the start, of a Poisson process with `rate` a second."""
+    """Yield the arrivals of a Poisson process with `rate` a second, in seconds after the start."""
     source = random.Random(seed)
     due = source.expovariate(rate)
     while due < seconds:
@@ -45,8 +45,8 @@ def arrivals(rate: float, seconds: float, seed: int) -> Iterator[float]:
         due += source.expovariate(rate)
 
 
-class Asker(threading.Thread):
-    """One kept connection; asks at the times that come out of `due`, until None does, or on and on if it is None."""
+class Client(threading.Thread):
+    """A client with one connection: sends at the times of the queue `due`, or without pause where that is None."""
 
     def __init__(
         self, chosen: argparse.Namespace, image: bytes, start: float, due: queue.SimpleQueue[float | None] | None
@@ -66,15 +66,16 @@ class Asker(threading.Thread):
         return kind(self._server.hostname or "", self._server.port, timeout=self._seconds)
 
     def run(self) -> None:
+        """Send requests until the times are over."""
         for begun in self._times():
-            kind = self._ask()
+            kind = self._send()
             if kind == "ok":
                 self.outcome.milliseconds.append((time.perf_counter() - begun) * 1000)
             else:
                 self.outcome.errors[kind] += 1
 
     def _times(self) -> Iterator[float]:
-        """When each request counts from; waits until then."""
+        """Yield when each request counts from, after waiting until then."""
         if self._due is None:
             while (now := time.perf_counter()) < self._end:
                 yield now
@@ -83,8 +84,8 @@ class Asker(threading.Thread):
             time.sleep(max(0.0, self._start + due - time.perf_counter()))
             yield self._start + due
 
-    def _ask(self) -> str:
-        """Asks once; "ok", or what happened instead."""
+    def _send(self) -> str:
+        """Send one request; return "ok", or the error."""
         try:
             self._connection.request("POST", self._path, self._image, self._headers)
             response = self._connection.getresponse()
@@ -100,32 +101,34 @@ class Asker(threading.Thread):
 
 
 def load(chosen: argparse.Namespace, image: bytes) -> tuple[Outcome, float]:
-    """All askers' outcomes together, and the seconds that it took."""
+    """Run the load; return the outcome of all clients together, and the seconds that it took."""
     start = time.perf_counter()
     due: Due | None = queue.SimpleQueue() if chosen.rate else None
-    askers = [Asker(chosen, image, start, due) for _ in range(CONNECTIONS if chosen.rate else chosen.clients)]
+    clients = [Client(chosen, image, start, due) for _ in range(CONNECTIONS if chosen.rate else chosen.clients)]
     if due is not None:
         for moment in arrivals(chosen.rate, chosen.seconds, chosen.seed):
             due.put(moment)
-        for _ in askers:
+        for _ in clients:
             due.put(None)
-    for asker in askers:
-        asker.start()
+    for client in clients:
+        client.start()
     total = Outcome()
-    for asker in askers:
-        asker.join()
-        total.milliseconds += asker.outcome.milliseconds
-        total.errors += asker.outcome.errors
+    for client in clients:
+        client.join()
+        total.milliseconds += client.outcome.milliseconds
+        total.errors += client.outcome.errors
     return total, time.perf_counter() - start
 
 
 def percentile(ordered: list[float], share: float) -> float:
+    """Return the value below which `share` (0 to 1) of the sorted values lie."""
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def report(outcome: Outcome, seconds: float) -> dict[str, object]:
+    """Return rates, times and errors as JSON values."""
     ordered = sorted(outcome.milliseconds)
-    told: dict[str, object] = {
+    summary: dict[str, object] = {
         "answered": len(ordered),
         "failed": sum(outcome.errors.values()),
         "seconds": round(seconds, 3),
@@ -133,19 +136,20 @@ def report(outcome: Outcome, seconds: float) -> dict[str, object]:
     }
     if ordered:
         shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
-        told["milliseconds"] = {name: round(percentile(ordered, share), 3) for name, share in shares.items()}
-        told["milliseconds"] |= {"most": round(ordered[-1], 3)}
-    return told | {"errors": dict(outcome.errors.most_common())}
+        milliseconds = {name: round(percentile(ordered, share), 3) for name, share in shares.items()}
+        summary["milliseconds"] = {**milliseconds, "maximum": round(ordered[-1], 3)}
+    return summary | {"errors": dict(outcome.errors.most_common())}
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("image", type=Path)
     parser.add_argument("--server", default="http://127.0.0.1:8000")
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument("--rate", type=float, help="requests a second, on average")
-    how.add_argument("--clients", type=int, help="that ask one request after the other")
+    how.add_argument("--clients", type=int, help="clients that send one request after the other")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0, help="of the arrivals")
     parser.add_argument("--timeout", type=float, default=30.0, help="seconds to wait for an answer")
