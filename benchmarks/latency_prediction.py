@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import functools
 import json
 import os
@@ -23,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from adroit.deploy.deployment.deployment import Deployment
@@ -30,8 +30,7 @@ from adroit.deploy.measure.timing import times_in_turns
 from adroit.deploy.routing.collect import collect_routes
 from adroit.deploy.routing.latency.forced import ForcedRuntime
 from adroit.deploy.routing.latency.prediction import LatencyPrediction, check_prediction
-from adroit.deploy.routing.latency.speed import Speed, reference_run
-from adroit.deploy.routing.latency.table import LatencyTable
+from adroit.deploy.routing.latency.speed import reference_run, speed_of
 from adroit.deploy.routing.latency.table_runs import REPEATS
 from adroit.deploy.runtimes.open import open_runtime
 from adroit.deploy.runtimes.options import RuntimeOptions
@@ -90,14 +89,14 @@ def profiled(deployment: Path, images: Path, seconds: float) -> dict[str, Any]:
 def predicted(deployment: Deployment, images: ImageSet, name: str, seconds: float) -> LatencyPrediction:
     """By the table stored in `deployment`, of images measured beside the work of that name."""
     assert deployment.info.latency is not None
-    table = LatencyTable.from_json(deployment.info.latency)
+    table = deployment.info.latency
     samples = collect_routes(deployment, OPTIONS, images)
     inputs = [x for _, x in images.batches(deployment.info.preprocessing, 1)]
     with open_runtime(deployment, OPTIONS) as free, ForcedRuntime(deployment, OPTIONS) as forced, work_beside(name):
         calls = [functools.partial(free.run, deployment.feeds(x)) for x in inputs]
         reference = [reference_run(forced, table.size)] * REPEATS
         times, beside = times_in_turns([calls, reference], seconds, 5)
-    return check_prediction(table, Speed.of(beside), [s.route for s in samples], np.median(times, axis=0).tolist())
+    return check_prediction(table, speed_of(beside), [s.route for s in samples], np.median(times, axis=0).tolist())
 
 
 def row(what: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -124,7 +123,7 @@ def main() -> None:
         os.sched_setaffinity(0, {0})
         deployment, images = Deployment.read(chosen.deployment), read_images(chosen.images).first(IMAGES)
         for name in chosen.beside:
-            found = dataclasses.asdict(predicted(deployment, images, name, chosen.seconds))
+            found = msgspec.to_builtins(predicted(deployment, images, name, chosen.seconds))
             rows.append(row(f"stored table, beside: {name}", found))
     keep_results(
         NAME, f"python -m benchmarks.{NAME} DEPLOYMENT CAMVID/val --seconds {chosen.seconds:g}", [*kept, *rows]

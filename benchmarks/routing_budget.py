@@ -13,7 +13,6 @@ and their table are kept in DIR, and used again where they are there.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import functools
 import tempfile
 from collections.abc import Sequence
@@ -23,14 +22,16 @@ from typing import Any
 
 import numpy as np
 
+from adroit.deploy.deployment.budget_table import BudgetTable
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.deployment.routed import executed_route
+from adroit.deploy.deployment.writer import record_results
 from adroit.deploy.export.deployment import Routing, export_deployment
 from adroit.deploy.measure.timing import medians_in_turns
 from adroit.deploy.parity.labels import label_map
 from adroit.deploy.routing.budget.agreement import ThresholdAgreement
 from adroit.deploy.routing.budget.calibrate import calibrate
-from adroit.deploy.routing.budget.table import BudgetTable, read_table
+from adroit.deploy.routing.budget.table import read_table
 from adroit.deploy.routing.collect import collect_routes, deployment_costs
 from adroit.deploy.routing.specialize import specialize
 from adroit.deploy.runtimes.open import open_runtime
@@ -58,7 +59,7 @@ def deployments(checkpoint: Path, training: ImageSet, folder: Path) -> dict[str,
             routing = {"if": Routing("if"), "masked": Routing("masked"), "open": Routing("static")}.get(name)
             if routing is None:
                 special = specialize(checkpoint, "common", training)
-                routing = Routing("static", special.route, origin=special.to_json())
+                routing = Routing("static", special.route, origin=special.origin)
             export_deployment(checkpoint, folder, name, routing=routing)
         found[name] = Deployment.read(folder / name)
     return found
@@ -67,7 +68,7 @@ def deployments(checkpoint: Path, training: ImageSet, folder: Path) -> dict[str,
 def calibrated(deployment: Deployment, training: ImageSet) -> BudgetTable:
     if deployment.info.budget is None:
         table = calibrate(deployment, training, OPTIONS)
-        dataclasses.replace(deployment.info, budget=table.to_json()).write(deployment.path)
+        record_results(deployment, budget=table)
         deployment = Deployment.read(deployment.path)
     return read_table(deployment)
 
@@ -80,10 +81,10 @@ def held_out(deployment: Deployment, table: BudgetTable, validation: ImageSet) -
         mean = sum(s.operations.total for s in samples) / len(samples) / 1e9
         off = mean / setting.gigaflops.mean - 1
         routes = len({s.route for s in samples})
-        told = {"threshold": setting.threshold, "table": setting.gigaflops.mean, "unsteadiness": setting.unsteadiness}
+        told = {"threshold": setting.threshold, "table": setting.gigaflops.mean, "unsteadiness": setting.instability}
         rows.append({**told, "held out": mean, "off": off})
         print(f"threshold {setting.threshold:.6f}  {setting.gigaflops.mean:.4f} GFLOPs in the table", end="")
-        print(f" (unsteady {setting.unsteadiness or 0.0:.1%})", end="  ")
+        print(f" (unsteady {setting.instability or 0.0:.1%})", end="  ")
         print(f"{mean:.4f} on unseen images ({off:+.1%}), {routes} routes", flush=True)
     return rows
 

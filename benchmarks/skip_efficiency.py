@@ -21,7 +21,9 @@ import onnxruntime
 import torch
 from onnx import numpy_helper
 
-from adroit.deploy.export.routed import THRESHOLD, export_routed_graph
+from adroit.deploy.deployment.names import GATE_THRESHOLD_INPUT
+from adroit.deploy.export.routed import export_routed_graph
+from adroit.deploy.onnx_file import OnnxFile, parse_model
 from adroit.deploy.routing.route_counts import route_counts, skip_efficiency
 from adroit.deploy.runtimes.native import native_library
 from adroit.deploy.runtimes.upsampling import use_own_upsampling
@@ -90,10 +92,11 @@ def session_call(model: onnx.ModelProto, size: tuple[int, int]):
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     options.register_custom_ops_library(str(native_library()))
-    lowered = use_own_upsampling(model.SerializeToString())
+    content = model.SerializeToString()
+    lowered = use_own_upsampling(OnnxFile(content, parse_model(content)))
     session = onnxruntime.InferenceSession(lowered, options, providers=["CPUExecutionProvider"])
     image = np.random.default_rng(0).standard_normal((1, 3, *size), np.float32)
-    return lambda: session.run(None, {"image": image, THRESHOLD: np.zeros(1, np.float32)})
+    return lambda: session.run(None, {"image": image, GATE_THRESHOLD_INPUT: np.zeros(1, np.float32)})
 
 
 def exported(space: RoutingSpace, baked: Mapping[str, Route], folder: Path | None) -> dict[str, onnx.ModelProto]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from adroit import files
 from adroit.deploy.build.choices import Backend, Precision
@@ -19,8 +20,16 @@ from adroit.deploy.build.options import BuildOptions
 from adroit.deploy.build.prepare import Form, Prepared, prepare
 from adroit.deploy.build.process import Progress, run_in_process
 from adroit.deploy.build.profiles import profiles_for
-from adroit.deploy.build.store import store
+from adroit.deploy.build.store import built_file, store
 from adroit.deploy.build.timing_cache import cache_file, read_cache, write_cache
+from adroit.deploy.deployment.builds import (
+    BuildRecord,
+    GpuRecord,
+    LibraryRecord,
+    PlanRecord,
+    TensorRTBuild,
+    TensorRTRtxBuild,
+)
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.runtimes.builds import find_build
 from adroit.deploy.runtimes.tensorrt.gpu import Gpu, find_gpu
@@ -29,7 +38,6 @@ from adroit.deploy.runtimes.tensorrt.plan import read_plan_header
 from adroit.deploy.runtimes.tensorrt.plugin_library import plugin_library
 from adroit.deploy.runtimes.tensorrt.profiles import Profile
 from adroit.errors import EnvironmentFault, OutOfResource, UnsupportedModel, UsageError
-from adroit.version import __version__
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class Built:
 
     deployment: Deployment
     version: str
-    record: dict[str, Any]
+    record: BuildRecord
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ def build_deployment(deployment: Deployment, options: BuildOptions, progress: Pr
 
         with _folder() as folder:
             built, record = optimize(deployment, folder)
-            return _stored(deployment, options, built, None, record)
+            return _stored(deployment, built, None, record)
     prepared, profiles = _prepared(deployment, options)
     if options.backend == Backend.tensorrt:
         import_tensorrt("tensorrt")
@@ -78,20 +86,22 @@ def build_deployment(deployment: Deployment, options: BuildOptions, progress: Pr
         seconds = time.perf_counter() - start
         if cache is not None and (folder / CACHE).exists():
             write_cache(cache, (folder / CACHE).read_bytes())
-        record = {
-            "form": prepared.form,
-            "profiles": {profile.name: profile.to_json() for profile in profiles},
-            "plan": _checked_header(folder / PLAN, job, facts["version"]),
-            "builder": f"{job.flavor} {facts['version']}",
-            "layers": facts["layers"],
-            "gpu": None if gpu is None else {"name": gpu.name, "compute_capability": gpu.compute_capability},
-            "plugins": None if library is None else {"file": library.name, "sha256": files.sha256(library)},
-            "version_compatible": job.version_compatible,
-            "weights_stripped": job.strip_weights,
-            "keep": list(options.keep),
-            "seconds": round(seconds, 3),
-        }
-        return _stored(deployment, options, folder / PLAN, prepared, record)
+        kind = TensorRTRtxBuild if options.backend == Backend.tensorrt_rtx else TensorRTBuild
+        plan = kind(
+            **built_file(deployment, options.precision.value, folder / PLAN),
+            builder=f"{job.flavor} {facts['version']}",
+            form=prepared.form,
+            profiles={profile.name: profile.ranges for profile in profiles},
+            plan=_checked_header(folder / PLAN, job, facts["version"]),
+            layers=facts["layers"],
+            gpu=None if gpu is None else GpuRecord(gpu.name, gpu.compute_capability),
+            plugins=None if library is None else LibraryRecord(library.name, files.sha256(library)),
+            version_compatible=job.version_compatible,
+            weights_stripped=job.strip_weights,
+            keep=tuple(options.keep),
+            seconds=round(seconds, 3),
+        )
+        return _stored(deployment, folder / PLAN, prepared, plan)
 
 
 def _gpu(options: BuildOptions) -> Gpu | None:
@@ -118,20 +128,26 @@ def refit_deployment(deployment: Deployment, version: int, backend: Backend, pro
         UnsupportedModel, EnvironmentFault, OutOfResource: as build_deployment.
     """
     name, record, plan = find_build(deployment, backend, version)
-    if not record.get("weights_stripped"):
+    if not isinstance(record, TensorRTBuild) or not record.weights_stripped:
         raise UsageError(f"build {name} of {deployment.path} has its weights", facts={"file": plan})
-    options = BuildOptions(backend, Precision(record["precision"]))
-    prepared = prepare(deployment, record["form"], options.precision, record["keep"])
+    options = BuildOptions(backend, Precision(record.precision))
+    prepared = prepare(deployment, record.form, options.precision, record.keep)
     find_gpu()
     library = plugin_library() if prepared.custom else None
-    profiles = [Profile.from_json(profile, ranges) for profile, ranges in record["profiles"].items()]
+    profiles = [Profile(profile, ranges) for profile, ranges in record.profiles.items()]
     with _folder() as folder:
-        job = dataclasses.replace(_job(options, prepared, profiles, library), refit=True, timing_cache=False)
+        job = msgspec.structs.replace(_job(options, prepared, profiles, library), refit=True, timing_cache=False)
         files.write_bytes(folder / MODEL, prepared.content)
         files.write_bytes(folder / PLAN, plan.read_bytes())
         facts = run_in_process(folder, job, progress)
-        more = {**record, "weights_stripped": False, "refitted_from": name, "layers": facts["layers"]}
-        return _stored(deployment, options, folder / PLAN, prepared, more)
+        refitted = msgspec.structs.replace(
+            record,
+            **built_file(deployment, record.precision, folder / PLAN),
+            weights_stripped=False,
+            refitted_from=name,
+            layers=facts["layers"],
+        )
+        return _stored(deployment, folder / PLAN, prepared, refitted)
 
 
 def dry_run(deployment: Deployment, options: BuildOptions) -> list[Checked]:
@@ -169,7 +185,7 @@ def _parsed(deployment: Deployment, options: BuildOptions, profiles: list[Profil
     prepared = prepare(deployment, "functions", options.precision, options.keep)
     with _folder() as folder:
         files.write_bytes(folder / MODEL, prepared.content)
-        facts = run_in_process(folder, Job("tensorrt-rtx", (), None, profiles, parse_only=True))
+        facts = run_in_process(folder, Job("tensorrt-rtx", (), None, tuple(profiles), parse_only=True))
     return f"tensorrt-rtx {facts['version']} reads the model with portable bodies, {facts['layers']} layers"
 
 
@@ -195,7 +211,7 @@ def _job(options: BuildOptions, prepared: Prepared, profiles: list[Profile], lib
         flavor,
         prepared.custom,
         None if library is None else str(library),
-        profiles,
+        tuple(profiles),
         tuple(sorted(set(options.compute_capabilities))),
         None if options.workspace is None else options.workspace * 2**20,
         options.version_compatible,
@@ -217,33 +233,26 @@ def _bring_cache(gpu: Gpu | None, job: Job, folder: Path) -> Path | None:
     return cache
 
 
-def _checked_header(plan: Path, job: Job, version: str) -> dict[str, Any]:
-    """What the plan says of itself, after making sure that it says what was asked for."""
+def _checked_header(plan: Path, job: Job, version: str) -> PlanRecord:
+    """The header of the plan, after checking that it is of the job's flavor, version and compute capabilities."""
     header = read_plan_header(plan)
-    told = header.to_json()
-    wanted = list(job.compute_capabilities)
+    record, expected = header.record(), job.compute_capabilities
     # Python's version of a package may lack the build number, or have more behind it.
-    same = all(a == b for a, b in zip(told["version"].split("."), version.split("."), strict=False))
-    if header.kind != job.flavor or not same or told["compute_capabilities"] != wanted:
+    same = all(a == b for a, b in zip(record.version.split("."), version.split("."), strict=False))
+    if header.kind != job.flavor or not same or record.compute_capabilities != expected:
         raise UnsupportedModel(
-            "the plan is not the one that was asked for",
-            facts={"plan": told, "asked for": {"version": version, "compute_capabilities": wanted}},
+            "the plan is not the one that was requested",
+            facts={
+                "plan": msgspec.to_builtins(record),
+                "requested": {"version": version, "compute_capabilities": expected},
+            },
         )
-    return told
+    return record
 
 
-def _stored(
-    deployment: Deployment, options: BuildOptions, built: Path, prepared: Prepared | None, more: dict[str, Any]
-) -> Built:
-    record = {
-        "backend": str(options.backend),
-        "precision": str(options.precision),
-        "model": deployment.info.model["sha256"],
-        "adroit": __version__,
-        **more,
-    }
+def _stored(deployment: Deployment, built: Path, prepared: Prepared | None, record: BuildRecord) -> Built:
     updated, version = store(deployment, built, prepared.kept if prepared else (), record)
-    return Built(updated, version, dict(updated.info.builds[version]))
+    return Built(updated, version, updated.info.builds[version])
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from adroit.deploy.deployment.deployment import THRESHOLD
+from adroit.deploy.deployment.names import GATE_THRESHOLD_INPUT
 from adroit.deploy.operators.definitions import DOMAIN, operators
 from adroit.deploy.passes.graph import add_initializer, constant
 from adroit.errors import UnsupportedModel, UsageError
@@ -194,7 +194,7 @@ class _Caster:
 
     def _type_of(self, value: ir.Value) -> ir.DataType | None:
         """The type a value has of itself: an image is as good in float16, a threshold is not."""
-        if value.is_graph_input() and value.dtype == FLOAT and value.name != THRESHOLD:
+        if value.is_graph_input() and value.dtype == FLOAT and value.name != GATE_THRESHOLD_INPUT:
             return HALF
         return value.dtype
 

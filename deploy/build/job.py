@@ -1,25 +1,24 @@
-"""What the building process is told, as JSON in a folder of its own.
+"""The order for the building process, as JSON in a folder of its own.
 
 That process imports this and builder.py only: nothing that brings PyTorch.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from adroit import files
+from adroit.deploy.deployment.records import Record
 from adroit.deploy.runtimes.tensorrt.modules import Flavor
 from adroit.deploy.runtimes.tensorrt.profiles import Profile
+from adroit.validation import convert_values
 
 JOB, MODEL, PLAN, CACHE = "job.json", "model.onnx", "model.plan", "timing.cache"
 
 
-@dataclass(frozen=True)
-class CustomNode:
+class CustomNode(Record, frozen=True):
     """A node that a plugin must provide."""
 
     name: str
@@ -27,15 +26,11 @@ class CustomNode:
     version: str
     namespace: str
 
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
     def __str__(self) -> str:
         return f"{self.operator} version {self.version} namespace {self.namespace!r}"
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(Record, frozen=True):
     """One run of a builder on `model.onnx` of the job's folder.
 
     Attributes:
@@ -50,10 +45,10 @@ class Job:
     """
 
     flavor: Flavor
-    custom: Sequence[CustomNode]
+    custom: tuple[CustomNode, ...]
     library: str | None
-    profiles: Sequence[Profile]
-    compute_capabilities: Sequence[int] = ()
+    profiles: tuple[Profile, ...]
+    compute_capabilities: tuple[int, ...] = ()
     workspace: int | None = None
     version_compatible: bool = False
     strip_weights: bool = False
@@ -63,18 +58,11 @@ class Job:
     refit: bool = False
 
     def write(self, folder: Path) -> None:
-        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        values["custom"] = [node.to_json() for node in self.custom]
-        values["profiles"] = {profile.name: profile.to_json() for profile in self.profiles}
-        files.write_json(folder / JOB, values)
+        """Writes the job into `folder`; raises UsageError or OutOfResource where it cannot."""
+        files.write_json(folder / JOB, msgspec.to_builtins(self))
 
     @classmethod
     def read(cls, folder: Path) -> Job:
-        values: Mapping[str, Any] = files.read_json(folder / JOB, "the build's job")
-        return cls(
-            **{
-                **values,
-                "custom": [CustomNode(**node) for node in values["custom"]],
-                "profiles": [Profile.from_json(name, ranges) for name, ranges in values["profiles"].items()],
-            }
-        )
+        """Reads the job in `folder`; raises UsageError, with the place, where it is damaged."""
+        path = folder / JOB
+        return convert_values(files.read_json(path, "the build's job"), cls, source=str(path), noun="a build's job")

@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 
 import onnx
 
-from adroit.deploy.deployment.deployment import Description
+from adroit.deploy.deployment.builds import Shape
+from adroit.deploy.deployment.description import Description
 from adroit.deploy.onnx_file import all_nodes
 from adroit.deploy.operators.definitions import DOMAIN
 from adroit.deploy.operators.rules import attributes_of, operator_rules
 from adroit.deploy.operators.schemas import register_schemas
-from adroit.deploy.runtimes.tensorrt.profiles import Profile, Shape
+from adroit.deploy.runtimes.tensorrt.profiles import Profile
 from adroit.errors import UsageError
 from adroit.models.routing.cost import GATE_SHRINK, SIZE_MULTIPLE
 from adroit.models.routing.space import RoutingSpace
@@ -41,8 +42,8 @@ def _check_routed(info: Description, profile: Profile) -> None:
     Shape inference does not see through the branches of such a network, so this is reckoned here.
     """
     assert info.routing is not None
-    space = RoutingSpace(info.routing["depth"], info.routing["width"])
-    least = (4 << max(node.scale for node in space.nodes)) * GATE_SHRINK.get(info.routing["gate"], 1)
+    space = RoutingSpace(info.routing.depth, info.routing.width)
+    least = (4 << max(node.scale for node in space.nodes)) * GATE_SHRINK.get(info.routing.gate, 1)
     name = info.inputs[0].name
     for kind, shape in profile.ranges[name].shapes.items():
         for index, dimension in ((2, "height"), (3, "width")):

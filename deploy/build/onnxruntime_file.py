@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from adroit.deploy.build.choices import Precision
+from adroit.deploy.build.store import built_file
+from adroit.deploy.deployment.builds import OnnxRuntimeBuild, OutputDifference
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.runtimes.choices import OperatorForm
 from adroit.deploy.runtimes.native import instruction_set, native_library
@@ -31,8 +33,8 @@ LARGEST_DIFFERENCE = 1e-4
 SIDE = 256
 
 
-def optimize(deployment: Deployment, folder: Path) -> tuple[Path, dict[str, Any]]:
-    """Writes the optimized file into `folder`; the file, and its record.
+def optimize(deployment: Deployment, folder: Path) -> tuple[Path, OnnxRuntimeBuild]:
+    """Writes the optimized file into `folder`; returns the file and its record.
 
     Raises:
         EnvironmentFault: ONNX Runtime or the native operators are not there.
@@ -50,18 +52,20 @@ def optimize(deployment: Deployment, folder: Path) -> tuple[Path, dict[str, Any]
     if custom:
         settings.register_custom_ops_library(str(native_library()))
     model = deployment.read_model()
-    changed = use_own_upsampling(model) if custom else model
+    changed = use_own_upsampling(model) if custom else model.content
     onnxruntime.InferenceSession(changed, settings, providers=[ON_CPU])
-    record = {
-        "builder": f"onnxruntime {onnxruntime.__version__}",
-        "machine": platform.machine(),
-        "instruction_set": instruction_set(native_library()) if custom else None,
-        "difference": _difference(deployment, model, path.read_bytes()),
-    }
+    difference = _difference(deployment, model.content, path.read_bytes())
+    record = OnnxRuntimeBuild(
+        **built_file(deployment, Precision.fp32.value, path),
+        builder=f"onnxruntime {onnxruntime.__version__}",
+        machine=platform.machine(),
+        instruction_set=instruction_set(native_library()) if custom else None,
+        difference=difference,
+    )
     return path, record
 
 
-def _difference(deployment: Deployment, model: bytes, optimized: bytes) -> dict[str, Any]:
+def _difference(deployment: Deployment, model: bytes, optimized: bytes) -> OutputDifference:
     """How far apart the two files' outputs are on noise, as a share of the largest value of each output."""
     height, width = deployment.info.input_size
     if architecture_named(deployment.info.architecture).any_size:
@@ -69,18 +73,18 @@ def _difference(deployment: Deployment, model: bytes, optimized: bytes) -> dict[
     channels = deployment.info.inputs[0].shape[1]
     noise = np.random.default_rng(0).standard_normal((IMAGES, int(channels), height, width)).astype(np.float32)
     options = RuntimeOptions(operators=OperatorForm.native, threads=1)
-    found = []
+    outputs = []
     for one in (model, optimized):
         with OnnxRuntime(one, options, bool(deployment.info.operators)) as runtime:
-            found.append(runtime.run(deployment.feeds(noise)))
+            outputs.append(runtime.run(deployment.feeds(noise)))
     shares = {}
-    for name, expected in found[0].items():
+    for name, expected in outputs[0].items():
         scale = float(np.abs(expected).max()) or 1.0
-        shares[name] = float(np.abs(found[1][name] - expected).max()) / scale
+        shares[name] = float(np.abs(outputs[1][name] - expected).max()) / scale
     if max(shares.values()) > LARGEST_DIFFERENCE:
         raise ParityError(
             "ONNX Runtime's optimized file gives other numbers than the model",
             facts={"difference": shares, "limit": LARGEST_DIFFERENCE},
             hint="deploy the exported model; please report this",
         )
-    return {"images": IMAGES, "share_of_largest": shares}
+    return OutputDifference(IMAGES, shares)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from adroit.deploy.deployment.deployment import THRESHOLD, Description
+from adroit.deploy.deployment.builds import Range, Shape
+from adroit.deploy.deployment.description import Description
+from adroit.deploy.deployment.names import GATE_THRESHOLD_INPUT
 from adroit.deploy.deployment.tensors import TensorSpec
-from adroit.deploy.runtimes.tensorrt.profiles import Profile, Range, Shape
+from adroit.deploy.runtimes.tensorrt.profiles import Profile
 from adroit.errors import UsageError
 
 # TensorRT's dimensions are 32-bit.
@@ -69,10 +71,14 @@ def _usual(info: Description) -> Profile:
 
 def _completed(profile: Profile, inputs: Sequence[TensorSpec]) -> Profile:
     image = profile.ranges.get(inputs[0].name)
-    if image is None or THRESHOLD in profile.ranges or THRESHOLD not in {spec.name for spec in inputs}:
+    if (
+        image is None
+        or GATE_THRESHOLD_INPUT in profile.ranges
+        or GATE_THRESHOLD_INPUT not in {spec.name for spec in inputs}
+    ):
         return profile
     batches = Range(*(shape[:1] for shape in image.shapes.values()))
-    return Profile(profile.name, {**profile.ranges, THRESHOLD: batches})
+    return Profile(profile.name, {**profile.ranges, GATE_THRESHOLD_INPUT: batches})
 
 
 def _check(profile: Profile, inputs: Sequence[TensorSpec]) -> None:

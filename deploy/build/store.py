@@ -4,49 +4,76 @@
     <deployment>/<version>/float32.json              of fp16 builds: the nodes that stay float32, and why
     <deployment>/adroit.json                         builds: {"<version>": record}
 
-Triton gives all versions of a model one backend, and would take the newest: config.pbtxt is told to
-go on with the exported model, and configs/tensorrt.pbtxt, where there is a plan, tells of that one
-(`tritonserver --model-config-name=tensorrt`).
+Triton gives all versions of a model one backend, and would take the newest: config.pbtxt names the exported model,
+and configs/tensorrt.pbtxt, where there is a plan, names that one (`tritonserver --model-config-name=tensorrt`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
+
+import msgspec
 
 from adroit import files
 from adroit.deploy.build.half import Kept
+from adroit.deploy.deployment.builds import BuildRecord, TensorRTBuild
 from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.names import TRITON_FILE
 from adroit.deploy.deployment.triton_configuration import PLAN_CONFIG, plan_config, triton_config
+from adroit.deploy.deployment.writer import editing
+from adroit.version import __version__
 
 FLOAT32 = "float32.json"
 
 
-def store(
-    deployment: Deployment, built: Path, kept: Sequence[Kept], record: Mapping[str, Any]
-) -> tuple[Deployment, str]:
+class BuiltFile(TypedDict):
+    """The fields that the records of all builds share, but for the builder."""
+
+    precision: str
+    model: str
+    adroit: str
+    file: str
+    sha256: str
+    bytes: int
+
+
+def built_file(deployment: Deployment, precision: str, path: Path) -> BuiltFile:
+    """The record's fields of the file that was built at `path`."""
+    return {
+        "precision": precision,
+        "model": deployment.info.model.sha256,
+        "adroit": __version__,
+        "file": path.name,
+        "sha256": files.sha256(path),
+        "bytes": path.stat().st_size,
+    }
+
+
+def store(deployment: Deployment, built: Path, kept: Sequence[Kept], record: BuildRecord) -> tuple[Deployment, str]:
     """Copies the file `built` into a new version of `deployment`, whole or not at all.
+
+    Args:
+        record: of the build; its `file` is then the path in the deployment.
 
     Returns:
         the deployment as it is now, and the version.
 
     Raises:
-        UsageError, OutOfResource: as adroit.files.atomic_folder.
+        UsageError, OutOfResource: as adroit.files.atomic_folder, and as editing.
     """
-    version = str(1 + max([int(p.name) for p in deployment.path.iterdir() if p.name.isdigit()], default=0))
-    info = deployment.info
-    content = built.read_bytes()
-    record = {**record, "file": f"{version}/{built.name}", "sha256": files.sha256(built), "bytes": len(content)}
-    updated = dataclasses.replace(info, builds={**info.builds, version: record})
-    # In this order a failure leaves a deployment that works as before.
-    files.write_bytes(deployment.path / "config.pbtxt", triton_config(info, versions=[1]).encode())
-    with files.atomic_folder(deployment.path / version) as temporary:
-        files.write_bytes(temporary / built.name, content)
-        if kept:
-            files.write_json(temporary / FLOAT32, {"nodes": [dataclasses.asdict(k) for k in kept]})
-    if record["backend"] == "tensorrt":
-        files.write_bytes(deployment.path / PLAN_CONFIG, plan_config(info, int(version), record).encode())
-    updated.write(deployment.path)
-    return Deployment(deployment.path, updated), version
+    with editing(deployment) as editor:
+        info = editor.description
+        version = str(1 + max([int(p.name) for p in deployment.path.iterdir() if p.name.isdigit()], default=0))
+        record = msgspec.structs.replace(record, file=f"{version}/{built.name}")
+        # In this order a failure leaves a deployment that works as before.
+        files.write_bytes(deployment.path / TRITON_FILE, triton_config(info, versions=[1]).encode())
+        with files.atomic_folder(deployment.path / version) as temporary:
+            files.write_bytes(temporary / built.name, built.read_bytes())
+            if kept:
+                files.write_json(temporary / FLOAT32, {"nodes": [dataclasses.asdict(k) for k in kept]})
+        if isinstance(record, TensorRTBuild) and record.backend == "tensorrt":
+            files.write_bytes(deployment.path / PLAN_CONFIG, plan_config(info, int(version), record).encode())
+        return editor.write(builds={**info.builds, version: record}), version

@@ -79,7 +79,7 @@ def describe(result: BudgetResult) -> str:
     facts = [f"{name}: {found.facts[name]}" for name in names if name in found.facts]
     parts += ["\n".join(facts)] if facts else []
     if setting is not None:
-        if setting.unsteadiness is not None:
-            parts.append(f"mean operations differ by up to {setting.unsteadiness:.1%} between parts of the images")
+        if setting.instability is not None:
+            parts.append(f"mean operations differ by up to {setting.instability:.1%} between parts of the images")
         parts.append(f"threshold {setting.threshold:g}")
     return "\n\n".join(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 import adroit
@@ -72,20 +73,23 @@ def build(
             print("\n".join(f"{'ok     ' if line.right else 'missing'}  {line.what}" for line in lines))
         return
     built = adroit.build(deployment, backend, refit=refit, progress=_progress(), **options)
-    print(files.json_text(built.record) if as_json else describe(built), end="" if as_json else "\n")
+    text = files.json_text(msgspec.to_builtins(built.record)) if as_json else describe(built)
+    print(text, end="" if as_json else "\n")
 
 
 def describe(built: Built) -> str:
     """Writes the build as text."""
+    from adroit.deploy.deployment.builds import TensorRTBuild
+
     record = built.record
-    lines = [f"{built.deployment.path / record['file']}: {record['builder']}, {record['bytes'] / 1e6:.1f} MB"]
-    if "plan" in record:
-        capabilities = ", ".join(map(str, record["plan"]["compute_capabilities"]))
-        gpu = f"compute capability {capabilities}" if capabilities else record["gpu"]["name"]
-        lines[0] += f" for {gpu}, {record['layers']} layers, built in {record['seconds']:.1f} s"
-        lines += [f"  profile {name}" for name in record["profiles"]]
+    lines = [f"{built.deployment.path / record.file}: {record.builder}, {record.bytes / 1e6:.1f} MB"]
+    if isinstance(record, TensorRTBuild):
+        capabilities = ", ".join(map(str, record.plan.compute_capabilities))
+        gpu = f"compute capability {capabilities}" if capabilities else record.gpu.name if record.gpu else "any GPU"
+        lines[0] += f" for {gpu}, {record.layers} layers, built in {record.seconds:.1f} s"
+        lines += [f"  profile {name}" for name in record.profiles]
     else:
-        share = max(record["difference"]["share_of_largest"].values())
+        share = max(record.difference.share_of_largest.values())
         lines.append(f"  differs from the model by {share:.1g} of the largest value; for this kind of machine only")
     return "\n".join(lines)
 

@@ -69,7 +69,7 @@ def export(
         on_route=_show_route,
         progress=progress("comparing"),
     )
-    nodes = ", ".join(f"{operator['nodes']} {name}" for name, operator in deployment.info.operators.items())
+    nodes = ", ".join(f"{operator.nodes} {name}" for name, operator in deployment.info.operators.items())
     print(f"{deployment.path}: {nodes or 'standard operators only'}")
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 import adroit
@@ -69,10 +69,10 @@ def describe(quantized: Quantized) -> str:
     """Writes the result as text."""
     info, cost = quantized.deployment.info, quantized.cost
     assert info.quantization is not None
-    nodes = ", ".join(f"{operator['nodes']} {name}" for name, operator in info.operators.items())
+    nodes = ", ".join(f"{operator.nodes} {name}" for name, operator in info.operators.items())
     lines = [
         f"{quantized.deployment.path}: {nodes}",
-        f"on the {info.quantization['images']} calibration images: same class as float32 {cost.argmax_equal:.2%},"
+        f"on the {info.quantization.images} calibration images: same class as float32 {cost.argmax_equal:.2%},"
         f" error of the logits {cost.error:.2%} of their spread",
     ]
     if cost.top1:
@@ -89,7 +89,7 @@ def describe(quantized: Quantized) -> str:
 def _to_json(quantized: Quantized) -> dict[str, object]:
     return {
         "deployment": str(quantized.deployment.path),
-        "cost": dataclasses.asdict(quantized.cost),
-        "layers": {layer: dataclasses.asdict(cost) for layer, cost in quantized.layers.items()},
-        "quantization": quantized.deployment.info.quantization,
+        "cost": msgspec.to_builtins(quantized.cost),
+        "layers": {layer: msgspec.to_builtins(cost) for layer, cost in quantized.layers.items()},
+        "quantization": msgspec.to_builtins(quantized.deployment.info.quantization),
     }

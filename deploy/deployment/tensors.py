@@ -1,12 +1,12 @@
-"""Tensors of a deployment: what its inputs and outputs are."""
+"""The inputs and outputs of a deployment."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from adroit.errors import UsageError
@@ -14,8 +14,7 @@ from adroit.errors import UsageError
 Tensors = Mapping[str, NDArray[Any]]
 
 
-@dataclass(frozen=True)
-class TensorSpec:
+class TensorSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """An input or output: NumPy's name of its dtype; dimensions are integers, or names where they are free."""
 
     name: str
@@ -28,7 +27,9 @@ class TensorSpec:
     def check(self, array: NDArray[Any]) -> None:
         """Raises UsageError where `array` is not of this specification."""
         fits = len(array.shape) == len(self.shape) and all(
-            wanted == got for wanted, got in zip(self.shape, array.shape, strict=True) if isinstance(wanted, int)
+            expected == size
+            for expected, size in zip(self.shape, array.shape, strict=True)
+            if isinstance(expected, int)
         )
         if not fits or array.dtype != np.dtype(self.dtype) or array.size == 0:
             raise UsageError(f"input {self.name} is {array.dtype} {list(array.shape)}, expected {self}")

@@ -15,7 +15,9 @@ from typing import Any
 from google.protobuf import text_format
 from google.protobuf.json_format import ParseDict
 
-from adroit.deploy.deployment.deployment import THRESHOLD, Description
+from adroit.deploy.deployment.builds import TensorRTBuild
+from adroit.deploy.deployment.description import Description
+from adroit.deploy.deployment.names import GATE_THRESHOLD_INPUT
 from adroit.deploy.deployment.tensors import TensorSpec
 from adroit.deploy.protocol import open_inference_pb2 as pb
 
@@ -51,15 +53,14 @@ def triton_config(info: Description, versions: Sequence[int] = ()) -> str:
     return _text(config)
 
 
-def plan_config(info: Description, version: int, record: Mapping[str, Any]) -> str:
+def plan_config(info: Description, version: int, record: TensorRTBuild) -> str:
     """For a plan: one instance a GPU, CUDA graphs, every profile of the build.
 
     Args:
-        record: the build's, as adroit.json holds it.
+        version: the version folder of the plan. record: of the build.
     """
-    profiles: Mapping[str, Any] = record["profiles"]
-    image = info.inputs[0].name
-    largest = max(ranges[image]["max"][0] for ranges in profiles.values())
+    profiles, image = record.profiles, info.inputs[0].name
+    largest = max(ranges[image].max[0] for ranges in profiles.values())
     config = {
         "platform": "tensorrt_plan",
         "default_model_filename": "model.plan",
@@ -99,7 +100,7 @@ def _tensor(spec: TensorSpec) -> dict[str, Any]:
 
 def _reshaped(spec: TensorSpec) -> dict[str, Any]:
     """Thresholds are [N] to the model; Triton has no tensors without dimensions, so to clients they are [N,1]."""
-    return {"reshape": {"shape": []}} if spec.name == THRESHOLD else {}
+    return {"reshape": {"shape": []}} if spec.name == GATE_THRESHOLD_INPUT else {}
 
 
 def _zeros(info: Description, spec: TensorSpec) -> dict[str, Any]:

@@ -1,22 +1,33 @@
-"""Writing a model repository deployment from a checkpoint."""
+"""Exports a checkpoint as a deployment of a model repository."""
 
 from __future__ import annotations
 
 import importlib.metadata
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import onnx
 
 from adroit import files
-from adroit.deploy.deployment.deployment import FORMAT, MODEL, REFERENCE, Deployment, Description, check_name
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.description import Description
+from adroit.deploy.deployment.names import DESCRIPTION_FILE, MODEL_FILE, REFERENCE_FOLDER, TRITON_FILE, check_name
+from adroit.deploy.deployment.records import (
+    CheckpointRecord,
+    ModelRecord,
+    OperatorUse,
+    RouteOrigin,
+    RouteRecord,
+    RoutingForm,
+    RoutingRecord,
+)
 from adroit.deploy.deployment.tensors import TensorSpec
 from adroit.deploy.deployment.triton_configuration import triton_config
+from adroit.deploy.deployment.writer import replacing_deployment, write_description
 from adroit.deploy.export.graph import export_graph, inline_bodies
-from adroit.deploy.export.routed import RoutingForm, export_routed_graph
+from adroit.deploy.export.routed import export_routed_graph
 from adroit.deploy.onnx_file import all_nodes
 from adroit.deploy.operators.definitions import DOMAIN, operators
 from adroit.errors import UsageError
@@ -35,14 +46,14 @@ Form = Literal["operators", "portable"]
 class Routing:
     """How a routed network is exported: see deploy/export/routed.py.
 
-    `route` None is all paths; `threshold` None leaves the gates' threshold an input of the model. `origin` is
-    what adroit.json tells of where the route is from (deploy/routing/specialize.py).
+    `route` None is all paths; `threshold` None leaves the gates' threshold an input of the model. `origin`
+    is how the route was chosen (deploy/routing/specialize.py).
     """
 
     form: RoutingForm = "if"
     route: Route | None = None
     threshold: float | None = None
-    origin: Mapping[str, Any] | None = None
+    origin: RouteOrigin | None = None
 
 
 def export_deployment(
@@ -68,12 +79,12 @@ def export_deployment(
     architecture = architecture_named(config.architecture)
     name = check_name(name or architecture.name)
     folder = repository / name
-    if folder.exists() and not (folder / "adroit.json").exists():
+    if folder.exists() and not (folder / DESCRIPTION_FILE).exists():
         raise UsageError(f"{folder} exists and is not a deployment", hint="choose another --name or folder")
 
     size = config.preprocessing.size or architecture.input_size
     channels = len(config.preprocessing.mean)
-    model, told = _graph(network, routing, channels, size, architecture.any_size)
+    model, routed = _graph(network, routing, channels, size, architecture.any_size)
     if form == "portable":
         model = inline_bodies(model)
     classes = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
@@ -82,38 +93,37 @@ def export_deployment(
     custom = Counter(n.op_type for n in all_nodes(model.graph) if n.domain == DOMAIN)
     inputs, outputs = (tuple(map(_spec, values)) for values in (model.graph.input, model.graph.output))
 
-    with files.atomic_folder(folder) as temporary:
-        files.write_bytes(temporary / MODEL, model.SerializeToString(deterministic=True))
-        save_checkpoint(temporary / REFERENCE, network, config)
+    with replacing_deployment(folder) as temporary:
+        files.write_bytes(temporary / MODEL_FILE, model.SerializeToString(deterministic=True))
+        save_checkpoint(temporary / REFERENCE_FOLDER, network, config)
         info = Description(
-            format=FORMAT,
             name=name,
             architecture=config.architecture,
             task=architecture.task,
             form=form,
-            routing=told,
+            routing=routed,
             inputs=inputs,
             outputs=outputs,
             input_size=size,
             preprocessing=config.preprocessing,
             labels=tuple(config.labels),
-            operators={n: {"version": operators()[n].version, "nodes": custom[n]} for n in sorted(custom)},
-            checkpoint={"sha256": files.sha256(temporary / REFERENCE / WEIGHTS), "source": dict(config.source)},
-            model={"file": MODEL, "sha256": files.sha256(temporary / MODEL)},
+            operators={n: OperatorUse(operators()[n].version, custom[n]) for n in sorted(custom)},
+            checkpoint=CheckpointRecord(files.sha256(temporary / REFERENCE_FOLDER / WEIGHTS), dict(config.source)),
+            model=ModelRecord(MODEL_FILE, files.sha256(temporary / MODEL_FILE)),
             tools={
                 "adroit": __version__,
                 **{t: importlib.metadata.version(t) for t in ("torch", "onnx", "onnxscript")},
             },
         )
-        files.write_bytes(temporary / "config.pbtxt", triton_config(info).encode())
-        info.write(temporary)
+        files.write_bytes(temporary / TRITON_FILE, triton_config(info).encode())
+        write_description(temporary, info)
     return Deployment.read(folder)
 
 
 def _graph(
     network: nn.Module, routing: Routing | None, channels: int, size: tuple[int, int], any_size: bool
-) -> tuple[onnx.ModelProto, dict[str, Any] | None]:
-    """The model, and what adroit.json says of its routing."""
+) -> tuple[onnx.ModelProto, RoutingRecord | None]:
+    """Traces the network; returns the model, and the record of its routing."""
     from adroit.models.networks.dynamic_routing.network import DynamicRouting
 
     if not isinstance(network, DynamicRouting):
@@ -121,16 +131,16 @@ def _graph(
             raise UsageError("this network has no routing space", hint="leave --routing and --route out")
         return export_graph(network, channels, size, any_size), None
     chosen = routing or Routing("static" if network.gate == "none" else "if")
-    told: dict[str, Any] = {
-        "form": chosen.form,
-        "gate": network.gate,
-        "depth": network.space.depth,
-        "width": network.space.width,
-        "route": chosen.route.to_json() if chosen.route else None,
-        "threshold": chosen.threshold,
-        "origin": chosen.origin,
-    }
-    return export_routed_graph(network, chosen.form, chosen.route, chosen.threshold), told
+    record = RoutingRecord(
+        form=chosen.form,
+        gate=network.gate,
+        depth=network.space.depth,
+        width=network.space.width,
+        route=RouteRecord(**chosen.route.to_json()) if chosen.route else None,
+        threshold=chosen.threshold,
+        origin=chosen.origin,
+    )
+    return export_routed_graph(network, chosen.form, chosen.route, chosen.threshold), record
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:

@@ -13,13 +13,14 @@ the input is absent and the rest is the same.
 from __future__ import annotations
 
 import contextlib
-from typing import Literal
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
 
+from adroit.deploy.deployment.names import GATE_THRESHOLD_INPUT, GATES_OUTPUT
+from adroit.deploy.deployment.records import RoutingForm
 from adroit.deploy.export.graph import INPUT, OUTPUT, finish, fuse
 from adroit.deploy.export.trace import trace
 from adroit.deploy.passes.branch_on_gates import branch_on_gates
@@ -30,9 +31,6 @@ from adroit.models.networks.dynamic_routing.layers import ConvNorm
 from adroit.models.networks.dynamic_routing.network import DynamicRouting
 from adroit.models.routing.cost import GATE_SHRINK, SIZE_MULTIPLE
 from adroit.models.routing.route import Route
-
-RoutingForm = Literal["masked", "if", "static"]
-THRESHOLD, GATES = "gate_threshold", "gates"
 
 
 def export_routed_graph(
@@ -63,12 +61,12 @@ def export_routed_graph(
     side = SIZE_MULTIPLE * GATE_SHRINK.get(network.gate, 1)
     example = torch.zeros(2, 3, side, side)
     batch = {0: torch.export.Dim("batch")}
-    inputs, outputs = ([INPUT, THRESHOLD], [OUTPUT, GATES]) if gated else ([INPUT], [OUTPUT])
+    inputs, outputs = ([INPUT, GATE_THRESHOLD_INPUT], [OUTPUT, GATES_OUTPUT]) if gated else ([INPUT], [OUTPUT])
     sizes: dict[str, object] = {"x": batch}
     arguments: dict[str, object] = {}
     if gated:
-        sizes |= {THRESHOLD: {0: torch.export.Dim("thresholds")}, "with_gates": None}
-        arguments = {THRESHOLD: torch.zeros(2), "with_gates": True}
+        sizes |= {GATE_THRESHOLD_INPUT: {0: torch.export.Dim("thresholds")}, "with_gates": None}
+        arguments = {GATE_THRESHOLD_INPUT: torch.zeros(2), "with_gates": True}
     if route is not None:
         network = _Along(network, route)  # type: ignore[assignment]
     with contextlib.ExitStack() as stack:
@@ -86,7 +84,7 @@ def export_routed_graph(
     fuse(model.graph)
     if form == "if":
         space = network.space
-        branch_on_gates(model.graph, space, GATES)
+        branch_on_gates(model.graph, space, GATES_OUTPUT)
     return finish(model)
 
 
@@ -108,9 +106,9 @@ class _Along(torch.nn.Module):
 
 def _bake_threshold(graph: ir.Graph, threshold: float) -> None:
     """Puts a constant in the place of the input."""
-    (given,) = [value for value in graph.inputs if value.name == THRESHOLD]
+    (given,) = [value for value in graph.inputs if value.name == GATE_THRESHOLD_INPUT]
     graph.inputs.remove(given)
-    given.replace_all_uses_with(add_initializer(graph, THRESHOLD, np.array([threshold], np.float32)))
+    given.replace_all_uses_with(add_initializer(graph, GATE_THRESHOLD_INPUT, np.array([threshold], np.float32)))
 
 
 def _free_sizes(graph: ir.Graph, side: int) -> None:

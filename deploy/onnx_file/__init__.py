@@ -7,6 +7,7 @@ ONNX. What is made of onnx_file.proto has onnx's names, so that a function takes
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
 from adroit.deploy.onnx_file.onnx_file_pb2 import ModelProto
@@ -17,8 +18,16 @@ if TYPE_CHECKING:
     from adroit.deploy.onnx_file import onnx_file_pb2 as onnx_file
 
 
+@dataclass(frozen=True)
+class OnnxFile:
+    """An ONNX file in memory: its bytes, and the message that they hold, parsed once."""
+
+    content: bytes
+    message: ModelProto
+
+
 def parse_model(content: bytes) -> ModelProto:
-    """Raises google.protobuf.message.DecodeError where `content` is no ONNX file."""
+    """Parses an ONNX file; raises google.protobuf.message.DecodeError where `content` is none."""
     model = ModelProto()
     model.ParseFromString(content)
     return model
@@ -29,7 +38,7 @@ def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]: ...
 @overload
 def all_nodes(graph: onnx_file.GraphProto) -> Iterator[onnx_file.NodeProto]: ...
 def all_nodes(graph: onnx.GraphProto | onnx_file.GraphProto) -> Iterator[onnx.NodeProto | onnx_file.NodeProto]:
-    """Every node, those inside branches too."""
+    """Yields every node, those inside branches too."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:

@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from adroit.deploy.deployment.deployment import GATES, Deployment
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.names import GATES_OUTPUT
 from adroit.deploy.parity.consistency import compare_consistency
 from adroit.deploy.parity.labels import Overlap, accuracy, check_labels
 from adroit.deploy.parity.reference import Reference
@@ -77,8 +78,8 @@ def check_deployment(
                     worst[module] = worse(worst.get(module), result, where.start, len(x))
             predictions.append((values[targets[""]].argmax(1), references[""].argmax(1)))
             overlap.add(where.start, predictions[-1])
-            if GATES in values:
-                gates.append((values[GATES], reference.gates(x)))
+            if GATES_OUTPUT in values:
+                gates.append((values[GATES_OUTPUT], reference.gates(x)))
             if progress:
                 progress(where.stop, len(images))
 

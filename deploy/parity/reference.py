@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.runtimes.torch_runtime import load_reference
 from adroit.models.metrics.shift_consistency import Batch
-from adroit.models.routing.route import Route
 
 
 class Reference:
@@ -33,12 +32,11 @@ class Reference:
         if deployment.info.routing is not None:
             import torch
 
-            baked = deployment.info.routing["route"]
             baked_threshold = deployment.baked_threshold
             threshold = torch.tensor(
                 [gate_threshold if baked_threshold is None else baked_threshold], dtype=torch.float64
             )
-            self._arguments = (threshold, Route.from_json(baked) if baked else None)
+            self._arguments = (threshold, deployment.info.routing.baked_route)
 
     def run(
         self, x: NDArray[np.float32], modules: Sequence[str], seed: int, precision: str

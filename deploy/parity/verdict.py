@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.records import ParityVerdict
+from adroit.deploy.deployment.writer import record_results
 from adroit.deploy.parity.check import Progress, check_deployment
 from adroit.deploy.parity.quantized import check_quantized
 from adroit.deploy.parity.report import ParityReport
@@ -43,8 +44,8 @@ def check_and_record(
         report = check_quantized(deployment, images, options, layers, progress, shift)
     if on_report is not None:
         on_report(report)
-    verdict = {"passed": report.passed, "used": report.output.used, "images": report.images, **report.facts}
-    dataclasses.replace(deployment.info, parity=verdict).write(deployment.path)
+    verdict = ParityVerdict(report.passed, report.output.used, report.images, report.facts)
+    record_results(deployment, parity=verdict)
     return report
 
 

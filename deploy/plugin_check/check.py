@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adroit.deploy.onnx_file import parse_model
 from adroit.deploy.plugin_check.library_file import (
     REQUIRED,
     LibraryFile,
@@ -69,7 +68,7 @@ def check_library(path: Path, deployment: Deployment | None = None, load: bool =
     if deployment:
         if operators is None:
             raise UnsupportedModel(f"the operators of {path} are unknown", facts={"reason": source})
-        wanted = tuple(match(parse_model(deployment.read_model()), operators))
+        wanted = tuple(match(deployment.read_model().message, operators))
     return PluginReport(library, operators, source, tuple(_warnings(library)), wanted)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.writer import record_results
 from adroit.deploy.profile.profile import Candidate, ProfileReport
 from adroit.deploy.routing.budget.table import requested_threshold, takes_budget
 from adroit.deploy.runtimes.choices import RuntimeName
@@ -63,5 +63,4 @@ def store_latencies(report: ProfileReport) -> None:
     """
     for routed in report.routes:
         if routed.deployment and routed.latency:
-            info = dataclasses.replace(routed.deployment.info, latency=routed.latency.table.to_json())
-            info.write(routed.deployment.path)
+            record_results(routed.deployment, latency=routed.latency.table)

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from adroit.deploy.deployment.deployment import REFERENCE, Deployment
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.names import REFERENCE_FOLDER
 from adroit.deploy.deployment.routed import executed_route
 from adroit.deploy.measure.counts import LayerCounts, count_deployment, total_counts
 from adroit.deploy.measure.nodes import node_milliseconds
@@ -182,8 +183,8 @@ def route_reports(
     networks: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         routing = candidate.deployment.info.routing
-        if routing is not None and routing["gate"] != "none" and routing["route"] is None:
-            networks.setdefault(candidate.deployment.info.checkpoint["sha256"], []).append(candidate)
+        if routing is not None and routing.gate != "none" and routing.route is None:
+            networks.setdefault(candidate.deployment.info.checkpoint.sha256, []).append(candidate)
     found = []
     for same in networks.values():
         timed = next(filter(_can_be_timed, same), None)
@@ -194,7 +195,7 @@ def route_reports(
             first.deployment, first.options, images, gate_threshold, progress=progress, with_losses=labeled
         )
         # A deployment gives out 0 for closed gates: how far from opening they are, only PyTorch tells.
-        told = (first.deployment.path / REFERENCE).is_dir()
+        told = (first.deployment.path / REFERENCE_FOLDER).is_dir()
         values = gate_values(first.deployment, images, gate_threshold, first.options.threads) if told else None
         statistics = route_statistics(first.deployment, samples, gate_threshold, first.title, values)
         if timed is None:
@@ -209,8 +210,8 @@ def _can_be_timed(candidate: Candidate) -> bool:
     """Whether deploy/routing/latency/route_latency.py takes it."""
     info, options = candidate.deployment.info, candidate.options
     native = options.runtime == RuntimeName.onnxruntime and options.operators == "native" and info.form == "operators"
-    whole = (candidate.deployment.path / REFERENCE).is_dir() and candidate.deployment.baked_threshold is None
-    return native and whole and info.routing is not None and info.routing["form"] == "if"
+    whole = (candidate.deployment.path / REFERENCE_FOLDER).is_dir() and candidate.deployment.baked_threshold is None
+    return native and whole and info.routing is not None and info.routing.form == "if"
 
 
 def _layers(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import onnx
 
 from adroit import files
-from adroit.deploy.deployment.deployment import INFO, MODEL, REFERENCE, Deployment, check_name
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.names import DESCRIPTION_FILE, MODEL_FILE, REFERENCE_FOLDER, TRITON_FILE, check_name
+from adroit.deploy.deployment.records import ModelRecord, OperatorUse, QuantizationRecord
 from adroit.deploy.deployment.triton_configuration import triton_config
+from adroit.deploy.deployment.writer import replacing_deployment, write_description
 from adroit.deploy.onnx_file import all_nodes
 from adroit.deploy.operators.definitions import DOMAIN, operators
 from adroit.errors import UsageError
@@ -27,15 +28,17 @@ def check_place(deployment: Deployment, repository: Path, name: str) -> Path:
         UsageError: a name that is none, a folder that is no deployment, or the float deployment itself.
     """
     folder = repository / check_name(name)
-    if folder.exists() and not (folder / INFO).exists():
+    if folder.exists() and not (folder / DESCRIPTION_FILE).exists():
         raise UsageError(f"{folder} exists and is not a deployment", hint="choose another --name or folder")
     if folder.exists() and folder.resolve() == deployment.path.resolve():
         raise UsageError(f"{folder} is the float32 deployment itself", hint="choose another --name")
-    files.check_writable(folder / INFO) if folder.exists() else files.check_writable(repository / f"{name}.new")
+    files.check_writable(folder / DESCRIPTION_FILE) if folder.exists() else files.check_writable(
+        repository / f"{name}.new"
+    )
     return folder
 
 
-def store(deployment: Deployment, model: onnx.ModelProto, folder: Path, quantization: Mapping[str, Any]) -> Deployment:
+def store(deployment: Deployment, model: onnx.ModelProto, folder: Path, quantization: QuantizationRecord) -> Deployment:
     """Writes `model` as a deployment in `folder`, whole or not at all; all but the model is `deployment`'s.
 
     Raises:
@@ -43,20 +46,20 @@ def store(deployment: Deployment, model: onnx.ModelProto, folder: Path, quantiza
     """
     custom = Counter(n.op_type for n in all_nodes(model.graph) if n.domain == DOMAIN)
     info = deployment.info
-    with files.atomic_folder(folder) as temporary:
-        files.write_bytes(temporary / MODEL, model.SerializeToString(deterministic=True))
-        if (deployment.path / REFERENCE).is_dir():
-            shutil.copytree(deployment.path / REFERENCE, temporary / REFERENCE)
-        made = dataclasses.replace(
+    with replacing_deployment(folder) as temporary:
+        files.write_bytes(temporary / MODEL_FILE, model.SerializeToString(deterministic=True))
+        if (deployment.path / REFERENCE_FOLDER).is_dir():
+            shutil.copytree(deployment.path / REFERENCE_FOLDER, temporary / REFERENCE_FOLDER)
+        quantized = msgspec.structs.replace(
             info,
             name=folder.name,
-            operators={n: {"version": operators()[n].version, "nodes": custom[n]} for n in sorted(custom)},
-            model={"file": MODEL, "sha256": files.sha256(temporary / MODEL)},
+            operators={n: OperatorUse(operators()[n].version, custom[n]) for n in sorted(custom)},
+            model=ModelRecord(MODEL_FILE, files.sha256(temporary / MODEL_FILE)),
             tools={**info.tools, "adroit": __version__},
             quantization=quantization,
             parity=None,
             builds={},
         )
-        files.write_bytes(temporary / "config.pbtxt", triton_config(made).encode())
-        made.write(temporary)
+        files.write_bytes(temporary / TRITON_FILE, triton_config(quantized).encode())
+        write_description(temporary, quantized)
     return Deployment.read(folder)

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from adroit import files
+from adroit.deploy.deployment.budget_table import BudgetCost, BudgetTable, Setting
 from adroit.deploy.report.html import write_html
 from adroit.deploy.report.plot import Point, line_plot
-from adroit.deploy.routing.budget.table import BudgetCost, BudgetTable, Setting
 from adroit.errors import UsageError
 
 # Of _row; "worst" is of the column before it.
@@ -32,7 +32,7 @@ def _row(setting: Setting) -> tuple[str, ...]:
     s = setting
     costs = (s.gigaflops, s.paper_gigaflops, s.milliseconds, s.predicted_milliseconds)
     own, worst, *figures = [figure for cost in costs for figure in _figures(cost)]
-    unsteady = "" if s.unsteadiness is None else f"{s.unsteadiness:.1%}"
+    unsteady = "" if s.instability is None else f"{s.instability:.1%}"
     accuracy = "" if s.accuracy is None else f"{s.accuracy:.2%}"
     return (f"{s.threshold:g}", own, worst, unsteady, *figures, f"{s.agreement:.2%}", accuracy)
 

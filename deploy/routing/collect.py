@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adroit.deploy.deployment.deployment import GATES, Deployment
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.names import GATES_OUTPUT
 from adroit.deploy.deployment.routed import routing_space
 from adroit.deploy.parity.labels import label_map
 from adroit.deploy.runtimes.open import open_runtime
@@ -81,7 +82,8 @@ def collect_routes(
     with open_runtime(deployment, options) as runtime:
         for where, x in images.batches(deployment.info.preprocessing, batch):
             outputs = runtime.run(deployment.feeds(x, gate_threshold))
-            batch_samples = route_samples(deployment, images.names[where], outputs[GATES], (x.shape[2], x.shape[3]))
+            gates, size = outputs[GATES_OUTPUT], (x.shape[2], x.shape[3])
+            batch_samples = route_samples(deployment, images.names[where], gates, size)
             if with_losses:
                 logits = outputs[deployment.info.outputs[0].name]
                 losses = (_loss(deployment, images, where.start + i, values) for i, values in enumerate(logits))
@@ -122,7 +124,7 @@ def deployment_costs(deployment: Deployment, size: tuple[int, int], counting: Co
     assert deployment.info.routing is not None
     classes = deployment.info.outputs[0].shape[1]
     assert isinstance(classes, int)
-    return _costs(routing_space(deployment), size, classes, deployment.info.routing["gate"], counting)
+    return _costs(routing_space(deployment), size, classes, deployment.info.routing.gate, counting)
 
 
 @functools.lru_cache(maxsize=64)  # images of one size share a table, which takes longer than a lookup
@@ -137,7 +139,7 @@ def check_gated(deployment: Deployment) -> None:
             f"{deployment.info.name} has no routing space, so there are no routes",
             hint="give a deployment of a dynamic-routing network",
         )
-    if deployment.info.routing["gate"] == "none":
+    if deployment.info.routing.gate == "none":
         raise UsageError(
             f"{deployment.info.name} has no gates: every image takes the same route",
             hint="give a deployment of a network with gates",

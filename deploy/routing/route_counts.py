@@ -19,8 +19,8 @@ def count_route(deployment: Deployment, route: Route, batch: int, size: tuple[in
     assert deployment.info.routing is not None
     classes = deployment.info.outputs[0].shape[1]
     assert isinstance(classes, int)
-    baked = deployment.info.routing["form"] == "static"
-    return route_counts(route, classes, deployment.info.routing["gate"], batch, size, baked)
+    baked = deployment.info.routing.form == "static"
+    return route_counts(route, classes, deployment.info.routing.gate, batch, size, baked)
 
 
 def route_counts(
@@ -71,5 +71,5 @@ def _is_open_twin(other: Deployment, deployment: Deployment) -> bool:
     mine, theirs = deployment.info.routing, other.info.routing
     if mine is None or theirs is None:
         return False
-    same = all(mine[key] == theirs[key] for key in ("gate", "depth", "width"))
-    return same and theirs["form"] == "static" and theirs["route"] is None
+    same = (mine.gate, mine.depth, mine.width) == (theirs.gate, theirs.depth, theirs.width)
+    return same and theirs.form == "static" and theirs.route is None

@@ -6,10 +6,9 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from adroit.deploy.deployment.records import AgreementRecord, RouteOrigin, RoutingForm
 from adroit.deploy.export.deployment import Routing
-from adroit.deploy.export.routed import RoutingForm
 from adroit.deploy.routing.collect import Progress
 from adroit.deploy.routing.named_routes import COMMON_SHARE, common_route, named_route
 from adroit.deploy.routing.replay import ReplayAgreement, network_routes, replay
@@ -37,11 +36,11 @@ class Specialization:
     gate_threshold: float = 0.0
     agreement: ReplayAgreement | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns the origin of the route, as adroit.json records it."""
-        values = dataclasses.asdict(self)
-        del values["route"]
-        return values
+    @property
+    def origin(self) -> RouteOrigin:
+        """The route's origin, as adroit.json records it."""
+        agreement = AgreementRecord(**dataclasses.asdict(self.agreement)) if self.agreement else None
+        return RouteOrigin(self.name, self.share, self.gate_threshold, agreement)
 
 
 def specialize(
@@ -110,4 +109,4 @@ def routing_choice(
     special = specialize(checkpoint, route, images, share, gate_threshold or 0.0, progress)
     if on_route is not None:
         on_route(special)
-    return Routing("static", None if route == "all" else special.route, gate_threshold, special.to_json())
+    return Routing("static", None if route == "all" else special.route, gate_threshold, special.origin)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adroit.deploy.deployment.builds import OnnxRuntimeBuild
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.deployment.tensors import Tensors, TensorSpec
+from adroit.deploy.onnx_file import OnnxFile, parse_model
 from adroit.deploy.runtimes.builds import find_build
 from adroit.deploy.runtimes.native import instruction_set, native_library
 from adroit.deploy.runtimes.runtime import Runtime
@@ -38,7 +40,7 @@ class OnnxRuntime(Runtime):
     """A session on a model in memory.
 
     Args:
-        model: the model, or an ONNX file's content.
+        model: the model, or an ONNX file. The message of an OnnxFile may be changed.
         options: threads, providers, native or portable operators.
         custom: whether the model has operators of ours (a portable one needs no library).
         profile_prefix: where ONNX Runtime writes its per-node profile, or None.
@@ -47,9 +49,12 @@ class OnnxRuntime(Runtime):
     name = "onnxruntime"
 
     def __init__(
-        self, model: onnx.ModelProto | bytes, options: RuntimeOptions, custom: bool, profile_prefix: str | None = None
+        self,
+        model: onnx.ModelProto | OnnxFile | bytes,
+        options: RuntimeOptions,
+        custom: bool,
+        profile_prefix: str | None = None,
     ) -> None:
-        content = model if isinstance(model, bytes) else model.SerializeToString()
         try:
             import onnxruntime
         except ImportError as error:
@@ -70,14 +75,15 @@ class OnnxRuntime(Runtime):
             "runtime": f"onnxruntime {onnxruntime.__version__}",
             "operators": "standard only",
             "threads": options.threads,
-            "providers": list(options.providers),
+            "providers": tuple(options.providers),
         }
+        content = _content(model)
         if custom and options.operators == "native":
             library = native_library()
             self._facts["operators"] = f"native, {instruction_set(library)}"
             _register(settings, str(library))
             if list(options.providers) == [ON_CPU]:
-                content = use_own_upsampling(content)
+                content = use_own_upsampling(_parsed(model))
         elif custom:
             self._facts["operators"] = "portable bodies"
         try:
@@ -98,7 +104,8 @@ class OnnxRuntime(Runtime):
             return cls(deployment.read_model(), options, bool(deployment.info.operators))
         _, record, path = find_build(deployment, "onnxruntime", options.version)
         here = {"machine": platform.machine(), "instruction_set": _own_set(deployment)}
-        made_for = {name: record[name] for name in here}
+        assert isinstance(record, OnnxRuntimeBuild)
+        made_for = {"machine": record.machine, "instruction_set": record.instruction_set}
         if made_for != here:
             raise EnvironmentFault(
                 f"{path} was optimized for another kind of machine",
@@ -125,6 +132,19 @@ class OnnxRuntime(Runtime):
 
     def close(self) -> None:
         self._session = None
+
+
+def _content(model: onnx.ModelProto | OnnxFile | bytes) -> bytes:
+    if isinstance(model, bytes):
+        return model
+    return model.content if isinstance(model, OnnxFile) else model.SerializeToString()
+
+
+def _parsed(model: onnx.ModelProto | OnnxFile | bytes) -> OnnxFile:
+    if isinstance(model, OnnxFile):
+        return model
+    content = _content(model)
+    return OnnxFile(content, parse_model(content))
 
 
 def _own_set(deployment: Deployment) -> str | None:

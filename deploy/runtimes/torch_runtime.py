@@ -12,7 +12,6 @@ from adroit.deploy.runtimes.runtime import Runtime
 from adroit.errors import UnsupportedModel, UsageError
 from adroit.files import sha256
 from adroit.models.checkpoints.checkpoint import WEIGHTS, load_checkpoint
-from adroit.models.routing.route import Route
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,7 +26,7 @@ def load_reference(deployment: Deployment) -> nn.Module:
     """
     if not (deployment.reference / WEIGHTS).is_file():
         raise UsageError(f"the weights of the PyTorch network are missing: {deployment.reference / WEIGHTS}")
-    if sha256(deployment.reference / WEIGHTS) != deployment.info.checkpoint["sha256"]:
+    if sha256(deployment.reference / WEIGHTS) != deployment.info.checkpoint.sha256:
         raise UnsupportedModel(
             f"{deployment.reference / WEIGHTS} was changed after the export",
             hint="export it again with `adroit export`",
@@ -53,9 +52,8 @@ class TorchRuntime(Runtime):
             "threads": torch.get_num_threads(),
         }
         self.inputs, self.outputs = deployment.info.inputs, deployment.info.outputs
-        baked = (deployment.info.routing or {}).get("route")
         self._threshold = deployment.baked_threshold or 0.0
-        self._route = Route.from_json(baked) if baked else None
+        self._route = deployment.info.routing.baked_route if deployment.info.routing else None
 
     @property
     def facts(self) -> dict[str, Any]:

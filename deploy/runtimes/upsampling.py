@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from adroit.deploy.onnx_file import all_nodes, parse_model
+from adroit.deploy.onnx_file import OnnxFile, all_nodes
 from adroit.deploy.onnx_file.onnx_file_pb2 import AttributeProto, GraphProto, NodeProto, TensorProto
 from adroit.deploy.operators.definitions import DOMAIN, session_operators
 
@@ -24,17 +24,19 @@ _MODES = (b"half_pixel", b"pytorch_half_pixel")  # the same but where the result
 _FLOAT, _INT = 1, 2  # TensorProto.FLOAT, AttributeProto.INT
 
 
-def use_own_upsampling(content: bytes) -> bytes:
-    """The model with BilinearUpsample (plugins/operators.toml) in place of each Resize that does the same.
+def use_own_upsampling(model: OnnxFile) -> bytes:
+    """Puts BilinearUpsample (plugins/operators.toml) in place of each Resize that does the same.
 
     Args:
-        content: an ONNX file, float32, with adroit's operators.
+        model: float32, with adroit's operators. Its message is changed, its content stays as it was.
+
+    Returns:
+        the content of the changed file.
     """
-    model = parse_model(content)
-    if not any(node.op_type == "Resize" for node in all_nodes(model.graph)):
-        return content
-    _replace(model.graph, {})
-    changed: bytes = model.SerializeToString()
+    if not any(node.op_type == "Resize" for node in all_nodes(model.message.graph)):
+        return model.content
+    _replace(model.message.graph, {})
+    changed: bytes = model.message.SerializeToString()
     return changed
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from adroit.deploy.deployment.deployment import INFO, Deployment
+from adroit.deploy.deployment.builds import TensorRTBuild
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.names import DESCRIPTION_FILE
 from adroit.deploy.deployment.triton_configuration import ONNXRUNTIME_LIBRARY, PLAN_CONFIG, TENSORRT_LIBRARY
 from adroit.deploy.triton.lint import lint
 from adroit.errors import UsageError
@@ -32,7 +34,7 @@ class TritonNeeds:
     @classmethod
     def of(cls, repository: Path) -> TritonNeeds:
         """Raises UsageError: no repository, or a configuration with a fault that Triton would not tell of."""
-        deployments = [Deployment.read(path.parent) for path in sorted(repository.glob(f"*/{INFO}"))]
+        deployments = [Deployment.read(path.parent) for path in sorted(repository.glob(f"*/{DESCRIPTION_FILE}"))]
         if not deployments:
             raise UsageError(f"{repository} holds no deployment", hint="give a folder that `adroit export` wrote to")
         _check(repository, deployments)
@@ -86,5 +88,9 @@ def _check(repository: Path, deployments: list[Deployment]) -> None:
 
 def _compatible(deployment: Deployment) -> bool:
     """Of the newest plan, which is the one that is served."""
-    plans = [int(version) for version, record in deployment.info.builds.items() if record["backend"] == "tensorrt"]
-    return bool(plans and deployment.info.builds[str(max(plans))].get("version_compatible"))
+    plans = {
+        int(version): record
+        for version, record in deployment.info.builds.items()
+        if isinstance(record, TensorRTBuild) and record.backend == "tensorrt"
+    }
+    return bool(plans) and plans[max(plans)].version_compatible

@@ -65,7 +65,8 @@ def _plain(name: str) -> tuple[Any, Any, dict[str, Any]]:
 def _routed(name: str) -> tuple[Any, Any, dict[str, Any]]:
     import torch
 
-    from adroit.deploy.export.routed import THRESHOLD, export_routed_graph
+    from adroit.deploy.deployment.names import GATE_THRESHOLD_INPUT
+    from adroit.deploy.export.routed import export_routed_graph
     from tests.models.networks.routed import images, routed_network
 
     network = routed_network(4, 16, "small", sharpest=4.0)
@@ -73,7 +74,7 @@ def _routed(name: str) -> tuple[Any, Any, dict[str, Any]]:
     return (
         network.double(),
         model,
-        {"image": images(4, (128, 128)).float().double(), THRESHOLD: torch.zeros(1).double()},
+        {"image": images(4, (128, 128)).float().double(), GATE_THRESHOLD_INPUT: torch.zeros(1).double()},
     )
 
 

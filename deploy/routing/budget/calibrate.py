@@ -15,19 +15,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adroit.deploy.deployment.deployment import GATES, Deployment
+from adroit.deploy.deployment.budget_table import BudgetCost, BudgetTable, Setting
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.latency_table import LatencyTable, Speed
+from adroit.deploy.deployment.names import GATES_OUTPUT
 from adroit.deploy.measure.timing import machine_facts, times_in_turns
 from adroit.deploy.parity.labels import label_map
 from adroit.deploy.routing.budget.agreement import ThresholdAgreement
 from adroit.deploy.routing.budget.drift import gate_counts
 from adroit.deploy.routing.budget.stability import STEADY, unsteadiness
-from adroit.deploy.routing.budget.table import BudgetCost, BudgetTable, Setting, check_form
+from adroit.deploy.routing.budget.table import check_form
 from adroit.deploy.routing.budget.thresholds import PROBED_IMAGES, choose_thresholds
 from adroit.deploy.routing.collect import RouteSample, route_samples
 from adroit.deploy.routing.latency.forced import ForcedRuntime
 from adroit.deploy.routing.latency.prediction import check_prediction
-from adroit.deploy.routing.latency.speed import Speed, reference_run
-from adroit.deploy.routing.latency.table import LatencyTable, stored_latency_table
+from adroit.deploy.routing.latency.speed import reference_run, speed_of
+from adroit.deploy.routing.latency.table import stored_latency_table
 from adroit.deploy.routing.latency.table_runs import measure_latency_table
 from adroit.deploy.runtimes.choices import RuntimeName
 from adroit.deploy.runtimes.open import open_runtime
@@ -85,7 +88,7 @@ def calibrate(
     kept = _steady(rows, steady)
     if len(kept) < len(rows):
         facts["left out"] = f"{len(rows) - len(kept)} thresholds, as unsteady as above {steady:.1%}"
-    return BudgetTable(deployment.info.checkpoint["sha256"], len(images), bench.padded, facts, _falling(kept))
+    return BudgetTable(deployment.info.checkpoint.sha256, len(images), bench.padded, facts, tuple(_falling(kept)))
 
 
 @dataclass
@@ -122,7 +125,7 @@ class _Bench:
         """The pixels' most probable classes, [H,W], and the image's route."""
         outputs = self.runtime.run(self.deployment.feeds(self.input(index), threshold))
         logits = outputs[self.deployment.info.outputs[0].name][0]
-        (sample,) = route_samples(self.deployment, [self.images.names[index]], outputs[GATES], self.padded)
+        (sample,) = route_samples(self.deployment, [self.images.names[index]], outputs[GATES_OUTPUT], self.padded)
         return self.deployment.info.preprocessing.unpadded(logits.argmax(0), self.size), sample
 
     def probe(self, index: int, threshold: float) -> tuple[NDArray[np.float32], float]:
@@ -189,7 +192,7 @@ def _latencies(
             times, beside = times_in_turns([calls, references], 0.0, TIMED_ROUNDS)
             medians.append(np.median(times, axis=0))
             speeds.append(beside)
-    return np.array(medians), Speed.of(np.concatenate(speeds)) if references else None
+    return np.array(medians), speed_of(np.concatenate(speeds)) if references else None
 
 
 def _can_be_told(deployment: Deployment, options: RuntimeOptions) -> bool:
@@ -228,14 +231,14 @@ def _row(
         routes=len({s.route for s in samples}),
         predicted_milliseconds=BudgetCost.of([predictor.predict(s.route) for s in samples]) if predictor else None,
         accuracy=answers.accuracy,
-        unsteadiness=unsteadiness([s.operations.total for s in samples]),
+        instability=unsteadiness([s.operations.total for s in samples]),
         gates=gate_counts(np.stack([s.gates for s in samples])).tolist(),
     )
 
 
 def _steady(rows: Sequence[Setting], steady: float) -> list[Setting]:
     """Without those between the first and the last that are known to be unsteadier."""
-    return [row for row in rows if row in (rows[0], rows[-1]) or (row.unsteadiness or 0.0) <= steady]
+    return [row for row in rows if row in (rows[0], rows[-1]) or (row.instability or 0.0) <= steady]
 
 
 def _falling(rows: Sequence[Setting]) -> list[Setting]:

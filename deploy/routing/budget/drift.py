@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Closed (0), and open ones by tenths: (0, 0.1], (0.1, 0.2], ... (0.9, 1].
-BINS = 11
+from adroit.deploy.deployment.budget_table import GATE_BINS as BINS
+
 # Images that the rolling distribution remembers: a share of 1 / e is older than so many.
 WINDOW = 256
 # Before so many images, chance alone would look like drift.

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adroit.deploy.routing.latency.speed import Speed
-from adroit.deploy.routing.latency.table import LatencyTable
+from adroit.deploy.deployment.latency_table import LatencyTable, Speed
 from adroit.models.routing.route import Route
 
 

@@ -20,6 +20,7 @@ import onnx
 from numpy.typing import NDArray
 
 from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.latency_table import LatencyTable
 from adroit.deploy.deployment.tensors import Tensors
 from adroit.deploy.export.graph import INPUT
 from adroit.deploy.export.routed import export_routed_graph
@@ -29,7 +30,6 @@ from adroit.deploy.routing.collect import RouteSample, deployment_costs
 from adroit.deploy.routing.latency.losses import Losses, losses
 from adroit.deploy.routing.latency.memory import MemoryUse, worst_case_memory
 from adroit.deploy.routing.latency.prediction import LatencyPrediction, check_prediction
-from adroit.deploy.routing.latency.table import LatencyTable
 from adroit.deploy.routing.latency.table_runs import MINIMUM_ROUNDS, REPEATS, TableRuns
 from adroit.deploy.routing.route_counts import skip_efficiency
 from adroit.deploy.runtimes.onnxruntime_runtime import OnnxRuntime

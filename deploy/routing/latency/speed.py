@@ -20,43 +20,23 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adroit.deploy.deployment.latency_table import Speed
 from adroit.deploy.measure.timing import spread_of
 from adroit.deploy.routing.latency.forced import ForcedRuntime
 from adroit.models.routing.route import Route
 
-# A spread above this is no one speed; the memory of a quiet machine alone changed it by up to 0.13 in ten seconds.
-UNSTEADY = 0.2
-# Times are not scaled by more, nor by less than 1 / this (benchmarks/latency_prediction.py): work that slows a machine
+# Times are not scaled by more, nor by less than 1 / this (benchmarks/latency_prediction.py): what slows a machine
 # further shares a core with the network, and interrupts short runs otherwise than long ones.
 MAXIMUM_SCALE = 1.5
 
 
-@dataclass(frozen=True)
-class Speed:
-    """The speed of a machine during a measurement.
-
-    Attributes:
-        milliseconds: median of the reference runs beside it.
-        spread: of those runs, as deploy/measure/timing.py defines it.
-    """
-
-    milliseconds: float
-    spread: float
-
-    @classmethod
-    def of(cls, milliseconds: NDArray[np.float64]) -> Speed:
-        """Summarizes reference runs, milliseconds in the order measured, [runs] or [rounds, runs]."""
-        return cls(float(np.median(milliseconds)), spread_of(milliseconds.ravel()))
-
-    @property
-    def steady(self) -> bool:
-        """Whether the machine had about one speed."""
-        return self.spread <= UNSTEADY
+def speed_of(milliseconds: NDArray[np.float64]) -> Speed:
+    """The speed that reference runs show, in the order measured, [runs] or [rounds, runs]."""
+    return Speed(float(np.median(milliseconds)), spread_of(milliseconds.ravel()))
 
 
 def reference_run(forced: ForcedRuntime, size: tuple[int, int]) -> Callable[[], object]:

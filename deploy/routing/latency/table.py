@@ -9,79 +9,23 @@ speed its times are scaled by the ratio of the two (deploy/routing/latency/speed
 
 from __future__ import annotations
 
-import dataclasses
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.latency_table import LatencyTable, Speed, parts_of
 from adroit.deploy.deployment.routed import routing_space
 from adroit.deploy.measure.timing import machine_facts
-from adroit.deploy.routing.latency.speed import MAXIMUM_SCALE, Speed
+from adroit.deploy.routing.latency.speed import MAXIMUM_SCALE
 from adroit.errors import UsageError
 from adroit.models.routing.route import Route
 from adroit.models.routing.space import RoutingSpace
 
 # Facts of a machine (deploy/measure/timing.py) that like machines share.
 SAME_MACHINE = ("cpu", "cores", "system")
-
-
-@dataclass(frozen=True)
-class LatencyTable:
-    """Milliseconds of each part, for one image of `size` (height, width) on one machine.
-
-    Attributes:
-        parts: "always" (stem, head and what every route pays), and by scale "gate 1", "cell 0",
-            "keep 0", "up 1", "down 0", ...: of one node or path there. Gates of scale 0 always run.
-        error: relative error of the prediction on the routes measured, 95th percentile.
-        speed: of the machine meanwhile.
-        model: sha256 of the model. machine, runtime: where and how it was measured.
-    """
-
-    size: tuple[int, int]
-    parts: Mapping[str, float]
-    error: float
-    speed: Speed
-    model: str
-    machine: Mapping[str, Any]
-    runtime: Mapping[str, Any]
-
-    def predict(self, route: Route) -> float:
-        """Returns the milliseconds of one image along `route`."""
-        return sum(self.parts[part] * count for part, count in parts_of(route).items())
-
-    def scaled(self, now: Speed) -> LatencyTable:
-        """Returns the table that a measurement at the speed `now` would give."""
-        scale = now.milliseconds / self.speed.milliseconds
-        parts = {part: scale * milliseconds for part, milliseconds in self.parts.items()}
-        return dataclasses.replace(self, parts=parts, speed=now)
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> LatencyTable:
-        """Raises UsageError for what `to_json` does not write."""
-        try:
-            fields = dict(values)
-            height, width = fields.pop("size")
-            speed = Speed(**fields.pop("speed"))
-            table = cls((int(height), int(width)), speed=speed, **fields)
-            if not all(0.0 <= part < float("inf") for part in (*table.parts.values(), table.error, speed.spread)):
-                raise ValueError("times are numbers of at least 0")
-            if not 0.0 < speed.milliseconds < float("inf"):
-                raise ValueError("the reference run takes some time")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UsageError(
-                "this is not a table of latencies",
-                facts={"at": error},
-                hint="measure it again: adroit profile DEPLOYMENT --data IMAGES",
-            ) from error
-        return table
 
 
 def stored_latency_table(
@@ -94,20 +38,18 @@ def stored_latency_table(
     runtime: `runtime` is Runtime.facts of the one that runs.
 
     Raises:
-        UsageError: the stored table is damaged.
+        UsageError: the stored table is of another routing space.
     """
     if deployment.info.latency is None:
         return None, "there is none"
-    table, here = LatencyTable.from_json(deployment.info.latency), machine_facts()
+    table, here = deployment.info.latency, machine_facts()
     if set(table.parts) != set(parts_of(Route.none(routing_space(deployment)))):
         raise UsageError(
             f"the table of latencies of {deployment.path} lacks parts of its network",
             hint=f"measure it again: adroit profile {deployment.path} --data IMAGES",
         )
     alike = all(table.machine.get(name) == here[name] for name in SAME_MACHINE)
-    same = (
-        table.model == deployment.info.model["sha256"] and table.size == size and dict(table.runtime) == dict(runtime)
-    )
+    same = table.model == deployment.info.model.sha256 and table.size == size and dict(table.runtime) == dict(runtime)
     if not (alike and same):
         return None, "of another machine, runtime, model or size"
     if not table.speed.steady:
@@ -116,21 +58,6 @@ def stored_latency_table(
     if not 1 / MAXIMUM_SCALE <= scale <= MAXIMUM_SCALE:
         return None, f"of another speed: the same run takes {scale:.2f} times as long now"
     return table, ""
-
-
-def parts_of(route: Route) -> dict[str, int]:
-    """Counts how often each part runs along `route`; every part of the space has an entry."""
-    space = route.space
-    counts = Counter({"always": 1})
-    for path in space.paths:
-        node = path.node
-        counts[f"cell {node.scale}"] += 0
-        counts[f"{path.kind} {node.scale}"] += route.is_open(node) and path.kind in route.open_kinds(node)
-    for node in space.nodes:
-        counts[f"cell {node.scale}"] += route.is_open(node)
-        if node.scale:
-            counts[f"gate {node.scale}"] += route.is_live(node)
-    return dict(counts)
 
 
 def random_routes(space: RoutingSpace, count: int) -> list[Route]:

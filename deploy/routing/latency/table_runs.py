@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.latency_table import LatencyTable, Speed
 from adroit.deploy.deployment.routed import executed_route
 from adroit.deploy.measure.timing import machine_facts, times_in_turns
 from adroit.deploy.routing.latency.forced import ForcedRuntime
-from adroit.deploy.routing.latency.speed import Speed, reference_run
-from adroit.deploy.routing.latency.table import LatencyTable, fit_parts, random_routes
+from adroit.deploy.routing.latency.speed import reference_run, speed_of
+from adroit.deploy.routing.latency.table import fit_parts, random_routes
 from adroit.deploy.runtimes.open import open_runtime
 from adroit.deploy.runtimes.options import RuntimeOptions
 
@@ -75,12 +76,12 @@ class TableRuns:
         along, same = np.split(forced_calls, [ROUTES], axis=1)
         # Forcing gates takes some time of its own, which the same route without it shows.
         overhead = float(np.median(same) / np.median(own_calls))
-        return TableTimes(np.median(along, axis=0) / overhead, overhead, Speed.of(references))
+        return TableTimes(np.median(along, axis=0) / overhead, overhead, speed_of(references))
 
     def table(self, times: TableTimes) -> LatencyTable:
         """Fits the table to `times`."""
         parts, error = fit_parts(self._routes, times.routes)
-        model = self._deployment.info.model["sha256"]
+        model = self._deployment.info.model.sha256
         return LatencyTable(self._size, parts, error, times.speed, model, machine_facts(), self.free.facts)
 
     def __enter__(self) -> Self:

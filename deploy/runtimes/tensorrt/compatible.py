@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
+from adroit.deploy.deployment.builds import TensorRTBuild
 from adroit.deploy.runtimes.tensorrt.modules import TITLES, Flavor, loaded_libraries
 from adroit.deploy.runtimes.tensorrt.plan import PlanHeader, read_plan_header, version_text
 from adroit.errors import EnvironmentFault, UnsupportedModel
 
 
-def check_plan(path: Path, record: Mapping[str, Any], flavor: Flavor, trt: ModuleType, rebuild: str) -> PlanHeader:
+def check_plan(path: Path, record: TensorRTBuild, flavor: Flavor, trt: ModuleType, rebuild: str) -> PlanHeader:
     """The plan's header, if `trt` can run it.
 
     Args:
-        record: what adroit.json tells of the build.
+        record: of the build, in adroit.json.
         rebuild: the command that builds it again.
 
     Raises:
@@ -25,7 +24,7 @@ def check_plan(path: Path, record: Mapping[str, Any], flavor: Flavor, trt: Modul
     """
     header = read_plan_header(path)
     running = tuple(int(part) for part in trt.__version__.split(".")[:3])
-    compatible = bool(record.get("version_compatible"))
+    compatible = record.version_compatible
     if flavor == "tensorrt-lean" and not compatible:
         raise UnsupportedModel(
             f"{path} needs the full TensorRT: the lean runtime takes version-compatible plans only",
@@ -41,16 +40,16 @@ def check_plan(path: Path, record: Mapping[str, Any], flavor: Flavor, trt: Modul
             facts={"library": _providing(flavor)},
             hint=f"build it here: {rebuild}" if right_kind else f"open it with --runtime {header.kind}",
         )
-    if record.get("weights_stripped"):
+    if record.weights_stripped:
         raise UnsupportedModel(
-            f"{path} has no weights", hint=f"fit them in: {rebuild} --refit {Path(record['file']).parent}"
+            f"{path} has no weights", hint=f"fit them in: {rebuild} --refit {Path(record.file).parent}"
         )
     return header
 
 
-def check_gpu(path: Path, header: PlanHeader, record: Mapping[str, Any], capability: int, rebuild: str) -> None:
+def check_gpu(path: Path, header: PlanHeader, record: TensorRTBuild, capability: int, rebuild: str) -> None:
     """Raises EnvironmentFault where the plan was made for another GPU than the one of `capability`."""
-    made_for = header.compute_capabilities or ((record.get("gpu") or {}).get("compute_capability"),)
+    made_for = header.compute_capabilities or (record.gpu.compute_capability if record.gpu else None,)
     if made_for != (None,) and capability not in made_for:
         raise EnvironmentFault(
             f"{path} was built for compute capability {', '.join(map(str, made_for))}, this GPU has {capability}",

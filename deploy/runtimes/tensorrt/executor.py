@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from adroit.deploy.deployment.builds import Shape
 from adroit.deploy.deployment.tensors import TensorSpec
-from adroit.deploy.runtimes.tensorrt.profiles import Profile, Shape, choose_profile
+from adroit.deploy.runtimes.tensorrt.profiles import Profile, choose_profile
 from adroit.errors import EnvironmentFault
 
 # A service sees few shapes: a graph, its context and its buffers are kept for so many of them.

@@ -17,8 +17,9 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from adroit.deploy.deployment.builds import PlanRecord
 from adroit.errors import UnsupportedModel, UsageError
 
 PlanKind = Literal["tensorrt", "tensorrt-rtx"]
@@ -46,12 +47,9 @@ class PlanHeader:
         name = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}[self.kind]
         return f"{name} {version_text(self.version)}"
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "version": version_text(self.version),
-            "compute_capabilities": list(self.compute_capabilities),
-        }
+    def record(self) -> PlanRecord:
+        """The header as adroit.json holds it."""
+        return PlanRecord(self.kind, version_text(self.version), self.compute_capabilities)
 
 
 def version_text(version: tuple[int, ...]) -> str:

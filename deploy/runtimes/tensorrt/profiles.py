@@ -3,45 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from adroit.deploy.deployment.builds import Range, Shape
+from adroit.deploy.deployment.records import Record
 from adroit.errors import UsageError
 
-Shape = tuple[int, ...]
-KINDS = ("min", "opt", "max")
 
-
-@dataclass(frozen=True)
-class Range:
-    """Shapes of one input: the smallest, the one to be fastest at, the largest."""
-
-    min: Shape
-    opt: Shape
-    max: Shape
-
-    @property
-    def shapes(self) -> dict[str, Shape]:
-        return {"min": self.min, "opt": self.opt, "max": self.max}
-
-    def holds(self, shape: Sequence[int]) -> bool:
-        return len(shape) == len(self.min) and all(
-            low <= size <= high for low, size, high in zip(self.min, shape, self.max, strict=True)
-        )
-
-
-@dataclass(frozen=True)
-class Profile:
+class Profile(Record, frozen=True):
     """A named set of ranges, one for each input."""
 
     name: str
     ranges: Mapping[str, Range]
-
-    def to_json(self) -> dict[str, dict[str, list[int]]]:
-        return {name: {k: list(s) for k, s in r.shapes.items()} for name, r in self.ranges.items()}
-
-    @classmethod
-    def from_json(cls, name: str, values: Mapping[str, Mapping[str, Sequence[int]]]) -> Profile:
-        return cls(name, {i: Range(*(tuple(r[kind]) for kind in KINDS)) for i, r in values.items()})
 
 
 def choose_profile(profiles: Sequence[Profile], shapes: Mapping[str, Shape], built: str) -> int:

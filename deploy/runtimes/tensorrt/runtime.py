@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from adroit.deploy.deployment.builds import TensorRTBuild
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.deployment.tensors import Tensors
 from adroit.deploy.runtimes.builds import find_build
@@ -37,10 +37,11 @@ class TensorRTRuntime(Runtime):
         self.name = flavor
         backend = "tensorrt-rtx" if flavor == "tensorrt-rtx" else "tensorrt"
         version, record, path = find_build(deployment, backend, options.version)
+        assert isinstance(record, TensorRTBuild)
         rebuild = f"adroit build {deployment.path} --backend {backend}"
         trt = import_tensorrt(flavor)
         header = check_plan(path, record, flavor, trt, rebuild)
-        if record.get("version_compatible") and not options.allow_host_code:
+        if record.version_compatible and not options.allow_host_code:
             raise UnsupportedModel(
                 f"{path} is version-compatible: it carries code of its own, which loading it would run",
                 hint="where you trust it, say --allow-host-code",
@@ -53,7 +54,7 @@ class TensorRTRuntime(Runtime):
         from adroit.deploy.runtimes.tensorrt.device import Device
         from adroit.deploy.runtimes.tensorrt.executor import Executor
 
-        profiles = [Profile.from_json(name, ranges) for name, ranges in record["profiles"].items()]
+        profiles = [Profile(name, ranges) for name, ranges in record.profiles.items()]
         # RTX compiles kernels for the shapes it meets, so it captures by itself when it is ready.
         own_graphs = flavor == "tensorrt-rtx" and options.cuda_graph
         self._executor: Executor | None = Executor(
@@ -66,11 +67,11 @@ class TensorRTRuntime(Runtime):
         )
         self._facts = {
             "runtime": f"{TITLES[flavor]} {trt.__version__}",
-            "operators": "plugins" if record.get("plugins") else "portable bodies",
+            "operators": "plugins" if record.plugins else "portable bodies",
             "threads": options.threads,
             "gpu": gpu.name,
             "version": version,
-            "precision": record["precision"],
+            "precision": record.precision,
             "cuda_graph": options.cuda_graph,
         }
 
@@ -86,9 +87,9 @@ class TensorRTRuntime(Runtime):
         self._executor = None
 
 
-def _engine(trt: ModuleType, path: Path, record: Mapping[str, Any], allow_host_code: bool) -> Any:
+def _engine(trt: ModuleType, path: Path, record: TensorRTBuild, allow_host_code: bool) -> Any:
     """The plan deserialized; its plugins come from our library, or from inside it where that is allowed."""
-    if record.get("plugins") and not record.get("version_compatible"):
+    if record.plugins and not record.version_compatible:
         load_plugins(trt, plugin_library())
     log = _logger(trt)
     runtime = trt.Runtime(log)

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adroit.deploy.deployment.deployment import THRESHOLD, Deployment
-from adroit.deploy.routing.budget.table import BudgetTable, choose, read_table
+from adroit.deploy.deployment.budget_table import BudgetTable
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.names import GATE_THRESHOLD_INPUT
+from adroit.deploy.routing.budget.table import choose, read_table
 from adroit.deploy.routing.collect import deployment_costs
 from adroit.deploy.serve.cost_classes import CostClass
 from adroit.deploy.serve.protocol.messages import Parameter
@@ -23,7 +25,7 @@ from adroit.models.routing.route import Route
 
 # A request names one of these for all of its samples, or gives thresholds as a tensor, one for each sample.
 COSTS = ("gflops", "milliseconds")
-PARAMETERS = frozenset({THRESHOLD, *COSTS})
+PARAMETERS = frozenset({GATE_THRESHOLD_INPUT, *COSTS})
 
 
 class ModelBudget:
@@ -36,7 +38,7 @@ class ModelBudget:
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
-        self.gated = THRESHOLD in (spec.name for spec in deployment.info.inputs)
+        self.gated = GATE_THRESHOLD_INPUT in (spec.name for spec in deployment.info.inputs)
         self.table: BudgetTable | None = None
         if self.gated and deployment.info.budget is not None:
             self.table = read_table(deployment)
@@ -84,10 +86,11 @@ class ModelBudget:
         """Return the lowest threshold that meets a budget."""
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
             raise invalid(f"parameter {name} must be a number of at least 0")
-        if name == THRESHOLD:
+        if name == GATE_THRESHOLD_INPUT:
             return min(float(value), 1.0)  # gates are at most 1
         if self.table is None:
-            raise invalid(f"{self._deployment.path.name} has no budget table, so it takes {THRESHOLD} but no {name}")
+            model = self._deployment.path.name
+            raise invalid(f"{model} has no budget table, so it takes {GATE_THRESHOLD_INPUT} but no {name}")
         try:
             gflops, milliseconds = (float(value) if name == kind else None for kind in COSTS)
             return choose(self._cached_table(size), gflops=gflops, milliseconds=milliseconds).threshold
@@ -146,7 +149,7 @@ def requested_budget(parameters: Mapping[str, Parameter], cost_class: CostClass)
 
 def _check_thresholds(tensor: NDArray[Any], samples: int) -> NDArray[np.float32]:
     if tensor.dtype != np.float32 or tensor.shape not in ((samples,), (samples, 1)):
-        raise invalid(f"input {THRESHOLD} must be FP32 with one value a sample, [{samples}]")
+        raise invalid(f"input {GATE_THRESHOLD_INPUT} must be FP32 with one value a sample, [{samples}]")
     if not np.all(np.isfinite(tensor) & (tensor >= 0)):
-        raise invalid(f"input {THRESHOLD} must hold numbers of at least 0")
+        raise invalid(f"input {GATE_THRESHOLD_INPUT} must hold numbers of at least 0")
     return tensor.reshape(samples)

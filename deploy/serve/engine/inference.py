@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adroit.deploy.deployment.deployment import THRESHOLD
+from adroit.deploy.deployment.names import GATE_THRESHOLD_INPUT
 from adroit.deploy.serve.cost_classes import PARAMETER as COST_CLASS
 from adroit.deploy.serve.cost_classes import CostClass, CostClasses
 from adroit.deploy.serve.engine.budget import PARAMETERS, requested_budget
@@ -144,7 +144,7 @@ def check_inputs(
         raise invalid(f"input {image_name} is missing")
     image = tensors[image_name]
     size = _input_size_of(model, image.datatype, image.shape, limits)
-    threshold = array_from_tensor(tensors[THRESHOLD]) if THRESHOLD in tensors else None
+    threshold = array_from_tensor(tensors[GATE_THRESHOLD_INPUT]) if GATE_THRESHOLD_INPUT in tensors else None
     thresholds = model.budget.thresholds(inference.parameters, threshold, image.shape[0], size, cost_class)
     return array_from_tensor(image), thresholds, size
 
@@ -178,7 +178,7 @@ def _input_size_of(model: Model, datatype: str, shape: tuple[int, ...], limits: 
         raise invalid(f"input {spec.name}: sides must be multiples of {preprocessing.pad_multiple}")
     if model.deployment.info.routing is not None:
         try:
-            check_size((height, width), model.deployment.info.routing["gate"])
+            check_size((height, width), model.deployment.info.routing.gate)
         except UsageError as error:
             raise invalid(f"input {spec.name}: {error.message}") from error
     channels = spec.shape[1] if pixels else shape[1]

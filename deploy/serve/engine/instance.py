@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from adroit.deploy.deployment.deployment import THRESHOLD, Deployment
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.names import GATE_THRESHOLD_INPUT
 from adroit.deploy.runtimes.open import open_runtime
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.deploy.runtimes.runtime import Runtime
@@ -78,7 +79,9 @@ class Instance:
     def _feeds(self, images: NDArray[Any], thresholds: NDArray[np.float32] | None) -> dict[str, NDArray[Any]]:
         names = [spec.name for spec in self._deployment.info.inputs]
         values = self._deployment.info.preprocessing.values(images) if images.dtype == np.uint8 else images
-        return {names[0]: values} | ({THRESHOLD: thresholds} if THRESHOLD in names and thresholds is not None else {})
+        return {names[0]: values} | (
+            {GATE_THRESHOLD_INPUT: thresholds} if GATE_THRESHOLD_INPUT in names and thresholds is not None else {}
+        )
 
     def _execute(self, jobs: Sequence[InferenceJob]) -> Execution:
         started = time.perf_counter_ns()

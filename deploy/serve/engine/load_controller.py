@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from adroit.deploy.routing.budget.table import BudgetTable, choose
+from adroit.deploy.deployment.budget_table import BudgetTable
+from adroit.deploy.routing.budget.table import choose
 from adroit.errors import UsageError
 
 if TYPE_CHECKING:

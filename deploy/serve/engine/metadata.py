@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from adroit.deploy.deployment.deployment import THRESHOLD
+from adroit.deploy.deployment.names import GATE_THRESHOLD_INPUT
 from adroit.deploy.deployment.tensors import TensorSpec
 from adroit.deploy.serve.engine.budget import PARAMETERS
 from adroit.deploy.serve.engine.model import Model
@@ -43,7 +43,7 @@ def model_metadata(model: Model) -> ModelMetadata:
 def _tensor_metadata(spec: TensorSpec) -> TensorMetadata:
     shape = [size if isinstance(size, int) else -1 for size in spec.shape]
     # The protocol sees a batch of thresholds as a column, as config.pbtxt does; [N] is taken too.
-    return TensorMetadata(spec.name, datatype_from_dtype(spec.dtype), shape + [1] * (spec.name == THRESHOLD))
+    return TensorMetadata(spec.name, datatype_from_dtype(spec.dtype), shape + [1] * (spec.name == GATE_THRESHOLD_INPUT))
 
 
 def model_config(model: Model, options: ServeOptions) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def model_config(model: Model, options: ServeOptions) -> dict[str, Any]:
         "backend": options.runtime.runtime.value,
         "version_policy": {"specific": {"versions": [int(model.version)]}},
         "max_batch_size": limits.batch,
-        "input": [_config_tensor(each) | {"optional": each.name == THRESHOLD} for each in metadata.inputs],
+        "input": [_config_tensor(each) | {"optional": each.name == GATE_THRESHOLD_INPUT} for each in metadata.inputs],
         "output": [_config_tensor(each) for each in metadata.outputs],
         "instance_group": [{"kind": "KIND_CPU", "count": options.instances}],
         "dynamic_batching": {

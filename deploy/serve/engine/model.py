@@ -13,7 +13,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from adroit.deploy.deployment.deployment import GATES, THRESHOLD, Deployment
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.names import GATE_THRESHOLD_INPUT, GATES_OUTPUT
 from adroit.deploy.routing.budget.drift import Drift
 from adroit.deploy.runtimes.choices import RuntimeName
 from adroit.deploy.serve.engine.batcher import Batcher
@@ -204,7 +205,7 @@ class Model:
         if not self.budget.gated or job.thresholds is None:
             return {}
         height, width = outputs[self.output_names[0]].shape[2:]
-        thresholds, gates = job.thresholds.tolist(), outputs[GATES]
+        thresholds, gates = job.thresholds.tolist(), outputs[GATES_OUTPUT]
         gflops = self.budget.route_gflops(gates, (height, width))
         self._metrics.routed(gflops, thresholds)
         if job.budget is not None and job.budget[0] == "gflops":
@@ -212,7 +213,7 @@ class Model:
         if self._drift:
             for threshold, sample in zip(thresholds, gates, strict=True):
                 self._drift.add(threshold, sample)
-        parameters: dict[str, Parameter] = {THRESHOLD: max(thresholds), "route_gflops": fmean(gflops)}
+        parameters: dict[str, Parameter] = {GATE_THRESHOLD_INPUT: max(thresholds), "route_gflops": fmean(gflops)}
         if (expected := self.budget.expected_gflops(thresholds, (height, width))) is not None:
             parameters["expected_gflops"] = expected
         return parameters

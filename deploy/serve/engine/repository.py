@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from adroit.deploy.deployment.deployment import INFO
+from adroit.deploy.deployment.names import DESCRIPTION_FILE
 from adroit.deploy.serve.engine.model import Model, State
 from adroit.deploy.serve.observe.metrics import Metrics
 from adroit.deploy.serve.options import ServeOptions
@@ -127,7 +127,7 @@ def _unknown(name: str) -> Refusal:
 def _find_names(options: ServeOptions) -> tuple[Path, tuple[str, ...]]:
     """Return the folder, and the names in it that are served."""
     folder = options.repository.resolve()
-    if (folder / INFO).is_file():  # a deployment by itself
+    if (folder / DESCRIPTION_FILE).is_file():  # a deployment by itself
         folder, names = folder.parent, [folder.name]
     elif folder.is_dir():
         names = sorted(p.name for p in folder.iterdir() if p.is_dir() and NAME.fullmatch(p.name))

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from adroit.deploy.deployment.deployment import GATES
+from adroit.deploy.deployment.names import GATES_OUTPUT
 from adroit.deploy.deployment.predictions import Prediction, top_k
 from adroit.deploy.deployment.routed import executed_route, routing_space
 from adroit.deploy.routing.budget.table import read_table
@@ -163,7 +163,7 @@ async def _infer(service: Service, model: Model, query: Query, image: Image, aut
     info = model.deployment.info
     tensor = RequestTensor(info.inputs[0].name, "UINT8", (1, *image.shape), image.tobytes())
     names = [spec.name for spec in info.outputs]
-    requested = names[:1] + [GATES] * (query.route and GATES in names)
+    requested = names[:1] + [GATES_OUTPUT] * (query.route and GATES_OUTPUT in names)
     return await service.infer(model, Inference([tensor], requested, query.parameters, None, authorization))
 
 
@@ -192,7 +192,7 @@ def _shares(classes: NDArray[np.uint8], labels: Sequence[str]) -> list[ClassShar
 
 def _route(model: Model, result: InferenceResult) -> str:
     """Draw the image's own route as an SVG, or the route of every image where nothing is gated."""
-    gates: NDArray[Any] | None = result.outputs.get(GATES)
+    gates: NDArray[Any] | None = result.outputs.get(GATES_OUTPUT)
     if gates is None:
         return route_diagram("the route of every image", executed_route(model.deployment, None)).svg()
     route = Route.from_gates(routing_space(model.deployment), gates[0])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from adroit.deploy.build.build import Built, Checked
     from adroit.deploy.build.options import BuildOptions
-    from adroit.deploy.export.routed import RoutingForm
+    from adroit.deploy.deployment.records import RoutingForm
     from adroit.deploy.quantize.quantize import Quantized
     from adroit.deploy.routing.specialize import Specialization
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from adroit.deploy.deployment.deployment import Deployment
 from adroit.errors import UsageError
 
 if TYPE_CHECKING:
-    from adroit.deploy.routing.budget.table import BudgetTable, Setting
+    from adroit.deploy.deployment.budget_table import BudgetTable, Setting
     from adroit.deploy.routing.overview import RoutesResult
 
 
@@ -120,6 +119,7 @@ def calibrate(
     >>> [setting.threshold for setting in table.settings][0]
     0.0
     """
+    from adroit.deploy.deployment.writer import record_results
     from adroit.deploy.routing.budget.calibrate import calibrate as measure
     from adroit.deploy.routing.budget.table import check_form
 
@@ -127,8 +127,7 @@ def calibrate(
     check_form(read)
     opened, options = image_set(images, limit=limit), runtime_options(**runtime)
     table = measure(read, opened, options, settings, progress, steady, seconds)
-    # Read again: other commands may have written to it meanwhile.
-    dataclasses.replace(Deployment.read(read.path).info, budget=table.to_json()).write(read.path)
+    record_results(read, budget=table)
     return table
 
 

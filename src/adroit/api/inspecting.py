@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from adroit.api.arguments import PathLike, read_deployment
-from adroit.deploy.deployment.deployment import REFERENCE, Deployment
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.names import REFERENCE_FOLDER
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,13 @@ def inspect(deployment: PathLike | Deployment) -> DeploymentSummary:
     read = read_deployment(deployment)
     info, routing = read.info, read.info.routing
     gates = None
-    if routing is not None and routing["gate"] != "none":
-        threshold = routing["threshold"]
-        gates = {"form": routing["form"], "threshold": "an input" if threshold is None else threshold}
-    builds = {version: {"backend": b["backend"], "file": b["file"]} for version, b in info.builds.items()}
-    quantization = info.quantization and {"from": info.quantization["source"]["name"]}
+    if routing is not None and routing.gate != "none":
+        threshold = routing.threshold
+        gates = {"form": routing.form, "threshold": "an input" if threshold is None else threshold}
+    builds = {version: {"backend": b.backend, "file": b.file} for version, b in info.builds.items()}
+    quantization = info.quantization and {"from": info.quantization.source.name}
+    verdict = info.parity
+    parity = verdict and {"passed": verdict.passed, "used": verdict.used, "images": verdict.images}
     return DeploymentSummary(
         name=info.name,
         architecture=info.architecture,
@@ -73,15 +76,15 @@ def inspect(deployment: PathLike | Deployment) -> DeploymentSummary:
         inputs=tuple(map(str, info.inputs)),
         outputs=tuple(map(str, info.outputs)),
         labels=len(info.labels),
-        operators={name: operator["nodes"] for name, operator in info.operators.items()},
+        operators={name: operator.nodes for name, operator in info.operators.items()},
         gates=gates,
-        provenance={"weights": info.checkpoint["sha256"], **info.checkpoint["source"], "exported by": info.tools},
-        can_check=(read.path / REFERENCE).is_dir(),
+        provenance={"weights": info.checkpoint.sha256, **info.checkpoint.source, "exported by": info.tools},
+        can_check=(read.path / REFERENCE_FOLDER).is_dir(),
         records={
-            "check": info.parity and {key: info.parity[key] for key in ("passed", "used", "images")},
+            "check": parity,
             "quantize": quantization,
             "build": builds or None,
-            "budget": info.budget and {"settings": len(info.budget["settings"])},
+            "budget": info.budget and {"settings": len(info.budget.settings)},
             "profile": info.latency and {"latencies of routes": True},
         },
     )

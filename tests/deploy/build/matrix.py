@@ -58,8 +58,8 @@ def line(deployment: Deployment, precision: Precision, capabilities: tuple[int, 
         return f"{what} FAILED: {error}"
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     return (
-        f"{what} model {size / 1e6:6.1f} MB, plan {record['bytes'] / 1e6:6.1f} MB, {record['layers']:5} layers,"
-        f" builder {record['seconds']:6.1f} s, in all {time.perf_counter() - start:6.1f} s,"
+        f"{what} model {size / 1e6:6.1f} MB, plan {record.bytes / 1e6:6.1f} MB, {record.layers:5} layers,"
+        f" builder {record.seconds:6.1f} s, in all {time.perf_counter() - start:6.1f} s,"
         f" largest process so far {memory:.1f} GiB"
     )
 

@@ -61,7 +61,7 @@ def test_the_if_form_computes_the_network_with_int32_flags(precision: Precision,
     assert np.abs(found[0] - expected[0]).max() <= limit * np.abs(expected[0]).max()
     readers = [node for node in all_nodes(after.graph) if bool_outputs(after) & set(node.input)]
     assert {(node.op_type, node.attribute[0].i) for node in readers} == {("Cast", TensorProto.BOOL)}
-    assert len(readers) == routed_deployment.info.operators["RoutingDecision"]["nodes"]
+    assert len(readers) == routed_deployment.info.operators["RoutingDecision"].nodes
 
 
 def test_a_flag_that_the_model_gives_keeps_its_name_and_type(masked_deployment: Deployment) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from adroit.deploy.deployment.builds import Range
 from adroit.deploy.deployment.tensors import TensorSpec
 from adroit.deploy.runtimes.tensorrt.executor import MOST_GRAPHS, Executor
-from adroit.deploy.runtimes.tensorrt.profiles import Profile, Range
+from adroit.deploy.runtimes.tensorrt.profiles import Profile
 from adroit.errors import EnvironmentFault, UsageError
 
 

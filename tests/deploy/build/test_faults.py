@@ -5,7 +5,6 @@ Where NVIDIA's package must be there, or must not, a stand-in of a few lines tak
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import shutil
@@ -18,10 +17,13 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.names import MODEL_FILE
+from adroit.deploy.deployment.records import ModelRecord
 from adroit.deploy.export.deployment import export_deployment
 from adroit.files import sha256
 from tests.conftest import Adroit
 from tests.deploy.build.test_plan import tensorrt_header, write
+from tests.deploy.records import plan_record, rewritten
 
 RTX = ["--backend", "tensorrt-rtx", "--compute-capability", "89"]
 FULL = ["--backend", "tensorrt"]
@@ -133,8 +135,7 @@ def attribute_beyond_32_bits(scene: Scene) -> list[object]:
     strides = next(a for n in model.graph.node for a in n.attribute if a.name == "strides")
     strides.ints[0] = 2**33
     onnx.save(model, scene.deployment.model_file)
-    told = {**scene.deployment.info.model, "sha256": sha256(scene.deployment.model_file)}
-    dataclasses.replace(scene.deployment.info, model=told).write(scene.deployment.path)
+    rewritten(scene.deployment, model=ModelRecord(MODEL_FILE, sha256(scene.deployment.model_file)))
     return scene.build(*RTX)
 
 
@@ -144,16 +145,8 @@ def plan_of_another_tensorrt(scene: Scene) -> list[object]:
     path = scene.deployment.path / "2" / "model.plan"
     path.parent.mkdir()
     write(path, tensorrt_header((10, 3, 0, 26)), 100)
-    info = scene.deployment.info
-    record = {
-        "backend": "tensorrt",
-        "file": "2/model.plan",
-        "sha256": sha256(path),
-        "model": info.model["sha256"],
-        "precision": "fp32",
-        "profiles": {},
-    }
-    dataclasses.replace(info, builds={"2": record}).write(scene.deployment.path)
+    record = plan_record(sha256=sha256(path), model=scene.deployment.info.model.sha256)
+    rewritten(scene.deployment, builds={"2": record})
     return ["run", scene.deployment.path, "--data", scene.images, "--top", 1, "--runtime", "tensorrt"]
 
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from adroit.deploy.build.build import build_deployment
 from adroit.deploy.build.choices import Backend
 from adroit.deploy.build.options import BuildOptions
+from adroit.deploy.deployment.builds import OnnxRuntimeBuild
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.runtimes.native import native_library
 from adroit.deploy.runtimes.open import open_runtime
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.errors import EnvironmentFault, UsageError
 from tests.conftest import Adroit
+from tests.deploy.records import rewritten
 
 
 @pytest.fixture
@@ -31,8 +33,9 @@ def built(lenet: Deployment) -> Deployment:
 
 def test_the_optimized_file_computes_the_model(built: Deployment) -> None:
     record = Deployment.read(built.path).info.builds["2"]
-    assert record["file"] == "2/model.onnx"
-    assert max(record["difference"]["share_of_largest"].values()) <= 1e-4
+    assert isinstance(record, OnnxRuntimeBuild)
+    assert record.file == "2/model.onnx"
+    assert max(record.difference.share_of_largest.values()) <= 1e-4
     x = np.random.default_rng(3).standard_normal((5, 1, 32, 32)).astype(np.float32)
     outputs = []
     for version in (None, 2):
@@ -43,8 +46,8 @@ def test_the_optimized_file_computes_the_model(built: Deployment) -> None:
 
 
 def test_it_is_opened_on_its_own_kind_of_machine_only(built: Deployment) -> None:
-    record = {**built.info.builds["2"], "instruction_set": "neon", "machine": "aarch64"}
-    dataclasses.replace(built.info, builds={"2": record}).write(built.path)
+    record = msgspec.structs.replace(built.info.builds["2"], instruction_set="neon", machine="aarch64")
+    rewritten(built, builds={"2": record})
     with pytest.raises(EnvironmentFault, match="another kind of machine"):
         open_runtime(Deployment.read(built.path), RuntimeOptions(version=2))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import struct
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from adroit.deploy.deployment.builds import GpuRecord
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.runtimes.builds import find_build
 from adroit.deploy.runtimes.tensorrt.compatible import check_gpu, check_plan
 from adroit.deploy.runtimes.tensorrt.plan import PlanHeader, read_plan_header
 from adroit.errors import AdroitError, EnvironmentFault, UnsupportedModel, UsageError
 from adroit.files import sha256
+from tests.deploy.records import plan_record, rewritten, rtx_plan_record
 
 # The beginnings of real tensorrt-rtx 1.7.1.116 plans of one network, by what they were compiled for.
 REAL = {
@@ -81,7 +82,7 @@ def module(version: str) -> Any:
     return SimpleNamespace(__version__=version)
 
 
-RECORD: dict[str, Any] = {"file": "2/model.plan", "weights_stripped": False, "version_compatible": False}
+RECORD = plan_record()
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_a_plan_runs_in_its_own_version_or_in_a_later_one_where_it_is_compatible
     built: tuple[int, ...], running: str, compatible: bool, runs: bool, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "p", tensorrt_header(built), 100)
-    record = {**RECORD, "version_compatible": compatible}
+    record = plan_record(version_compatible=compatible)
     if runs:
         assert check_plan(path, record, "tensorrt", module(running), "BUILD").version == built
     else:
@@ -119,18 +120,18 @@ def test_each_runtime_takes_its_own_plans(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedModel, match="lean runtime takes version-compatible plans only"):
         check_plan(full, RECORD, "tensorrt-lean", module("1.7.1.116"), "B")
     with pytest.raises(UnsupportedModel, match="has no weights"):
-        check_plan(rtx, {**RECORD, "weights_stripped": True}, "tensorrt-rtx", module("1.7.1.116"), "B")
+        check_plan(rtx, plan_record(weights_stripped=True), "tensorrt-rtx", module("1.7.1.116"), "B")
 
 
 def test_a_plan_of_another_gpu_is_refused(tmp_path: Path) -> None:
     ahead = PlanHeader("tensorrt-rtx", (1, 7, 1, 116), (75, 89))
     here = PlanHeader("tensorrt", (10, 3, 0, 26))
-    check_gpu(tmp_path, ahead, {"gpu": None}, 89, "B")
-    check_gpu(tmp_path, here, {"gpu": {"compute_capability": 87}}, 87, "B")
+    check_gpu(tmp_path, ahead, RECORD, 89, "B")
+    check_gpu(tmp_path, here, plan_record(gpu=GpuRecord("Orin", 87)), 87, "B")
     with pytest.raises(EnvironmentFault, match="compute capability 75, 89, this GPU has 90"):
-        check_gpu(tmp_path, ahead, {"gpu": None}, 90, "B")
+        check_gpu(tmp_path, ahead, RECORD, 90, "B")
     with pytest.raises(EnvironmentFault, match="compute capability 87, this GPU has 89"):
-        check_gpu(tmp_path, here, {"gpu": {"compute_capability": 87}}, 89, "B")
+        check_gpu(tmp_path, here, plan_record(gpu=GpuRecord("Orin", 87)), 89, "B")
 
 
 # ---- which build of a deployment is opened ----
@@ -140,17 +141,9 @@ def with_build(deployment: Deployment, version: str, **changes: object) -> Deplo
     path = deployment.path / version / "model.plan"
     path.parent.mkdir()
     write(path, rtx_header(100), 100)
-    record = {
-        **RECORD,
-        "backend": "tensorrt-rtx",
-        "file": f"{version}/model.plan",
-        "sha256": sha256(path),
-        "model": deployment.info.model["sha256"],
-        **changes,
-    }
-    info = dataclasses.replace(deployment.info, builds={**deployment.info.builds, version: record})
-    info.write(deployment.path)
-    return Deployment.read(deployment.path)
+    fields = {"file": f"{version}/model.plan", "sha256": sha256(path), "model": deployment.info.model.sha256}
+    record = rtx_plan_record(**{**fields, **changes})
+    return rewritten(deployment, builds={**deployment.info.builds, version: record})
 
 
 def test_the_newest_build_is_opened_or_the_one_named(lenet: Deployment) -> None:

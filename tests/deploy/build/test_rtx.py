@@ -22,6 +22,7 @@ from adroit.deploy.build.options import BuildOptions
 from adroit.deploy.build.prepare import prepare
 from adroit.deploy.build.process import run_in_process
 from adroit.deploy.build.profiles import profiles_for, read_profile
+from adroit.deploy.deployment.builds import TensorRTBuild
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.runtimes.tensorrt.plan import read_plan_header
 from adroit.errors import EnvironmentFault, UsageError
@@ -61,12 +62,12 @@ def test_the_portable_bodies_become_a_real_plan(
     assert deployment.model_file.read_bytes() == before
 
     record = Deployment.read(deployment.path).info.builds["2"]
-    assert record == built.record == json.loads((deployment.path / "adroit.json").read_text())["builds"]["2"]
-    assert record["builder"] == f"tensorrt-rtx {'.'.join(map(str, header.version))}"
-    assert (record["backend"], record["precision"], record["form"]) == ("tensorrt-rtx", str(precision), "functions")
-    assert record["sha256"] == sha256(deployment.path / "2" / "model.plan")
-    assert set(record["profiles"]) == {"live"}
-    assert record["plugins"] is None
+    assert isinstance(record, TensorRTBuild) and record == built.record
+    assert record.builder == f"tensorrt-rtx {'.'.join(map(str, header.version))}"
+    assert (record.backend, record.precision, record.form) == ("tensorrt-rtx", str(precision), "functions")
+    assert record.sha256 == sha256(deployment.path / "2" / "model.plan")
+    assert set(record.profiles) == {"live"}
+    assert record.plugins is None
     kept = deployment.path / "2" / "float32.json"
     assert kept.exists() == (precision == Precision.fp16)
     if precision == Precision.fp16:
@@ -76,7 +77,7 @@ def test_the_portable_bodies_become_a_real_plan(
 
 def test_one_plan_may_serve_several_gpus(lenet: Deployment) -> None:
     built = build_deployment(lenet, BuildOptions(Backend.tensorrt_rtx, compute_capabilities=[120, 75, 75]))
-    assert built.record["plan"]["compute_capabilities"] == [75, 120]
+    assert built.record.plan.compute_capabilities == [75, 120]
 
 
 def test_triton_goes_on_with_the_exported_model(lenet: Deployment) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -38,10 +38,10 @@ class Watched:
 
 def deployment_for(deployment: Deployment, task: str = "classification", **preprocessing: Any) -> Deployment:
     """With input sizes that are free and values that are the pixels themselves."""
-    spec = dataclasses.replace(deployment.info.inputs[0], shape=("batch", 3, "height", "width"))
+    spec = msgspec.structs.replace(deployment.info.inputs[0], shape=("batch", 3, "height", "width"))
     plain = Preprocessing(divisor=1.0, **preprocessing)
     return Deployment(
-        deployment.path, dataclasses.replace(deployment.info, task=task, preprocessing=plain, inputs=(spec,))
+        deployment.path, msgspec.structs.replace(deployment.info, task=task, preprocessing=plain, inputs=(spec,))
     )
 
 

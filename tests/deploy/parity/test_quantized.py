@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.errors import UnsupportedModel, UsageError
 from adroit.models.data.images import read_images
 from tests.conftest import Adroit
+from tests.deploy.records import rewritten
 
 KEPT = "layer2.0.conv1"
 OPTIONS = RuntimeOptions(threads=1)
@@ -126,4 +126,4 @@ def test_the_command_tells_accuracy_before_and_after(quantized: Deployment, imag
     assert result.code == 0, result.err
     assert "top-1 accuracy" in result.out and "float64 network" in result.out and "PASSED" in result.out
     assert Deployment.read(quantized.path).info.parity is not None
-    dataclasses.replace(quantized.info, parity=None).write(quantized.path)
+    rewritten(quantized, parity=None)

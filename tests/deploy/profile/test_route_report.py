@@ -6,9 +6,11 @@ import json
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.records import RouteRecord
 from adroit.deploy.profile.profile import Candidate, route_reports
 from adroit.deploy.report.html import write_html
 from adroit.deploy.report.routes import route_figures
@@ -83,11 +85,9 @@ def test_a_tables_row_names_its_cells_for_narrow_screens(profiled: Result, repor
 
 def test_static_routes_are_no_statistics(deployments: dict[str, Deployment], options: RuntimeOptions) -> None:
     """A baked route would be counted as the images' own."""
-    import dataclasses
-
     deployment = deployments["if"]
     assert deployment.info.routing is not None
-    baked = {**deployment.info.routing, "form": "static", "route": {"depth": 4, "width": 8, "open": {}}}
-    static = Deployment(deployment.path, dataclasses.replace(deployment.info, routing=baked))
+    baked = msgspec.structs.replace(deployment.info.routing, form="static", route=RouteRecord(4, 8, {}))
+    static = Deployment(deployment.path, msgspec.structs.replace(deployment.info, routing=baked))
     none = ImageSet([], lambda i: None)  # type: ignore[arg-type, return-value]
     assert route_reports([Candidate("static", static, options)], none, 1.0) == []

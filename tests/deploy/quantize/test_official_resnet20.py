@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.records import QuantizationCost
 from adroit.deploy.export.deployment import export_deployment
 from adroit.deploy.parity.quantized import check_quantized
 from adroit.deploy.quantize.choices import Method
 from adroit.deploy.quantize.quantize import QuantizeOptions, quantize_deployment
-from adroit.deploy.quantize.sensitivity import Cost, cost_of, logits_of
+from adroit.deploy.quantize.sensitivity import cost_of, logits_of
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.models.checkpoints.importers import import_checkpoint
 from adroit.models.data.images import ImageSet, read_images
@@ -46,7 +47,7 @@ def _quantize(official: Deployment, images: ImageSet, folder: Path, **options: o
     return quantize_deployment(official, images.first(CALIBRATION_IMAGES), "train", folder, options=chosen).deployment
 
 
-def _cost(deployment: Deployment, exact: np.ndarray, test: ImageSet) -> Cost:
+def _cost(deployment: Deployment, exact: np.ndarray, test: ImageSet) -> QuantizationCost:
     return cost_of(logits_of(deployment, deployment.load_model(), test, RUN), exact, test.labels)
 
 

@@ -70,10 +70,10 @@ def test_provenance_tells_how_it_was_made(quantized: Quantized, resnet_deploymen
     assert info.quantization == json.loads((quantized.deployment.path / "adroit.json").read_text())["quantization"]
     told = info.quantization
     assert told is not None
-    assert told["source"] == {"name": resnet_deployment.info.name, "model": resnet_deployment.info.model["sha256"]}
+    assert told["source"] == {"name": resnet_deployment.info.name, "model": resnet_deployment.info.model.sha256}
     assert (told["method"], told["images"], told["data"]) == ("mse", 12, str(images))
     assert len(told["layers"]) == 20 and len(told["tensors"]) == 20
-    assert info.operators["QAdderConv2d"]["nodes"] == 11 and "AdderConv2d" not in info.operators
+    assert info.operators["QAdderConv2d"].nodes == 11 and "AdderConv2d" not in info.operators
     assert info.parity is None and info.checkpoint == resnet_deployment.info.checkpoint
 
 
@@ -88,7 +88,7 @@ def test_a_layer_kept_in_float_costs_less(resnet_deployment: Deployment, images:
     names = [node.name for node in resnet_deployment.load_model().graph.node if node.domain == "adroit"]
     kept = tuple(name for name in names if name != "layer2.1.conv1")
     found = _quantize(resnet_deployment, images, tmp_path, keep_float=kept)
-    assert found.deployment.info.operators["QAdderConv2d"]["nodes"] == 1
+    assert found.deployment.info.operators["QAdderConv2d"].nodes == 1
     assert 0 < found.cost.error < 0.1
     assert check_quantized(found.deployment, read_images(images), RuntimeOptions(threads=1)).passed
 
@@ -97,7 +97,7 @@ def test_the_same_images_give_the_same_bytes(
     quantized: Quantized, resnet_deployment: Deployment, images: Path, tmp_path: Path
 ) -> None:
     again = _quantize(resnet_deployment, images, tmp_path)
-    assert again.deployment.info.model["sha256"] == quantized.deployment.info.model["sha256"]
+    assert again.deployment.info.model.sha256 == quantized.deployment.info.model.sha256
 
 
 def test_portable_bodies_calibrate_and_run_too(

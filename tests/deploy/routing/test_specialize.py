@@ -83,9 +83,9 @@ def test_a_common_deployment_is_the_networks_along_that_route(
     chosen = specialize(checkpoint, "common", image_set, share=0.7)
     assert chosen.route == common_route(network_routes(single, PIXELS, image_set), 0.7)
     deployment = export_deployment(
-        checkpoint, tmp_path, "common", routing=Routing("static", chosen.route, origin=chosen.to_json())
+        checkpoint, tmp_path, "common", routing=Routing("static", chosen.route, origin=chosen.origin)
     )
-    assert deployment.info.routing is not None and deployment.info.routing["origin"]["share"] == 0.7
+    assert deployment.info.routing is not None and deployment.info.routing.origin == chosen.origin
     assert executed_route(deployment, None) == chosen.route
     with open_runtime(deployment, options) as runtime, torch.no_grad():
         for _, x in image_set.batches(PIXELS, 4):

@@ -36,4 +36,4 @@ def test_a_provider_that_does_not_start(lenet_deployment: Deployment, monkeypatc
 
 def test_the_provider_that_runs_is_told(lenet_deployment: Deployment) -> None:
     with OnnxRuntime.of_deployment(lenet_deployment, options("CPUExecutionProvider")) as runtime:
-        assert runtime.facts["providers"] == ["CPUExecutionProvider"]
+        assert runtime.facts["providers"] == ("CPUExecutionProvider",)

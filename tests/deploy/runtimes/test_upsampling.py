@@ -10,7 +10,7 @@ import onnx
 import onnx.parser
 import pytest
 
-from adroit.deploy.onnx_file import all_nodes
+from adroit.deploy.onnx_file import OnnxFile, all_nodes, parse_model
 from adroit.deploy.runtimes.choices import OperatorForm
 from adroit.deploy.runtimes.native import native_library
 from adroit.deploy.runtimes.onnxruntime_runtime import ON_CPU, OnnxRuntime
@@ -30,7 +30,8 @@ def model_of(body: str) -> onnx.ModelProto:
 
 
 def changed(model: onnx.ModelProto) -> onnx.ModelProto:
-    return onnx.load_model_from_string(use_own_upsampling(model.SerializeToString()))
+    content = model.SerializeToString()
+    return onnx.load_model_from_string(use_own_upsampling(OnnxFile(content, parse_model(content))))
 
 
 def kinds(model: onnx.ModelProto) -> list[str]:
@@ -96,7 +97,9 @@ def test_any_other_stays(body: str) -> None:
 def test_a_session_that_is_not_on_the_cpu_alone_keeps_the_standard_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     """So does one without our library, which the tests above compare with."""
     given = []
-    monkeypatch.setattr("adroit.deploy.runtimes.onnxruntime_runtime.use_own_upsampling", lambda m: given.append(m) or m)
+    monkeypatch.setattr(
+        "adroit.deploy.runtimes.onnxruntime_runtime.use_own_upsampling", lambda m: given.append(m) or m.content
+    )
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider", ON_CPU])
     model = model_of('y = Resize <mode = "linear"> (x, , by2)')
     try:

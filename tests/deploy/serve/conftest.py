@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import os
 import shutil
@@ -13,9 +12,10 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+from adroit.deploy.deployment.budget_table import BudgetCost, BudgetTable, Setting
 from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.writer import record_results
 from adroit.deploy.export.deployment import Routing, export_deployment
-from adroit.deploy.routing.budget.table import BudgetCost, BudgetTable, Setting
 from adroit.deploy.runtimes.choices import OperatorForm
 from adroit.deploy.runtimes.native import native_library
 from adroit.errors import EnvironmentFault
@@ -91,8 +91,8 @@ def fill_repository(folder: Path, deployments: list[Deployment], tmp_path_factor
         )
         for i, threshold in enumerate(THRESHOLDS)
     ]
-    table = BudgetTable(routed.info.checkpoint["sha256"], 12, (128, 160), {}, settings)
-    dataclasses.replace(routed.info, budget=table.to_json()).write(routed.path)
+    table = BudgetTable(routed.info.checkpoint.sha256, 12, (128, 160), {}, tuple(settings))
+    record_results(routed, budget=table)
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,8 @@ from pathlib import Path
 import pytest
 from google.protobuf import text_format
 
-from adroit.deploy.deployment.deployment import INFO, Deployment
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.names import DESCRIPTION_FILE
 from adroit.deploy.deployment.triton_configuration import triton_config
 from adroit.deploy.protocol import open_inference_pb2 as pb
 from adroit.deploy.runtimes.choices import OperatorForm
@@ -76,7 +77,7 @@ class Oracle:
 def running_oracle(folder: Path, repository: Path, operators: OperatorForm) -> Iterator[Oracle]:
     """Run a Triton on the models of `repository`, with the configurations that adroit writes."""
     wheel = unpacked_wheel()
-    for path in sorted(repository.glob(f"*/{INFO}")):
+    for path in sorted(repository.glob(f"*/{DESCRIPTION_FILE}")):
         deployment = Deployment.read(path.parent)
         write_model(folder / "models" / deployment.path.name, deployment, operators, triton_config(deployment.info))
     with running_triton(folder, wheel) as oracle:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import msgspec
 import numpy as np
 import pytest
 
@@ -161,7 +162,7 @@ def test_a_network_without_a_table_takes_thresholds_only(
     from adroit.deploy.serve.protocol.refusal import Refusal
 
     deployment = Deployment.read(repository / "routed")
-    bare = Deployment(deployment.path, type(deployment.info)(**{**deployment.info.__dict__, "budget": None}))
+    bare = Deployment(deployment.path, msgspec.structs.replace(deployment.info, budget=None))
     thresholds = ModelBudget(bare).thresholds({"gate_threshold": 0.25}, None, 2, (128, 160), CostClass())
     assert thresholds is not None
     assert thresholds.tolist() == [0.25, 0.25]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import math
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
-from adroit.deploy.deployment.deployment import GATES, Deployment
+from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.names import GATES_OUTPUT
 from adroit.deploy.deployment.routed import routing_space
 from adroit.deploy.deployment.tensors import Tensors
+from adroit.deploy.deployment.writer import write_description
 from adroit.deploy.routing.budget.drift import MINIMUM_IMAGES, gate_counts
 from adroit.deploy.routing.budget.table import read_table
 from adroit.deploy.runtimes.runtime import Runtime
@@ -56,7 +58,7 @@ class Gated(Runtime):
         count, _, height, width = feeds["image"].shape
         return {
             "logits": np.zeros((count, 11, height, width), np.float32),
-            GATES: np.tile(self._stub.gates, (count, 1)),
+            GATES_OUTPUT: np.tile(self._stub.gates, (count, 1)),
         }
 
 
@@ -69,10 +71,10 @@ def served(repository: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         stub = Stub(len(routing_space(deployment).paths))
         counts = gate_counts(stub.gates).tolist()
         table = read_table(deployment)
-        settings = [dataclasses.replace(setting, gates=counts) for setting in table.settings]
+        settings = tuple(msgspec.structs.replace(setting, gates=counts) for setting in table.settings)
         (tmp_path / "routed").mkdir()
-        info = dataclasses.replace(deployment.info, budget=dataclasses.replace(table, settings=settings).to_json())
-        info.write(tmp_path / "routed")
+        budget = msgspec.structs.replace(table, settings=settings)
+        write_description(tmp_path / "routed", msgspec.structs.replace(deployment.info, budget=budget))
         monkeypatch.setattr(instance, "open_runtime", lambda deployment, _: Gated(deployment, stub))
 
         async def run() -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
+import msgspec
 import numpy as np
 import pytest
 
@@ -101,7 +101,7 @@ def test_nothing_that_a_request_says_gets_it_above_its_class(limit: float, pixel
 
 def test_a_network_without_a_table_serves_no_class_with_a_limit(repository: Path) -> None:
     deployment = Deployment.read(repository / "routed")
-    bare = ModelBudget(Deployment(deployment.path, dataclasses.replace(deployment.info, budget=None)))
+    bare = ModelBudget(Deployment(deployment.path, msgspec.structs.replace(deployment.info, budget=None)))
     with pytest.raises(Refusal, match="no budget table"):
         bare.thresholds({}, None, 1, SIZE, CostClass(0.4))
     assert bare.thresholds({}, None, 1, SIZE, CostClass()) is not None

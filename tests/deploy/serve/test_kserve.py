@@ -7,13 +7,13 @@ ServingRuntime and InferenceService, as its repository has them under config/crd
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from adroit.deploy.deployment.deployment import Deployment
@@ -22,7 +22,8 @@ from adroit.deploy.triton.kserve import kserve_resources
 from adroit.deploy.triton.needs import OLDEST
 from adroit.errors import UsageError
 from tests.conftest import Adroit
-from tests.deploy.serve.test_triton import PROFILES
+from tests.deploy.records import rewritten
+from tests.deploy.serve.test_triton import RECORD
 
 VARIABLE = "ADROIT_KSERVE_CRDS"
 IMAGE = "example/triton-with-adroit:1"
@@ -35,9 +36,8 @@ def with_plan(repository: Path, folder: Path) -> Path:
     """A copy in which one deployment has a version-compatible plan."""
     deployment = Deployment.read(shutil.copytree(repository, folder) / "adder-resnet20")
     (deployment.path / PLAN_CONFIG).parent.mkdir()
-    (deployment.path / PLAN_CONFIG).write_text(plan_config(deployment.info, 2, {"profiles": PROFILES}))
-    record = {"backend": "tensorrt", "file": "2/model.plan", "sha256": "0", "version_compatible": True}
-    dataclasses.replace(deployment.info, builds={"2": record}).write(deployment.path)
+    (deployment.path / PLAN_CONFIG).write_text(plan_config(deployment.info, 2, RECORD))
+    rewritten(deployment, builds={"2": msgspec.structs.replace(RECORD, version_compatible=True)})
     return folder
 
 

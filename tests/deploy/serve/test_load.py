@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from adroit.deploy.routing.budget.table import BudgetCost, BudgetTable, Setting
+from adroit.deploy.deployment.budget_table import BudgetCost, BudgetTable, Setting
 from adroit.deploy.serve.engine.batcher import Batcher
 from adroit.deploy.serve.engine.load_controller import LoadController, choose_level
 from adroit.deploy.serve.job import InferenceJob
@@ -23,7 +23,7 @@ SETTINGS = [
     Setting(threshold, BudgetCost(cost, 2 * cost), BudgetCost(cost, cost), BudgetCost(8 * cost, 9 * cost), 1.0, 1)
     for threshold, cost in ((0.0, 1.0), (0.25, 0.5), (0.5, 0.25), (1.0, 0.125))
 ]
-TABLE = BudgetTable("a" * 64, 1, (32, 64), {}, SETTINGS)
+TABLE = BudgetTable("a" * 64, 1, (32, 64), {}, tuple(SETTINGS))
 SIZE = TABLE.size
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import io
 import json
 import re
@@ -19,6 +18,7 @@ from PIL import Image
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.runtimes.choices import OperatorForm
 from adroit.deploy.serve.http.page_files import page_files
+from tests.deploy.records import rewritten
 from tests.deploy.serve.server import Server, running
 from tests.deploy.serve.test_conformance import enlarged
 
@@ -40,7 +40,7 @@ def page_server(repository: Path, operators: OperatorForm, tmp_path_factory: pyt
     folder = tmp_path_factory.mktemp("page")
     models = shutil.copytree(repository, folder / "models")
     hostile = Deployment.read(shutil.copytree(models / "adder-lenet5-bn", models / "hostile"))
-    dataclasses.replace(hostile.info, labels=(HOSTILE,) * 10).write(hostile.path)
+    rewritten(hostile, labels=(HOSTILE,) * 10)
     (models / "damaged").mkdir()
     with running(folder, models, "--page", "--operators", operators.value) as started:
         yield started

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from adroit.deploy.deployment.builds import Range
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.deployment.triton_configuration import (
     ONNXRUNTIME_LIBRARY,
@@ -20,6 +21,7 @@ from adroit.deploy.protocol import open_inference_pb2 as pb
 from adroit.deploy.runtimes.choices import OperatorForm
 from adroit.deploy.triton.lint import lint
 from tests.conftest import Adroit
+from tests.deploy.records import plan_record
 from tests.deploy.serve.oracle import model_code, running_triton, unpacked_wheel, write_model
 from tests.deploy.serve.test_conformance import FAMILIES
 
@@ -29,10 +31,12 @@ import tritonclient.http
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-PROFILES = {
-    "small": {"image": {"min": [1, 3, 32, 32], "opt": [4, 3, 32, 32], "max": [8, 3, 32, 32]}},
-    "large": {"image": {"min": [1, 3, 64, 64], "opt": [1, 3, 64, 64], "max": [2, 3, 64, 64]}},
-}
+RECORD = plan_record(
+    profiles={
+        "small": {"image": Range((1, 3, 32, 32), (4, 3, 32, 32), (8, 3, 32, 32))},
+        "large": {"image": Range((1, 3, 64, 64), (1, 3, 64, 64), (2, 3, 64, 64))},
+    }
+)
 
 
 def parsed(text: str) -> model_config_pb2.ModelConfig:
@@ -63,13 +67,13 @@ def test_the_configuration_is_one_of_triton(family: str, repository: Path) -> No
 
 
 def test_a_portable_model_needs_no_library(repository: Path) -> None:
-    info = dataclasses.replace(Deployment.read(repository / "adder-resnet20").info, operators={})
+    info = msgspec.structs.replace(Deployment.read(repository / "adder-resnet20").info, operators={})
     assert not parsed(triton_config(info)).HasField("model_operations")
 
 
 def test_the_configuration_of_a_plan_is_one_of_triton(repository: Path) -> None:
     info = Deployment.read(repository / "adder-resnet20").info
-    config = parsed(plan_config(info, 3, {"profiles": PROFILES}))
+    config = parsed(plan_config(info, 3, RECORD))
     assert (config.platform, config.default_model_filename) == ("tensorrt_plan", "model.plan")
     assert (config.max_batch_size, list(config.version_policy.specific.versions)) == (8, [3])
     (group,) = config.instance_group
@@ -134,7 +138,7 @@ def test_triton_loads_the_configuration_of_a_plan(repository: Path, operators: O
     folder = tmp_path / "models" / deployment.path.name
     (folder / "2").mkdir(parents=True)
     (folder / "2" / "model.plan").write_bytes(b"stand-in")
-    text = plan_config(deployment.info, 2, {"profiles": PROFILES})
+    text = plan_config(deployment.info, 2, RECORD)
     assert "kind: KIND_GPU" in text
     (folder / "config.pbtxt").write_text(text.replace("kind: KIND_GPU", "kind: KIND_CPU"))
     backend = tmp_path / "backends" / "tensorrt"
@@ -165,7 +169,7 @@ def test_the_command(repository: Path, adroit: Adroit, tmp_path: Path) -> None:
     assert "plugins" not in result.out
     deployment = Deployment.read(folder / "adder-resnet20")
     (folder / "adder-resnet20" / "configs").mkdir()
-    (deployment.path / PLAN_CONFIG).write_text(plan_config(deployment.info, 2, {"profiles": PROFILES}))
+    (deployment.path / PLAN_CONFIG).write_text(plan_config(deployment.info, 2, RECORD))
     result = adroit("serve", folder, "--print-triton-command")
     flags = [line.strip(" \\") for line in result.out.splitlines()]
     assert f"--backend-config=tensorrt,plugins={TENSORRT_LIBRARY}" in flags

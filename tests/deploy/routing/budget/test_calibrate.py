@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from adroit.deploy.deployment.budget_table import BudgetCost, BudgetTable
 from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.latency_table import LatencyTable, Speed, parts_of
 from adroit.deploy.deployment.routed import routing_space
 from adroit.deploy.measure.timing import machine_facts
+from adroit.deploy.routing.budget import calibrate as calibrate_module
 from adroit.deploy.routing.budget.calibrate import calibrate
 from adroit.deploy.routing.budget.drift import BINS
 from adroit.deploy.routing.budget.stability import unsteadiness
-from adroit.deploy.routing.budget.table import BudgetCost, BudgetTable, read_table
-from adroit.deploy.routing.latency.speed import Speed
-from adroit.deploy.routing.latency.table import LatencyTable, parts_of
+from adroit.deploy.routing.budget.table import read_table
 from adroit.deploy.runtimes.choices import OperatorForm, RuntimeName
 from adroit.deploy.runtimes.open import open_runtime
 from adroit.deploy.runtimes.options import RuntimeOptions
@@ -72,7 +73,7 @@ def test_each_row_is_what_the_network_does(table: BudgetTable, network: DynamicR
                 assert counted.mean == pytest.approx(np.mean(each))
                 assert counted.worst == pytest.approx(max(each))
             assert setting.routes == len(set(routes))
-            assert setting.unsteadiness == pytest.approx(unsteadiness([own.of_route(r).total for r in routes]))
+            assert setting.instability == pytest.approx(unsteadiness([own.of_route(r).total for r in routes]))
             assert setting.agreement == pytest.approx((found == full).mean(), abs=1e-3)
             matrix = ConfusionMatrix(CLASSES, 255)
             matrix.add(found, labels)
@@ -101,29 +102,27 @@ def test_the_table_that_profile_stored_is_used_and_told(
     routed_deployment: Deployment, options: RuntimeOptions, labeled: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The machine now takes 1.2 times as long for the same run as when the table was measured.
-    monkeypatch.setattr(Speed, "of", lambda milliseconds: Speed(12.0, 0.01))
+    monkeypatch.setattr(calibrate_module, "speed_of", lambda milliseconds: Speed(12.0, 0.01))
     if options.operators != OperatorForm.native:
         pytest.skip("the native operators are not built here")
     with open_runtime(routed_deployment, options) as runtime:
         facts = dict(runtime.facts)
     parts = dict.fromkeys(parts_of(Route.none(routing_space(routed_deployment))), 3.0)
-    model = routed_deployment.info.model["sha256"]
+    model = routed_deployment.info.model.sha256
     table = LatencyTable(SIZE, parts, 0.01, Speed(10.0, 0.01), model, machine_facts(), facts)
-    deployment = Deployment(
-        routed_deployment.path, dataclasses.replace(routed_deployment.info, latency=table.to_json())
-    )
+    deployment = Deployment(routed_deployment.path, msgspec.structs.replace(routed_deployment.info, latency=table))
     found = calibrate(deployment, labeled.first(2), options, settings=2, seconds=0.1)
     assert found.facts["predicted by"] == "the table that adroit profile stored"
     # With everything closed: the parts that every route runs, of which "always" is one; scaled.
     assert found.settings[-1].predicted_milliseconds == BudgetCost(pytest.approx(3.6), pytest.approx(3.6))
     assert "scaled by 1.200" in found.facts["prediction"] and "unscaled" in found.facts["prediction"]
     elsewhere = Deployment(
-        deployment.path, dataclasses.replace(deployment.info, latency={**table.to_json(), "size": [64, 64]})
+        deployment.path, msgspec.structs.replace(deployment.info, latency=msgspec.structs.replace(table, size=(64, 64)))
     )
     measured = calibrate(elsewhere, labeled.first(2), options, settings=2, seconds=0.1)
     assert measured.facts["predicted by"].startswith("a table measured with this one; what adroit profile stored")
     slow = LatencyTable(SIZE, parts, 0.01, Speed(5.0, 0.01), model, machine_facts(), facts)
-    deployment = Deployment(deployment.path, dataclasses.replace(deployment.info, latency=slow.to_json()))
+    deployment = Deployment(deployment.path, msgspec.structs.replace(deployment.info, latency=slow))
     refused = calibrate(deployment, labeled.first(2), options, settings=2, seconds=0.1)
     assert refused.facts["predicted by"].endswith("of another speed: the same run takes 2.40 times as long now")
 
@@ -132,7 +131,7 @@ def test_unsteady_thresholds_are_left_out(
     routed_deployment: Deployment, options: RuntimeOptions, labeled: ImageSet, table: BudgetTable
 ) -> None:
     found = calibrate(routed_deployment, labeled, options, steady=0.0, seconds=0.1)
-    assert all(s.unsteadiness == 0.0 or s.threshold in (0.0, 1.0) for s in found.settings)
+    assert all(s.instability == 0.0 or s.threshold in (0.0, 1.0) for s in found.settings)
     assert len(found.settings) < len(table.settings) and "left out" not in table.facts
     count = int(found.facts["left out"].split()[0])
     assert len(found.settings) + count >= len(table.settings) and "above 0.0%" in found.facts["left out"]

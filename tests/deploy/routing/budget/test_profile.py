@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.writer import write_description
 from adroit.deploy.export.deployment import Routing, export_deployment
 from adroit.deploy.runtimes.options import RuntimeOptions
 from tests.conftest import Adroit
@@ -20,8 +21,8 @@ from tests.deploy.routing.budget.test_table import TABLE
 def held(routed_deployment: Deployment, tmp_path: Path) -> Path:
     """The `if` form with a budget table."""
     path = shutil.copytree(routed_deployment.path, tmp_path / "held")
-    table = dataclasses.replace(TABLE, checkpoint=routed_deployment.info.checkpoint["sha256"])
-    dataclasses.replace(routed_deployment.info, budget=table.to_json()).write(path)
+    table = msgspec.structs.replace(TABLE, checkpoint=routed_deployment.info.checkpoint.sha256)
+    write_description(path, msgspec.structs.replace(routed_deployment.info, budget=table))
     return path
 
 

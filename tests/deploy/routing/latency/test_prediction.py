@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from adroit.deploy.deployment.latency_table import UNSTEADY, LatencyTable, Speed, parts_of
 from adroit.deploy.measure.timing import BLOCK, PATIENCE, times_in_turns
 from adroit.deploy.routing.latency.prediction import check_prediction
-from adroit.deploy.routing.latency.speed import UNSTEADY, Speed
-from adroit.deploy.routing.latency.table import LatencyTable, fit_parts, parts_of, random_routes
+from adroit.deploy.routing.latency.speed import speed_of
+from adroit.deploy.routing.latency.table import fit_parts, random_routes
 from adroit.models.routing.route import Route
 from adroit.models.routing.space import RoutingSpace
 from tests.deploy.measure.clock import FakeClock
@@ -59,8 +60,8 @@ def test_an_unsteady_speed_is_told(which: str, table: LatencyTable) -> None:
 
 
 def test_a_speed_is_of_runs_in_their_order() -> None:
-    assert Speed.of(np.full((5, 2), 4.0)) == Speed(4.0, 0.0)
-    found = Speed.of(np.array([[8.0, 8.0], [8.0, 8.0], [8.0, 8.0], [8.0, 8.0], [10.0, 10.0]]))
+    assert speed_of(np.full((5, 2), 4.0)) == Speed(4.0, 0.0)
+    found = speed_of(np.array([[8.0, 8.0], [8.0, 8.0], [8.0, 8.0], [8.0, 8.0], [10.0, 10.0]]))
     assert found == Speed(8.0, 0.25) and not found.steady
 
 
@@ -72,7 +73,7 @@ def test_a_change_of_speed_meets_groups_that_take_turns_alike() -> None:
     assert set(np.unique(short.round(6))) == {4.0, 8.0}
     ratios = np.median(long, axis=0).mean() / np.median(short, axis=0).mean()
     assert ratios == pytest.approx(2.0, rel=0.05)
-    assert Speed.of(short).spread > UNSTEADY
+    assert speed_of(short).spread > UNSTEADY
 
 
 def test_measuring_goes_on_while_medians_are_not_known() -> None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.latency_table import UNSTEADY, LatencyTable, Speed, parts_of
 from adroit.deploy.deployment.routed import executed_route, routing_space
 from adroit.deploy.measure.timing import machine_facts
 from adroit.deploy.routing.collect import collect_routes
 from adroit.deploy.routing.latency.forced import ForcedRuntime
 from adroit.deploy.routing.latency.route_latency import measure_routes
-from adroit.deploy.routing.latency.speed import UNSTEADY, Speed
-from adroit.deploy.routing.latency.table import LatencyTable, fit_parts, parts_of, random_routes, stored_latency_table
+from adroit.deploy.routing.latency.table import fit_parts, random_routes, stored_latency_table
 from adroit.deploy.runtimes.choices import OperatorForm
 from adroit.deploy.runtimes.open import open_runtime
 from adroit.deploy.runtimes.options import RuntimeOptions
@@ -111,10 +111,10 @@ def test_images_are_measured_beside_the_open_network(
 def stored(deployment: Deployment, runtime: dict[str, Any], **changes: Any) -> Deployment:
     """With a table measured as a run here would be, but for `changes`."""
     parts = parts_of(Route.none(routing_space(deployment)))
-    model, speed = deployment.info.model["sha256"], Speed(10.0, 0.01)
+    model, speed = deployment.info.model.sha256, Speed(10.0, 0.01)
     table = LatencyTable((160, 128), dict.fromkeys(parts, 0.5), 0.01, speed, model, machine_facts(), runtime)
-    values = {**table.to_json(), **changes}
-    return Deployment(deployment.path, dataclasses.replace(deployment.info, latency=json.loads(json.dumps(values))))
+    changed = LatencyTable.from_json(json.loads(json.dumps({**table.to_json(), **changes})))
+    return Deployment(deployment.path, msgspec.structs.replace(deployment.info, latency=changed))
 
 
 def test_the_latencies_that_profile_stored_serve_where_they_fit(
