@@ -137,7 +137,7 @@ def quantize(
 
     >>> quantized = adroit.quantize("repository/mine", "repository/mine-8bit", "photos")
     >>> sorted(quantized.deployment.info.operators)
-    ['AdderConv2d', 'QAdderConv2d']
+    ['QAdderConv2d', 'QAdderConv2dAdd']
     """
     from adroit.deploy.quantize.quantize import QuantizeOptions, quantize_deployment
 

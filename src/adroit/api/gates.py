@@ -164,7 +164,8 @@ def budget(
         UsageError: no table is stored, several budgets at once, or one that no threshold keeps.
         EnvironmentFault, UnsupportedModel: as `open`.
 
-    >>> adroit.budget("repository/routed", gflops=1000).setting.threshold
+    >>> sizes = {"settings": 2, "seconds": 0.1}
+    >>> adroit.budget("repository/routed", "scenes", gflops=1000, operators="portable", **sizes).setting.threshold
     0.0
     """
     from adroit.deploy.report.budget import json_beside, write_report

@@ -96,9 +96,9 @@ def import_checkpoint(
         UsageError: a file that cannot be read or an output that cannot be written.
         UnsupportedModel: tensors that are not the network's, or not finite.
 
-    >>> torch.save(adroit.create_network("adder-lenet5-bn").state_dict(), "published.pth")
-    >>> adroit.import_checkpoint("adder-lenet5-bn", "published.pth", "imported").architecture
-    'adder-lenet5-bn'
+    >>> torch.save(adroit.create_network("aa-resnet18", classes=2).state_dict(), "published.pth")
+    >>> adroit.import_checkpoint("aa-resnet18", "published.pth", "imported", arguments={"classes": 2}).architecture
+    'aa-resnet18'
     """
     from adroit.models.checkpoints.importers import import_checkpoint as read_published
 

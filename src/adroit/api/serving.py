@@ -69,7 +69,7 @@ def serve(
         UsageError: an empty repository, a file that cannot be read, or an address that is taken.
         EnvironmentFault: the packages of the extra `serve` are not installed.
 
-    >>> adroit.serve("repository", http_port=8000, page=True)  # doctest: +SKIP (until a signal)
+    >>> adroit.serve("repository", http_port=8000, page=True)  # doctest: +SKIP
     """
     require("serve", "`adroit serve`")
     import uvloop
