@@ -1,4 +1,4 @@
-"""What each operator is, read from plugins/operators.toml, and its portable body."""
+"""Reads the description of each operator from plugins/operators.toml, and its portable body."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Grid:
 
     @property
     def low(self) -> float:
-        """The least number on the grid."""
+        """The smallest number on the grid."""
         return -self.zero_point * self.scale
 
     @property

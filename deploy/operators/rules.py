@@ -1,4 +1,4 @@
-"""What the toolchain knows of an operator beside its description, and the registry of it.
+"""The rules of each operator for the toolchain, beside its description, and their registry.
 
 Each operator has one file in this folder, with a list `OPERATORS` of its `OperatorRules`. The registry collects
 those lists. Nothing here imports PyTorch or ONNX before it must: functions that need them import them.

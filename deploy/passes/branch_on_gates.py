@@ -29,6 +29,7 @@ PREFIX = "backbone"
 
 
 def module_of(node: ir.Node) -> str:
+    """Returns the path of the module that a node comes from; empty where it has none."""
     return node.metadata_props.get(MODULE_KEY, "")
 
 
@@ -39,19 +40,19 @@ def node_prefix(at: Node) -> str:
 
 @dataclass
 class _Anchors:
-    """What the pass needs of one routed node in the graph.
+    """The values and nodes of one routed node that the pass needs.
 
     Attributes:
         gate: the RoutingGate.
         weighed: by kind of path, the product of what it delivers with its gate.
-        kept: makes what the keep path delivers.
+        keep: makes what the keep path delivers.
         entering: X, what the node receives, at this point of the rewriting.
-        keep_nodes, product_nodes: what `kept`, and the keep path's product alone, needs and nothing else does.
+        keep_nodes, product_nodes: what `keep`, and the keep path's product alone, needs and nothing else does.
     """
 
     gate: ir.Node
     weighed: dict[str, ir.Node]
-    kept: ir.Node
+    keep: ir.Node
     entering: ir.Value
     keep_nodes: list[ir.Node] = field(default_factory=list)
     product_nodes: list[ir.Node] = field(default_factory=list)
@@ -74,14 +75,14 @@ def branch_on_gates(graph: ir.Graph, space: RoutingSpace, gates_output: str) -> 
         gates_output: name of the graph output that holds all gates.
     """
     build = Branches(graph)
-    found = {at: _anchors(graph, at) for at in space.nodes}
-    rewriting = _Rewriting(build, space, found, _shapes(build, space, found[INIT].entering))
+    anchors_of = {at: _anchors(graph, at) for at in space.nodes}
+    rewriting = _Rewriting(build, space, anchors_of, _shapes(build, space, anchors_of[INIT].entering))
     layers = [rewriting.layer(number) for number in range(-1, space.depth)]
     for scale in range(SCALES):
         rewriting.deliver_to_head(Node(space.depth - 1, scale))
     gates = build.outer("Concat", [layer.gates for layer in layers], PREFIX, [ir.AttrInt64("axis", 1)])
     _replace_output(graph, gates_output, gates)
-    build.discard([node for anchors in found.values() for node in anchors.keep_nodes])
+    build.discard([node for anchors in anchors_of.values() for node in anchors.keep_nodes])
     build.discard_unused()
     build.place_constants()
     graph.sort()
@@ -92,12 +93,12 @@ def _anchors(graph: ir.Graph, at: Node) -> _Anchors:
     prefix = node_prefix(at)
     own = [n for n in graph if module_of(n).startswith(prefix + ".")]
     (gate,) = [n for n in own if n.op_type == "RoutingGate"]
-    (kept,) = [n for n in own if module_of(n) == f"{prefix}.pass_closed" and n.op_type == "Where"]
+    (keep,) = [n for n in own if module_of(n) == f"{prefix}.pass_closed" and n.op_type == "Where"]
     start = f"{prefix}.weigh."
     weighed = {module_of(n)[len(start) :]: n for n in own if module_of(n).startswith(start) and n.op_type == "Mul"}
     entering = gate.inputs[0]
     assert entering is not None
-    return _Anchors(gate, weighed, kept, entering)
+    return _Anchors(gate, weighed, keep, entering)
 
 
 def _shapes(build: Branches, space: RoutingSpace, stem: ir.Value) -> _Shapes:
@@ -119,7 +120,7 @@ def _shapes(build: Branches, space: RoutingSpace, stem: ir.Value) -> _Shapes:
 
 
 def _gate_input(product: ir.Node) -> int:
-    """Which input of a path's product is its gate: a slice of the node's gates."""
+    """Returns the index of the gate, a slice of the node's gates, among the inputs of a path's product."""
     producers = [None if value is None else value.producer() for value in product.inputs]
     (index,) = [i for i, producer in enumerate(producers) if producer and producer.op_type == "Slice"]
     return index
@@ -135,23 +136,23 @@ def _replace_output(graph: ir.Graph, name: str, value: ir.Value) -> None:
 class _Rewriting:
     """The rewriting of one graph, layer by layer."""
 
-    def __init__(self, build: Branches, space: RoutingSpace, found: dict[Node, _Anchors], shapes: _Shapes) -> None:
-        self.build, self.space, self.found, self.shapes = build, space, found, shapes
+    def __init__(self, build: Branches, space: RoutingSpace, anchors_of: dict[Node, _Anchors], shapes: _Shapes) -> None:
+        self.build, self.space, self.anchors_of, self.shapes = build, space, anchors_of, shapes
         self.before: LayerDecisions | None = None
 
     def layer(self, number: int) -> LayerDecisions:
         """Rewrites the nodes of a layer; the layer before is done."""
         nodes = [at for at in self.space.nodes if at.layer == number]
-        raw = [self.found[at].gate.outputs[0] if at == INIT else self._node(at) for at in nodes]
+        raw = [self.anchors_of[at].gate.outputs[0] if at == INIT else self._node(at) for at in nodes]
         module = node_prefix(nodes[0]).rsplit(".", 1)[0] if number >= 0 else node_prefix(INIT)
         live = self._all_live() if self.before is None else self.before.live
         done = decide_layer(self.build, self.space, nodes, raw, live, module)
         for column, at in enumerate(nodes):
             self._use_decisions(at, done, column)
             self._cell(at, done)
-            anchors = self.found[at]
+            anchors = self.anchors_of[at]
             anchors.product_nodes = self.build.cone(anchors.weighed["keep"])
-            anchors.keep_nodes = self.build.take_out(self.build.cone(anchors.kept))
+            anchors.keep_nodes = self.build.take_out(self.build.cone(anchors.keep))
         self.before = done
         return done
 
@@ -165,14 +166,14 @@ class _Rewriting:
 
     def _use_decisions(self, at: Node, done: LayerDecisions, column: int) -> None:
         """Gates and the choice of a closed node read the layer's decisions, inside of the branches that need them."""
-        anchors, module = self.found[at], node_prefix(at)
+        anchors, module = self.anchors_of[at], node_prefix(at)
         for kind, product in anchors.weighed.items():
             gate = self._column(done.gates, done.columns[Path(at, kind)], module)
             product.replace_input_with(_gate_input(product), gate)
         opened = self._column(done.opened, column, module)
         decided = self.build.node("Cast", [opened], module, [ir.AttrInt64("to", ir.DataType.BOOL)], ir.DataType.BOOL)
         self.build.graph.append(decided)
-        anchors.kept.replace_input_with(0, decided.outputs[0])
+        anchors.keep.replace_input_with(0, decided.outputs[0])
 
     def _column(self, values: ir.Value, index: int, module: str) -> ir.Value:
         """values [N,columns] to [N,1,1,1]."""
@@ -197,13 +198,13 @@ class _Rewriting:
     # ---- a node: its sum and its gate ----
 
     def _node(self, at: Node) -> ir.Value:
-        """What enters a node and its gate; where nothing reaches the node neither runs. Returns the gates."""
-        build, anchors = self.build, self.found[at]
+        """Adds the sum that enters a node, and its gate; returns the gates. Where nothing reaches it neither runs."""
+        build, anchors = self.build, self.anchors_of[at]
         decisions = self.before
         assert decisions is not None
         gate, entering = anchors.gate, anchors.entering
         module, users = module_of(gate), [use for use in entering.uses() if use.node is not gate]
-        moving, resting = self._sum(at), self._kept(at, closed=True)
+        moving, resting = self._sum(at), self._keep_path(at, closed=True)
         if at.scale == 0:
             # Always reached: the keep paths carry the stem's map, through closed nodes too.
             join = f"{node_prefix(at)}.join"
@@ -229,17 +230,17 @@ class _Rewriting:
         return Part([*total.nodes, *copy.nodes], (total.value, copy.value))
 
     def _sum(self, at: Node) -> Part:
-        """What enters a node that something but a closed node's map reaches: closed paths are not computed or added."""
+        """Adds the sum of what enters a node that more than a closed node's map reaches, without closed paths."""
         build, module, decisions = self.build, f"{node_prefix(at)}.join", self.before
         assert decisions is not None
         # Where nothing else arrives the kept map itself is the sum: an If after it would copy it.
-        alone = self._kept(at)
+        alone = self._keep_path(at)
         others = [path for path in self.space.arriving(at) if path.kind != "keep"]
         if not others:
             return alone
-        total = self._kept(at)
+        total = self._keep_path(at)
         for path in others:
-            root = self.found[path.node].weighed[path.kind]
+            root = self.anchors_of[path.node].weighed[path.kind]
             term = Part(build.take_out(build.cone(root)), (root.outputs[0],))
             added = term.then(build.part("Add", [total.value, term.value], module))
             if len(others) > 1:
@@ -249,26 +250,29 @@ class _Rewriting:
         either = build.part("Or", arriving, module) if len(arriving) > 1 else Part([], (arriving[0],))
         return either.then(build.branch(either.value, total, alone, module))
 
-    def _kept(self, at: Node, closed: bool = False) -> Part:
-        """What the keep path brings to a node; zeros where there is none. closed: the path's node is."""
+    def _keep_path(self, at: Node, closed: bool = False) -> Part:
+        """Adds what the keep path brings to a node; zeros where there is none.
+
+        closed: whether the path's node is closed.
+        """
         for path in self.space.arriving(at):
             if path.kind == "keep" and closed:
-                return self.build.same(self.found[path.node].entering, f"{node_prefix(at)}.join")
+                return self.build.same(self.anchors_of[path.node].entering, f"{node_prefix(at)}.join")
             if path.kind == "keep":
                 return self._delivered(path.node)
         return self.build.zeros(self.shapes.maps[at.scale], ir.DataType.FLOAT, f"{node_prefix(at)}.join")
 
     def _delivered(self, at: Node) -> Part:
         """By the keep path of a node of the layer before: what it computed, or its input where it is closed."""
-        build, source, decisions = self.build, self.found[at], self.before
+        build, source, decisions = self.build, self.anchors_of[at], self.before
         assert decisions is not None
-        module, product = module_of(source.kept), source.weighed["keep"].outputs[0]
-        mixed = build.copied(source.keep_nodes, source.kept.outputs[0])
+        module, product = module_of(source.keep), source.weighed["keep"].outputs[0]
+        mixed = build.copied(source.keep_nodes, source.keep.outputs[0])
         whole = build.copied(source.product_nodes, product)
         computed = build.branch(decisions.closed_any[at], mixed, whole, module)
         return build.branch(decisions.open_any[at], computed, build.same(source.entering, module), module)
 
     def deliver_to_head(self, at: Node) -> None:
-        users = list(self.found[at].kept.outputs[0].uses())
+        users = list(self.anchors_of[at].keep.outputs[0].uses())
         (value,) = self.build.append(self._delivered(at))
         redirect(users, value)

@@ -19,6 +19,7 @@ class Part(NamedTuple):
 
     @property
     def value(self) -> ir.Value:
+        """The value of a part that has only one."""
         (value,) = self.values
         return value
 
@@ -30,7 +31,7 @@ class Part(NamedTuple):
 class Branches:
     """Makes nodes of standard operators and moves nodes of `graph` into branches.
 
-    Each made node carries a module path, so that it gets a name (deploy/passes/name_nodes.py).
+    Each new node carries a module path, so that it gets a name (deploy/passes/name_nodes.py).
     """
 
     def __init__(self, graph: ir.Graph) -> None:
@@ -43,6 +44,7 @@ class Branches:
     # ---- single nodes ----
 
     def constant(self, array: np.ndarray) -> ir.Value:
+        """Returns an initializer of the graph; equal arrays share one."""
         key = (str(array.dtype) + str(array.shape), array.tobytes())
         if key not in self._constants:
             self._constants[key] = add_initializer(self.graph, f"routing.constant_{len(self._constants)}", array)
@@ -59,12 +61,12 @@ class Branches:
         domain: str = "",
     ) -> ir.Node:
         """A node of no graph. kind: element type of its outputs; the first input's if None."""
-        made = ir.Node(domain, operator, inputs, attributes, num_outputs=outputs, metadata_props={MODULE_KEY: module})
-        made.name = module
-        for index, output in enumerate(made.outputs):
-            output.name = f"{module}/{operator}_{id(made)}_{index}"
+        node = ir.Node(domain, operator, inputs, attributes, num_outputs=outputs, metadata_props={MODULE_KEY: module})
+        node.name = module
+        for index, output in enumerate(node.outputs):
+            output.name = f"{module}/{operator}_{id(node)}_{index}"
             output.type = ir.TensorType(kind) if kind else inputs[0].type
-        return made
+        return node
 
     def part(
         self,
@@ -74,8 +76,9 @@ class Branches:
         attributes: Sequence[ir.Attr] = (),
         kind: ir.DataType | None = None,
     ) -> Part:
-        made = self.node(operator, inputs, module, attributes, kind)
-        return Part([made], tuple(made.outputs))
+        """Returns a part of one node."""
+        node = self.node(operator, inputs, module, attributes, kind)
+        return Part([node], tuple(node.outputs))
 
     def append(self, part: Part) -> tuple[ir.Value, ...]:
         """Puts a part into the main graph for good; returns its results."""
@@ -91,6 +94,7 @@ class Branches:
         attributes: Sequence[ir.Attr] = (),
         kind: ir.DataType | None = None,
     ) -> ir.Value:
+        """Adds one node to the main graph and returns its output."""
         (value,) = self.append(self.part(operator, inputs, module, attributes, kind))
         return value
 
@@ -101,6 +105,7 @@ class Branches:
         return self.part("Identity", [value], module)
 
     def zeros(self, shape: ir.Value, kind: ir.DataType | None, module: str) -> Part:
+        """Returns a part that gives zeros of a shape known only when the network runs."""
         return self.part("ConstantOfShape", [shape], module, kind=kind)
 
     def nothing(self, like: ir.Value, module: str) -> Part:
@@ -134,11 +139,11 @@ class Branches:
         for name, part in (("then_branch", then), ("else_branch", other)):
             graph = ir.Graph([], part.values, nodes=part.nodes, name=f"{module}.{name}")
             graphs.append(ir.AttrGraph(name, graph))
-        made = self.node("If", [condition], module, graphs, outputs=len(then.values))
-        for output, value in zip(made.outputs, then.values, strict=True):
+        node = self.node("If", [condition], module, graphs, outputs=len(then.values))
+        for output, value in zip(node.outputs, then.values, strict=True):
             output.type = value.type
-        self._parents.update({id(attribute.as_graph()): made for attribute in graphs})
-        return Part([made], tuple(made.outputs))
+        self._parents.update({id(attribute.as_graph()): node for attribute in graphs})
+        return Part([node], tuple(node.outputs))
 
     # ---- moving nodes ----
 
@@ -219,6 +224,7 @@ _SMALL = 4096
 
 
 def redirect(uses: Iterable[Any], value: ir.Value) -> None:
+    """Makes `value` the input of all these uses of another."""
     for use in list(uses):
         use.node.replace_input_with(use.idx, value)
 

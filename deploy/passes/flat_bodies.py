@@ -18,9 +18,9 @@ def flat_body(name: str) -> onnx.FunctionProto:
     del flat.node[:]
     for index, node in enumerate(portable_body(name).node):
         flat.node.extend(_inlined(node, f"call_{index}.") if node.domain == DOMAIN else [node])
-    kept = [opset for opset in flat.opset_import if opset.domain != DOMAIN]
+    imports = [opset for opset in flat.opset_import if opset.domain != DOMAIN]
     del flat.opset_import[:]
-    flat.opset_import.extend(kept)
+    flat.opset_import.extend(imports)
     return flat
 
 
@@ -37,19 +37,19 @@ def _renamed(
     node: onnx.NodeProto, names: Mapping[str, str], given: Mapping[str, onnx.AttributeProto]
 ) -> onnx.NodeProto:
     """A copy with other value names, and with the call's attributes where it refers to the function's."""
-    made = onnx.NodeProto()
-    made.CopyFrom(node)
-    made.name = ""
-    made.input[:] = [names.get(value, value) for value in node.input]
-    made.output[:] = [names.get(value, value) for value in node.output]
-    for attribute in made.attribute:
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    copy.name = ""
+    copy.input[:] = [names.get(value, value) for value in node.input]
+    copy.output[:] = [names.get(value, value) for value in node.output]
+    for attribute in copy.attribute:
         if attribute.ref_attr_name:
             own = attribute.name
             attribute.CopyFrom(given[attribute.ref_attr_name])
             attribute.name = own
         elif attribute.type == onnx.AttributeProto.GRAPH:
             _rename_graph(attribute.g, names, given)
-    return made
+    return copy
 
 
 def _rename_graph(graph: onnx.GraphProto, names: Mapping[str, str], given: Mapping[str, onnx.AttributeProto]) -> None:

@@ -1,4 +1,4 @@
-"""What the passes ask of a graph."""
+"""Questions about a graph, and changes of it, that several passes share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MODULE_KEY = "adroit.module"
 
 
 def is_operator(node: ir.Node | None, *names: str) -> bool:
-    """Whether `node` is one of adroit's operators `names`."""
+    """Returns whether `node` is one of adroit's operators `names`."""
     return node is not None and node.domain == DOMAIN and node.op_type in names
 
 

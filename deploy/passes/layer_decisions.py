@@ -1,4 +1,4 @@
-"""What a layer of routed nodes decides, as one operator for all its nodes together.
+"""Decides the open and closed nodes of a routed layer by one operator for all of them.
 
 Deciding node by node takes some twenty standard operators a node, on a few numbers each: more than
 1,200 in a network of 16 layers, each with its own overhead in the runtime. Here a layer takes three.
@@ -20,7 +20,7 @@ from adroit.models.routing.space import Node, Path, RoutingSpace
 
 @dataclass(frozen=True)
 class LayerDecisions:
-    """What the gates of a layer decide; S nodes with P paths in all.
+    """The values that the gates of a layer decide; S nodes with P paths in all.
 
     Attributes:
         gates: [N,P] in the order of RoutingSpace.paths, 0 where closed.
@@ -58,18 +58,18 @@ def decide_layer(
     following = [at for at in space.nodes if at.layer == nodes[0].layer + 1]
     belongs = np.eye(len(nodes), dtype=np.float32)[[nodes.index(path.node) for path in paths]]
     reach = _live_matrix(space, nodes, paths, following)
-    # What no branch asks is not shown: keep paths are told by their node, and scale 0 is always live.
+    # What no branch reads has no flag: keep paths follow from their node, and scale 0 is always live.
     moving, later = [path for path in paths if path.kind != "keep"], [at for at in following if at.scale]
     ours = np.eye(len(reach), len(paths) + 2 * len(nodes), dtype=np.float32)
-    asked = [paths.index(path) for path in moving] + list(range(len(paths), ours.shape[1]))
+    rows = [paths.index(path) for path in moving] + list(range(len(paths), ours.shape[1]))
     lives = reach[:, [following.index(at) for at in later]]
-    shown = np.concatenate([ours[:, asked], lives, _busy_matrix(space, nodes, paths, following)], 1)
+    shown = np.concatenate([ours[:, rows], lives, _busy_matrix(space, nodes, paths, following)], 1)
     # After the last layer nothing follows, but an operator's output is not empty.
     matrices = [belongs, reach if following else np.zeros((len(reach), 1), np.float32), shown]
     joined = raw[0] if len(raw) == 1 else build.outer("Concat", raw, module, [ir.AttrInt64("axis", 1)])
     inputs = [joined, live, *(build.constant(matrix) for matrix in matrices)]
-    made = build.node("RoutingDecision", inputs, module, outputs=4, domain=DOMAIN)
-    gates, opened, reached, flags = build.append(Part([made], tuple(made.outputs)))
+    decision = build.node("RoutingDecision", inputs, module, outputs=4, domain=DOMAIN)
+    gates, opened, reached, flags = build.append(Part([decision], tuple(decision.outputs)))
     flags.type = ir.TensorType(ir.DataType.BOOL)
     count = shown.shape[1]
     split = build.node("Split", [flags], module, [ir.AttrInt64("num_outputs", count)], outputs=count)
@@ -102,7 +102,7 @@ def _live_matrix(
 def _busy_matrix(
     space: RoutingSpace, nodes: Sequence[Node], paths: Sequence[Path], following: Sequence[Node]
 ) -> np.ndarray:
-    """As above: what gives a node of the next layer more than the map that entered a closed node."""
+    """[P+3S,S'] for the same rows: what gives a node of the next layer more than a closed node's own map."""
     matrix = np.zeros((len(paths) + 3 * len(nodes), len(following)), np.float32)
     for column, at in enumerate(following):
         for path in space.arriving(at):

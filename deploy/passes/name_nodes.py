@@ -1,4 +1,4 @@
-"""Nodes and values are named after the modules they come from, and nothing else is told of them.
+"""Names nodes and values after the modules that they come from, and drops all else that is noted of them.
 
 The exporter's own metadata holds file paths and line numbers of the machine it ran on, which would
 make the same network export to different bytes.

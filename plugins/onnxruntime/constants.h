@@ -25,7 +25,7 @@ public:
         if (!known.values.empty()) std::memcpy(known.values.data(), value.GetTensorRawData(), known.values.size());
     }
 
-    // Calls use(values, shape) and keeps the shape, if input `index` is a constant of that rank; tells whether
+    // Calls use(values, shape) and keeps the shape, if input `index` is a constant of that rank; returns whether
     // it is. `read` then gives no values: the caller made something of them.
     template <typename Element, typename Use>
     bool use(const Ort::ConstKernelInfo& info, size_t index, size_t rank, const Use& use) {

@@ -4,7 +4,7 @@
 #   get_headers.sh FOLDER     prints the include folder on success
 #
 # The headers are in no Python wheel. Debian packages them (libonnxruntime-dev) from the release
-# after 12 on, so they are asked of the mirror that this machine's apt already uses, with package
+# after 12 on, so they come from the mirror that this machine's apt already uses, with package
 # lists of our own: the machine's sources and lists stay as they are.
 set -eu
 

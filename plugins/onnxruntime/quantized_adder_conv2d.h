@@ -29,7 +29,7 @@ public:
     }
     static ONNXTensorElementDataType output_type(size_t) { return Ort::TypeToTensorType<Output>::type; }
 
-    // Y's type is an attribute, and ONNX Runtime tells registrations apart by the types of inputs only.
+    // Y's type is an attribute, and ONNX Runtime distinguishes registrations by the types of inputs only.
     static void infer_output(Ort::ShapeInferContext& context, OrtShapeInferContext* raw) {
         const auto &x = context.GetInputShape(0), &w = context.GetInputShape(1);
         const auto strides = context.GetAttrInts("strides"), pads = context.GetAttrInts("pads");

@@ -52,18 +52,18 @@ def emulated_library() -> Path:
 
 @functools.cache
 def onnxruntime_headers() -> Path:
-    """The folder of onnxruntime_c_api.h: told, found by an earlier build, or fetched as the build does.
+    """The folder of onnxruntime_c_api.h: from the environment, an earlier build, or fetched as the build does.
 
     Raises:
         NotHere: there is none.
     """
-    told = os.environ.get("ONNXRUNTIME_INCLUDE_DIR")
-    if told:
-        return Path(told)
+    named = os.environ.get("ONNXRUNTIME_INCLUDE_DIR")
+    if named:
+        return Path(named)
     for cache in sorted((ROOT / "build").glob("*/CMakeCache.txt")):
-        found = re.search(r"^ONNXRUNTIME_INCLUDE_DIR:\w+=(/.+)$", cache.read_text(encoding="utf-8"), re.MULTILINE)
-        if found and (Path(found[1]) / "onnxruntime_c_api.h").is_file():
-            return Path(found[1])
+        cached = re.search(r"^ONNXRUNTIME_INCLUDE_DIR:\w+=(/.+)$", cache.read_text(encoding="utf-8"), re.MULTILINE)
+        if cached and (Path(cached[1]) / "onnxruntime_c_api.h").is_file():
+            return Path(cached[1])
     script = ROOT / "plugins/onnxruntime/get_headers.sh"
     folder = ROOT / "build/onnxruntime-headers"
     with lock(folder.name):

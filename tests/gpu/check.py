@@ -11,6 +11,8 @@ run here is a SKIP with its reason. Exit code: 0 when no step failed, 1 otherwis
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -65,6 +67,14 @@ def verdict(code: int, output: str) -> str:
     return f"PASS, but skipped: {'; '.join(reasons)}" if passed else f"SKIP: {'; '.join(reasons)}"
 
 
+def environment() -> dict[str, str]:
+    """The environment of every step: where adroit is not installed, its sources are on Python's path."""
+    if importlib.util.find_spec("adroit"):
+        return {**os.environ}
+    path = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path}
+
+
 def run(step: Step) -> str:
     """Runs one step, showing its output as it comes, and gives its verdict."""
     if step.needs_build:
@@ -77,7 +87,9 @@ def run(step: Step) -> str:
             return "FAIL (the build)"
     lines = []
     command = [sys.executable, *step.arguments]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             print(line, end="", flush=True)
@@ -94,8 +106,8 @@ def main() -> int:
         if only in (None, step.name):
             print(f"== {step.name}", flush=True)
             verdicts[step.name] = run(step)
-    print("\n".join(["== gpu-check", *(f"{name:<17} {found}" for name, found in verdicts.items())]))
-    return int(any(found.startswith("FAIL") for found in verdicts.values()))
+    print("\n".join(["== gpu-check", *(f"{name:<17} {result}" for name, result in verdicts.items())]))
+    return int(any(result.startswith("FAIL") for result in verdicts.values()))
 
 
 if __name__ == "__main__":

@@ -49,8 +49,8 @@ def test_an_engine_gives_what_the_network_gives(name: str, tmp_path: Path) -> No
 
     torch.manual_seed(0)
     known = architecture_named(name)
-    pictures = np.random.default_rng(0).integers(0, 256, (4, *known.input_size, 3), np.uint8)
-    images = ImageSet([str(i) for i in range(4)], lambda i: pictures[i])
+    pixels = np.random.default_rng(0).integers(0, 256, (4, *known.input_size, 3), np.uint8)
+    images = ImageSet([str(i) for i in range(4)], lambda i: pixels[i])
     network = build_network(name, {})
     settle_batch_norm(network, [torch.from_numpy(x) for _, x in images.batches(known.preprocessing, 4)])
     save_checkpoint(tmp_path / "checkpoint", network.eval(), CheckpointConfig(name, known.preprocessing))

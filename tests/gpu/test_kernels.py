@@ -126,7 +126,7 @@ def test_routing_decision(case: routing_decision.DeviceCase) -> None:
     outputs = [torch.full_like(t, float("nan") if t.is_floating_point() else 1) for t in expected]
 
     def check() -> None:
-        assert all(torch.equal(found, right) for found, right in zip(outputs, expected, strict=True))
+        assert all(torch.equal(output, right) for output, right in zip(outputs, expected, strict=True))
 
     _in_both_ways(lambda: kernels.routing_decision(inputs, outputs), outputs, check)
 

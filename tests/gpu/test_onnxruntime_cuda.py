@@ -33,8 +33,8 @@ def reason_against_provider() -> str | None:
     onnxruntime.preload_dlls()  # CUDA and cuDNN of the packages that PyTorch brings
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    made = onnxruntime.InferenceSession(standard_model().SerializeToString(), options, providers=[CUDA])
-    return None if CUDA in made.get_providers() else f"{CUDA} does not start here: its CUDA or cuDNN is not found"
+    opened = onnxruntime.InferenceSession(standard_model().SerializeToString(), options, providers=[CUDA])
+    return None if CUDA in opened.get_providers() else f"{CUDA} does not start here: its CUDA or cuDNN is missing"
 
 
 @pytest.fixture(scope="module")
@@ -73,18 +73,18 @@ def session(node: Node, library: Path, providers: Sequence[str]) -> Any:
     options.register_custom_ops_library(str(library))
     if list(providers) == [CUDA]:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    made = onnxruntime.InferenceSession(node.model().SerializeToString(), options, providers=list(providers))
-    assert made.get_providers()[0] == providers[0], f"{providers[0]} did not start"  # else it falls back in silence
-    return made
+    opened = onnxruntime.InferenceSession(node.model().SerializeToString(), options, providers=list(providers))
+    assert opened.get_providers()[0] == providers[0], f"{providers[0]} did not start"  # else it falls back in silence
+    return opened
 
 
-def run(made: Any, node: Node) -> list[np.ndarray]:
-    name = made.get_inputs()[0].name
-    return list(made.run(None, {name: node.inputs[name]}))
+def run(opened: Any, node: Node) -> list[np.ndarray]:
+    name = opened.get_inputs()[0].name
+    return list(opened.run(None, {name: node.inputs[name]}))
 
 
-def require_equal(node: Node, found: list[np.ndarray], expected: list[np.ndarray]) -> None:
-    for one, other in zip(found, expected, strict=True):
+def require_equal(node: Node, outputs: list[np.ndarray], expected: list[np.ndarray]) -> None:
+    for one, other in zip(outputs, expected, strict=True):
         assert one.shape == other.shape and one.dtype == other.dtype
         if node.exact or one.dtype == bool:
             np.testing.assert_array_equal(one, other)
@@ -96,21 +96,21 @@ def require_equal(node: Node, found: list[np.ndarray], expected: list[np.ndarray
 def test_a_node_gives_what_the_cpu_gives(node: Node, library: Path, cpu_library: Path) -> None:
     expected = run(session(node, cpu_library, [CPU]), node)
     assert all(np.unique(output).size > 1 for output in expected), "a case that shows nothing"
-    made = session(node, library, [CPU if NO_GPU else CUDA])
-    found = run(made, node)
-    require_equal(node, found, expected)
-    for again, first in zip(run(made, node), found, strict=True):
+    opened = session(node, library, [CPU if NO_GPU else CUDA])
+    outputs = run(opened, node)
+    require_equal(node, outputs, expected)
+    for again, first in zip(run(opened, node), outputs, strict=True):
         np.testing.assert_array_equal(again, first)
 
 
 @BY_NAME
 def test_an_input_that_does_not_fit_is_refused(node: Node, library: Path) -> None:
-    made = session(node, library, [CPU if NO_GPU else CUDA])
-    name = made.get_inputs()[0].name
+    opened = session(node, library, [CPU if NO_GPU else CUDA])
+    name = opened.get_inputs()[0].name
     batch, channels, *rest = node.inputs[name].shape
     wrong = np.zeros((batch, channels + 1, *rest), node.inputs[name].dtype)
     with pytest.raises(Exception, match=f"{node.operator}: X has {channels + 1} channels"):
-        made.run(None, {name: wrong})
+        opened.run(None, {name: wrong})
 
 
 @pytest.mark.skipif(CUDA in onnxruntime.get_available_providers(), reason="this is onnxruntime-gpu")
@@ -129,13 +129,13 @@ def test_an_operator_without_a_cuda_kernel_runs_on_the_cpu(library: Path) -> Non
 def test_calls_at_once_do_not_disturb_each_other(name: str, library: Path) -> None:
     """Each runs on a stream of its own; the gate's workspace must be its own too."""
     node = next(node for node in NODES if node.name == name)
-    made = session(node, library, [CUDA])
-    first, x = made.get_inputs()[0].name, node.inputs[made.get_inputs()[0].name]
+    opened = session(node, library, [CUDA])
+    first, x = opened.get_inputs()[0].name, node.inputs[opened.get_inputs()[0].name]
     inputs = [x * np.float32(1 + i / 8) for i in range(8)]
-    expected = [made.run(None, {first: value}) for value in inputs]
+    expected = [opened.run(None, {first: value}) for value in inputs]
     with ThreadPoolExecutor(8) as pool:
         for _ in range(25):
-            found = pool.map(lambda value: made.run(None, {first: value}), inputs)
-            for one, other in zip(found, expected, strict=True):
+            outputs = pool.map(lambda value: opened.run(None, {first: value}), inputs)
+            for one, other in zip(outputs, expected, strict=True):
                 for a, b in zip(one, other, strict=True):
                     np.testing.assert_array_equal(a, b)

@@ -46,7 +46,7 @@ def cmake_build(source: str, name: str, *target: str, settings: tuple[str, ...] 
 
 
 def built_or_skipped(source: str, name: str, *settings: str) -> Path:
-    """The same for a test, which is skipped where a tool is missing."""
+    """Builds as cmake_build does, for a test, which is skipped where a tool is missing."""
     try:
         return cmake_build(source, name, settings=settings)
     except NotHere as why:

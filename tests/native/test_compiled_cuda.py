@@ -1,4 +1,4 @@
-"""What nvcc makes of the CUDA kernels, for every GPU that they are built for. Needs nvcc, and no GPU."""
+"""The machine code of the CUDA kernels, for every GPU that they are built for. Needs nvcc, and no GPU."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def cpu_only() -> Path:
 
 @pytest.fixture(scope="session")
 def registrations(with_cuda: Path) -> list[str]:
-    """What the library registers, as tests/native/onnxruntime/registrations.cpp prints it."""
+    """Returns what the library registers, as tests/native/onnxruntime/registrations.cpp prints it."""
     program = with_cuda.parent / "registrations"
     source = ROOT / "tests/native/onnxruntime/registrations.cpp"
     command = ["g++", "-std=c++17", "-Wall", "-Werror", "-isystem", str(build.onnxruntime_headers()), str(source)]

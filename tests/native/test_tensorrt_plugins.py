@@ -1,5 +1,6 @@
-"""The TensorRT plugin library under the host that plays the builder: by dlopen under the sanitizers, and
-through the plugin registry of real TensorRT runtimes.
+"""The TensorRT plugin library under the host that plays the builder.
+
+The host loads it by dlopen under the sanitizers, and through the plugin registry of real TensorRT runtimes.
 
 Needs TensorRT's headers, which no package index has: TENSORRT_ROOT names the folder above
 include/NvInferRuntime.h, or several folders with ":" between them (say of 10.3 and 11.1). The runtimes are the
@@ -39,7 +40,7 @@ def headers() -> list[Path]:
 
 
 def major_version(root: Path) -> int:
-    """Of the headers."""
+    """Returns TensorRT's major version that the headers are of."""
     text = (root / "include/NvInferVersion.h").read_text()
     found = re.search(r"define (?:NV_TENSORRT_MAJOR|TRT_MAJOR_ENTERPRISE) (\d+)", text)
     assert found, f"no version in the headers of {root}"

@@ -118,14 +118,16 @@ class Reference:
 
 
 def stored_limit(value: Array, stored: str) -> Array:
-    """How far rounding to the type `stored` moves a value; 0 for float32, whose rounding other limits hold."""
+    """Returns how far rounding to the type `stored` moves a value; 0 for float32, whose rounding other limits hold."""
     if stored != "float16":
         return np.zeros_like(value)
     return np.abs(value) * 2.0**-11 + 2.0**-25
 
 
 def gates_are_right(reference: Reference, threshold: Array, gates: Any, is_open: Any) -> bool:
-    """Whether gates are 0 or the value, on the right side of the threshold; nearer to it than the limit both are.
+    """Returns whether gates are 0 or the value, on the right side of the threshold.
+
+    Nearer to the threshold than the limit, both sides are right.
 
     reference: of the gate before the threshold. threshold: [1] or [N]. gates, is_open: torch tensors.
     """

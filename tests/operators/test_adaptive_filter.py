@@ -123,15 +123,15 @@ def test_results_do_not_depend_on_batch_mates() -> None:
 
 @pytest.mark.parametrize("name", ["generic", "avx2", "avx512"])
 def test_every_instruction_set_is_within_the_limit(name: str) -> None:
-    """This file's native cases again in a process that is told which instruction set to use."""
+    """This file's native cases again in a process with that instruction set."""
     environment = {**os.environ, "ADROIT_INSTRUCTION_SET": name}
     try:
         library = str(native_library())
     except EnvironmentFault as error:
         pytest.skip(error.message)
     probe = "import sys; from adroit.deploy.runtimes.native import *; print(instruction_set(Path(sys.argv[1])))"
-    asked = subprocess.run([sys.executable, "-c", probe, library], env=environment, capture_output=True, text=True)
-    if asked.stdout.strip() != name:
+    probed = subprocess.run([sys.executable, "-c", probe, library], env=environment, capture_output=True, text=True)
+    if probed.stdout.strip() != name:
         pytest.skip(f"this CPU or build has no {name} (it has {instruction_set(native_library())})")
     chosen = "(test_onnx_is_within_the_limit and native) or closes_its_tap or not_a_number"
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", __file__, "-k", chosen]

@@ -12,7 +12,7 @@ from adroit.deploy.runtimes.native import native_library
 from adroit.errors import EnvironmentFault
 from tests.conftest import ROOT
 
-TELL = "from adroit.deploy.runtimes.native import *; print(instruction_set(native_library()))"
+PRINT_SET = "from adroit.deploy.runtimes.native import *; print(instruction_set(native_library()))"
 
 
 def run_with(instruction_set: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -31,10 +31,10 @@ def _library() -> None:
 
 @pytest.mark.parametrize("instruction_set", ["generic", "avx2", "avx512"])
 def test_the_operator_tests_pass_with(instruction_set: str) -> None:
-    told = run_with(instruction_set, "-c", TELL)
-    if "lacks it" in told.stderr:
+    printed = run_with(instruction_set, "-c", PRINT_SET)
+    if "lacks it" in printed.stderr:
         pytest.skip(f"this CPU has no {instruction_set}")
-    assert told.stdout.strip() == instruction_set, told.stderr
+    assert printed.stdout.strip() == instruction_set, printed.stderr
     here = "tests/operators/test_instruction_sets.py"
     done = run_with(instruction_set, "-m", "pytest", "tests/operators", "-k", "native", f"--ignore={here}")
     assert done.returncode == 0, done.stdout
@@ -42,6 +42,6 @@ def test_the_operator_tests_pass_with(instruction_set: str) -> None:
 
 
 def test_an_unknown_instruction_set_is_an_error() -> None:
-    told = run_with("sse9", "-c", TELL)
-    assert told.returncode != 0
-    assert "ADROIT_INSTRUCTION_SET=sse9: not one of" in told.stderr
+    printed = run_with("sse9", "-c", PRINT_SET)
+    assert printed.returncode != 0
+    assert "ADROIT_INSTRUCTION_SET=sse9: not one of" in printed.stderr

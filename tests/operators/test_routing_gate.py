@@ -152,16 +152,16 @@ def test_wrong_inputs_are_refused(shapes: dict[str, tuple[int, ...]], shrink: in
 def test_every_instruction_set_is_within_the_limit(forced: str) -> None:
     """The set is chosen once per process: so another process, with that set forced, runs the table."""
     environment = {**os.environ, "ADROIT_INSTRUCTION_SET": forced}
-    asked = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", "from tests.operators import test_routing_gate as t; t.run_table()"],
         env=environment,
         capture_output=True,
         text=True,
     )
-    if "this CPU lacks it" in asked.stderr or "library is missing" in asked.stderr:
-        pytest.skip(asked.stderr.strip().splitlines()[-1])
-    assert asked.returncode == 0, asked.stderr
-    assert asked.stdout.split() == [forced, str(len(CASES))]
+    if "this CPU lacks it" in done.stderr or "library is missing" in done.stderr:
+        pytest.skip(done.stderr.strip().splitlines()[-1])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [forced, str(len(CASES))]
 
 
 def run_table() -> None:

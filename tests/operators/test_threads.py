@@ -1,8 +1,12 @@
-"""A node that chooses between one thread and several gives the same result whatever it chooses."""
+"""A node gives the same result on one thread and several, and to several threads that call it at once."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -33,24 +37,53 @@ def _inputs(operator: str) -> tuple[dict[str, np.ndarray], dict[str, object]]:
     return {"X": x, "W": w, "scale": scale, "shift": shift}, attributes
 
 
+def _session(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    try:
+        options.register_custom_ops_library(str(native_library()))
+    except EnvironmentFault as error:
+        pytest.skip(error.message)
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def _model_and_feeds(operator: str) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    inputs, attributes = _inputs(operator)
+    model = node_model(operator, inputs, attributes, tuple(k for k in inputs if k not in ("X", "logits")))
+    return model, {k: v for k, v in inputs.items() if k in ("X", "logits")}
+
+
 @pytest.mark.parametrize(
     "operator", ["AdderConv2d", "QAdderConv2d", "AdaptiveFilter", "BilinearUpsample", "RoutingGate"]
 )
 def test_native_results_stay_the_same_from_call_to_call(operator: str) -> None:
-    inputs, attributes = _inputs(operator)
-    model = node_model(operator, inputs, attributes, tuple(k for k in inputs if k not in ("X", "logits")))
-    feeds = {k: v for k, v in inputs.items() if k in ("X", "logits")}
+    model, feeds = _model_and_feeds(operator)
     results = {}
     for threads in (1, 2):
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        try:
-            options.register_custom_ops_library(str(native_library()))
-        except EnvironmentFault as error:
-            pytest.skip(error.message)
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = _session(model, threads)
         results[threads] = [session.run(None, feeds)[0] for _ in range(CALLS)]
     expected = results[1][0]
     assert expected.std() > 0
     for result in (*results[1], *results[2]):
         np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("operator", ["AdderConv2d", "QAdderConv2d", "AdaptiveFilter", "RoutingGate"])
+def test_calls_of_more_shapes_than_a_node_keeps_plans_for_do_not_disturb_each_other(operator: str) -> None:
+    """A node makes a plan for each shape and keeps a few (plan_cache.h); other threads may be using an old one."""
+    model, feeds = _model_and_feeds(operator)
+
+    def of_rows(rows: int) -> Mapping[str, np.ndarray]:
+        return {name: np.ascontiguousarray(value[:, :, :rows]) for name, value in feeds.items()}
+
+    shapes = [of_rows(rows) for rows in range(6, 13)]
+    expected = [_session(model, 1).run(None, shape)[0] for shape in shapes]
+    shared = _session(model, 1)
+
+    def call(number: int) -> tuple[int, np.ndarray]:
+        index = number % len(shapes)
+        return index, shared.run(None, shapes[index])[0]
+
+    with ThreadPoolExecutor(4) as pool:
+        for index, result in pool.map(call, range(40 * len(shapes))):
+            np.testing.assert_array_equal(result, expected[index])

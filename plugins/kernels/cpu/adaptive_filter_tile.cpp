@@ -158,7 +158,7 @@ void copy_row(const float* row, const PanelColumns& columns, float* out) {
 }
 
 // The part of `channels` channels' padded planes that the tile's taps meet. X comes in short pieces
-// of many planes, which the processor does not foresee, so the next channels' rows are asked for here.
+// of many planes, which the processor does not foresee, so the next channels' rows are prefetched here.
 void fill_panel(const AdaptiveFilterShape& s, const AdaptiveFilterTile& tile, const PanelColumns& columns,
                 const float* x, int64_t channels, float* panel) {
     const int64_t first_row = tile.first_row * s.stride - s.kernel_size / 2, rows = panel_rows(s, tile.rows);

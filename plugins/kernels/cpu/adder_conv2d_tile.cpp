@@ -26,7 +26,7 @@ constexpr int kFilters = 4, kVectors = 6;
 constexpr int kFilters = 4, kVectors = 2;
 #endif
 constexpr int64_t kLanes = Vector::kLanes;
-// Weights of large layers come from the third-level cache: asked for this many floats ahead of their use.
+// Weights of large layers come from the third-level cache: prefetched this many floats ahead of their use.
 constexpr int64_t kPrefetch = 512;
 constexpr int64_t kRun = kMaxAdderRun + kAdderSlack;
 
@@ -84,7 +84,7 @@ void accumulate_vectors(const AdderConv2dCall& call, int64_t vectors, const floa
     of_vectors[vectors - 1](call, panel, weights, sums);
 }
 
-// Turns sums of maxima into sums of differences; tells whether all of them can be trusted.
+// Turns sums of maxima into sums of differences; returns whether all of them can be trusted.
 template <typename AnyVector>
 bool subtract_sums(const AdderConv2dPlan& plan, int64_t vectors, const float* x_sums, const float* w_sums,
                    float* sums) {

@@ -23,15 +23,16 @@ bool available(InstructionSet set) {
 }
 
 InstructionSet choose() {
-    const char* wanted = std::getenv("ADROIT_INSTRUCTION_SET");
-    const std::string asked = wanted ? wanted : "";
+    const char* variable = std::getenv("ADROIT_INSTRUCTION_SET");
+    const std::string requested = variable ? variable : "";
     for (auto set : {InstructionSet::avx512, InstructionSet::avx2, InstructionSet::generic}) {
-        if (asked.empty() ? available(set) : asked == name(set)) {
-            if (!available(set)) throw std::runtime_error("ADROIT_INSTRUCTION_SET=" + asked + ": this CPU lacks it");
+        if (requested.empty() ? available(set) : requested == name(set)) {
+            if (!available(set))
+                throw std::runtime_error("ADROIT_INSTRUCTION_SET=" + requested + ": this CPU lacks it");
             return set;
         }
     }
-    throw std::runtime_error("ADROIT_INSTRUCTION_SET=" + asked + ": not one of generic, avx2, avx512");
+    throw std::runtime_error("ADROIT_INSTRUCTION_SET=" + requested + ": not one of generic, avx2, avx512");
 }
 
 }  // namespace

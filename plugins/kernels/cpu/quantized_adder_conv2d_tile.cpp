@@ -20,7 +20,7 @@ constexpr int kFilters = 8, kVectors = 3;
 constexpr int kFilters = 4, kVectors = 2;
 #endif
 
-// Weights of large layers come from the third-level cache: asked for this far ahead of their use.
+// Weights of large layers come from the third-level cache: prefetched this far ahead of their use.
 constexpr int64_t kPrefetchBytes = 4096;
 
 // The two kinds of step. kSteps: how many the counts hold; put: what becomes of the counts of so many.

@@ -7,7 +7,7 @@
 
 namespace adroit::cpu {
 
-// A buffer as large as the largest that was asked for. It starts with a cache line, since a vector that lies across
+// A buffer as large as its largest request. It starts with a cache line, since a vector that lies across
 // two costs two loads.
 template <typename Element>
 class Buffer {

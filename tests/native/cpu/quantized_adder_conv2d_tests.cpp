@@ -100,7 +100,7 @@ bool is_right() {
     const bool fits = s.stride_width == 1 && (s.kernel_width == 3 || s.kernel_width == 4);
     if (step == cpu::QuantizedStep::windows && fits && cpu::instruction_set() != cpu::InstructionSet::generic &&
         !packed.windows) {
-        std::printf("quantized_adder_conv2d did not take the windows that it was asked for\n");
+        std::printf("quantized_adder_conv2d did not take the requested windows\n");
         return false;
     }
     cpu::quantized_adder_conv2d(cpu::plan_quantized_adder_conv2d(s, packed.windows),

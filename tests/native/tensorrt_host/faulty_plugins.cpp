@@ -16,8 +16,8 @@ namespace {
 using namespace nvinfer1;
 
 bool fault(const char* name) {
-    const char* asked = std::getenv("FAULT");
-    return asked && !std::strcmp(asked, name);
+    const char* requested = std::getenv("FAULT");
+    return requested && !std::strcmp(requested, name);
 }
 
 void throw_one() { throw std::runtime_error("through a noexcept method"); }

@@ -1,4 +1,4 @@
-// supportsFormatCombination, asked as the builder does: position by position, every type and format.
+// supportsFormatCombination, called as the builder does: position by position, every type and format.
 #include <algorithm>
 
 #include "case.h"
@@ -51,7 +51,7 @@ private:
                 any = true;
                 walk(position + 1);
             }
-        checks_.expect(stable_, "the answer depends on tensors after the one asked for");
+        checks_.expect(stable_, "the result depends on tensors after the requested one");
         checks_.expect(position == 0 || any, "position " + std::to_string(position) + " is a dead end");
         if (position > 0) checks_.expect(combinations_ > before, "a supported start leads nowhere");
     }

@@ -10,7 +10,7 @@
 
 namespace host {
 
-// Counts checks and tells each that fails.
+// Counts checks and prints each that fails.
 class Checks {
 public:
     void enter(const std::string& where) { where_ = where; }

@@ -1,5 +1,5 @@
 // What happens to a plugin between build and run: serialized, made again, cloned, attached to the
-// contexts of several threads, told its shapes.
+// contexts of several threads, given its shapes.
 #include <atomic>
 #include <cstring>
 #include <thread>
@@ -59,8 +59,8 @@ void check_copies(Checks& checks, nvinfer1::IPluginCreatorV3One& creator, const 
         context.recorder().clear();
         const int32_t code = attached.runtime->onShapeChange(inputs.data(), static_cast<int32_t>(inputs.size()),
                                                              outputs.data(), static_cast<int32_t>(outputs.size()));
-        const bool told = context.recorder().getNbErrors() == 1;
-        checks.expect(code != 0 && told, "a misfit is taken, or refused without a reason in the error recorder");
+        const bool recorded = context.recorder().getNbErrors() == 1;
+        checks.expect(code != 0 && recorded, "a misfit is taken, or refused without a reason in the error recorder");
     }
 }
 

@@ -38,7 +38,7 @@ class Case:
 
     @property
     def symmetric(self) -> bool:
-        """What the torch operator takes: one stride and one padding."""
+        """Whether the torch operator takes it: one stride and one padding."""
         return len(set(self.strides)) == len(set(self.pads)) == 1
 
 
