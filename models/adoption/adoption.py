@@ -8,6 +8,7 @@ run on the same random numbers in float64, and only one that gives the same resu
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -136,12 +137,20 @@ def _replacement(module: nn.Module) -> tuple[nn.Module, float | None, str] | Non
         hooked = hooked_submodules(module)
         if hooked:
             raise NotAdopted(f"hooks on its {', '.join(hooked)} would see other tensors than now")
-        if "forward" in vars(module):
-            raise NotAdopted("its `forward` was replaced")
+        _check_forward(module)
         comparison = compare(module, replacement)
         copy_hooks(module, replacement.module)
         return replacement.module, comparison.difference, comparison.note
     return None
+
+
+def _check_forward(module: nn.Module) -> None:
+    """Raises NotAdopted where calls of `module` may mean more than they do to a layer of ours."""
+    if "forward" in vars(module):
+        raise NotAdopted("its `forward` was replaced")
+    arguments = list(inspect.signature(type(module).forward).parameters)[1:]
+    if len(arguments) != 1:
+        raise NotAdopted(f"its `forward` takes ({', '.join(arguments)}), not one tensor")
 
 
 def _described(module: nn.Module) -> str:

@@ -62,7 +62,8 @@ def _run(module: nn.Module, replacement: Replacement, side: int, dtype: torch.dt
     device = tensors[0].device if tensors else torch.device("cpu")
     if device.type == "meta":
         raise RuntimeError("its tensors hold no numbers (they are on the device meta)")
-    numbers = torch.randn(replacement.example, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    generator = torch.Generator("cpu").manual_seed(0)
+    numbers = torch.randn(replacement.example, generator=generator, dtype=torch.float64, device="cpu")
     example = (numbers * _SPREAD).to(device, dtype)
     cut: dict[int, nn.Parameter] = {}
     for name in (names[side] for names in replacement.filters if count is not None):
@@ -71,7 +72,7 @@ def _run(module: nn.Module, replacement: Replacement, side: int, dtype: torch.dt
             cut[id(whole)] = nn.Parameter(whole.detach()[:count].clone(), whole.requires_grad)
     duplicate = copy.deepcopy(module, cut).to(dtype).eval()  # takes what is in `cut` in place of a copy
     remove_hooks(duplicate)
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
         result = duplicate.forward(example)
     if not isinstance(result, Tensor):
         raise TypeError(f"it returns {type(result).__name__}, not a tensor")

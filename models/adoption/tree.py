@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 _PYTORCH = set(vars(nn.Module()))
@@ -18,7 +19,7 @@ def walk(root: nn.Module) -> Iterator[tuple[nn.Module, tuple[str, ...]]]:
     """Yields each module of `root` once, in the order of `root.modules()`, with its paths.
 
     The path of `root` is "", that of a module in a plain list "stages[0]". What a shared module holds has its paths
-    under the first place of that module.
+    under the first place of that module. What torch.jit compiled is left out.
     """
     places: dict[int, tuple[nn.Module, list[str]]] = {}
     _collect(root, "", places)
@@ -27,6 +28,8 @@ def walk(root: nn.Module) -> Iterator[tuple[nn.Module, tuple[str, ...]]]:
 
 
 def _collect(module: nn.Module, path: str, places: dict[int, tuple[nn.Module, list[str]]]) -> None:
+    if isinstance(module, torch.jit.ScriptModule):  # compiled as a whole: nothing in it can be replaced
+        return
     known = id(module) in places
     places.setdefault(id(module), (module, []))[1].append(path)
     if not known:

@@ -65,6 +65,11 @@ class _Clamped(adder2d):
         return super().distances(x.clamp(-8.0, 8.0))
 
 
+class _Optional(adder2d):
+    def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
+        return super().forward(x) * scale
+
+
 class _Other(nn.Module):
     """A copy that other people wrote, with names of their own."""
 
@@ -104,6 +109,7 @@ def _replaced_forward() -> nn.Module:
         (lambda: parametrizations.orthogonal(adder2d(2, 3, 3), "adder"), "its parameters are none, not adder"),
         (lambda: _renamed("adder2d", _Squared)(2, 3, 3), "its results differ from AdderConv2d's by"),
         (lambda: _renamed("adder2d", _Clamped)(2, 3, 3), "its results differ from AdderConv2d's by"),
+        (lambda: _renamed("adder2d", _Optional)(2, 3, 3), "its `forward` takes (x, scale), not one tensor"),
         (_replaced_forward, "its `forward` was replaced"),
         (lambda: _renamed("Adder2d", _Other)(), "its parameters are weight, not adder"),
         (lambda: _renamed("FastAdderLayer", _Other)(), "adroit does not know this adder layer"),

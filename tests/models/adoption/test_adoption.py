@@ -120,6 +120,23 @@ def test_random_numbers_of_the_user_are_not_drawn() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_settings_of_the_user_do_not_reach_the_comparison() -> None:
+    network = nn.Sequential(adder2d(2, 3, 3), BlurPool(3)).half()
+    with torch.autocast("cpu", torch.bfloat16), torch.device("meta"):
+        adoption = adopt(network)
+    assert [adopted.note for adopted in adoption.adopted] == ["", ""]
+    assert next(adoption.network.parameters()).dtype == torch.float16
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
+def test_compiled_and_traced_modules_do_no_harm() -> None:
+    scripted = torch.jit.script(nn.Sequential(nn.ReLU()))
+    traced = torch.fx.symbolic_trace(nn.Sequential(nn.BatchNorm2d(1), BlurPool(1)))
+    adoption = adopt(nn.Sequential(scripted, traced))
+    assert adoption.left == ()
+    adoption.network(torch.zeros(1, 1, 8, 8))
+
+
 def test_a_network_that_cannot_be_copied_is_refused_with_the_way_out() -> None:
     network = nn.Sequential(adder2d(1, 1, 1))
     network.lock = threading.Lock()
