@@ -5,7 +5,7 @@
 Three forms, softmax included in each, same inputs, results compared before anything is timed:
 
 - native: a one-node ONNX Runtime session with our library;
-- unfold: reflect pad, unfold, multiply, sum (what the official code does, at kept positions only);
+- unfold: reflect pad, unfold, multiply, sum (what the official code does, at output positions only);
 - slices: reflect pad, then k*k strided slices, each multiplied and added.
 
 The forms take turns in every round, so that load on the machine meets all of them. A turn is one run
@@ -57,10 +57,10 @@ CASES = [Case(c, 56, s) for c in (64, 128, 256) for s in (1, 2)] + [Case(64, 112
 
 def make_inputs(case: Case) -> dict[str, np.ndarray]:
     random = np.random.default_rng(case.channels + case.size)
-    kept = -(-case.size // case.stride)
+    side = -(-case.size // case.stride)
     return {
         "X": random.normal(size=(1, case.channels, case.size, case.size)).astype(np.float32),
-        "logits": random.normal(size=(1, case.groups * case.kernel_size**2, kept, kept)).astype(np.float32),
+        "logits": random.normal(size=(1, case.groups * case.kernel_size**2, side, side)).astype(np.float32),
     }
 
 
@@ -84,8 +84,8 @@ def native_form(case: Case, inputs: Mapping[str, np.ndarray]) -> Callable[[], An
         providers=["CPUExecutionProvider"],
     )
     # Bound memory, as inside a network: `session.run` would copy Y into new pages at every call.
-    kept = inputs["logits"].shape[2:]
-    y = np.empty((1, case.channels, *kept), np.float32)
+    output_size = inputs["logits"].shape[2:]
+    y = np.empty((1, case.channels, *output_size), np.float32)
     binding = session.io_binding()
     for name, value in inputs.items():
         binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(value))
@@ -100,13 +100,13 @@ def native_form(case: Case, inputs: Mapping[str, np.ndarray]) -> Callable[[], An
 
 
 def unfold_form(case: Case, x: Tensor, logits: Tensor) -> Callable[[], Tensor]:
-    batch, kept, taps = x.shape[0], logits.shape[2:], case.kernel_size**2
+    batch, output_size, taps = x.shape[0], logits.shape[2:], case.kernel_size**2
 
     def run() -> Tensor:
-        weights = logits.softmax(1).view(batch, case.groups, 1, taps, *kept)
+        weights = logits.softmax(1).view(batch, case.groups, 1, taps, *output_size)
         padded = functional.pad(x, [case.kernel_size // 2] * 4, mode="reflect")
         columns = functional.unfold(padded, case.kernel_size, stride=case.stride)
-        windows = columns.view(batch, case.groups, case.channels // case.groups, taps, *kept)
+        windows = columns.view(batch, case.groups, case.channels // case.groups, taps, *output_size)
         return (windows * weights).sum(3).flatten(1, 2)
 
     return run

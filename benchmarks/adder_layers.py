@@ -113,9 +113,9 @@ def _convolutions(layer: Layer, x: np.ndarray, w: np.ndarray) -> dict[str, Sampl
 
 
 def run_family(name: str, native_forms: NativeForms, peaks_of: Callable[[Layer], tuple[str, ...]]) -> None:
-    """Measures, prints and keeps (benchmarks/results/<name>.json) every layer of the networks asked for."""
+    """Measures, prints and records (benchmarks/results/<name>.json) every layer of the requested networks."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--network", choices=["ResNet-20", "ResNet-18"], help="measure this one only; nothing is kept")
+    parser.add_argument("--network", choices=["ResNet-20", "ResNet-18"], help="measure this one only, write nothing")
     only = parser.parse_args().network
     torch.set_num_threads(1)
     peaks, rows = load_peaks(), []
@@ -127,8 +127,8 @@ def run_family(name: str, native_forms: NativeForms, peaks_of: Callable[[Layer],
         samples = {**native_forms(layer, x, w), **_convolutions(layer, x, w), **peak_samples(peaks, peaks_of(layer))}
         samples |= _torch_forms(layer, *(torch.from_numpy(v.astype(np.float32)) for v in (x, w)))
         with torch.inference_mode():
-            found = interleaved_timings(samples, SECONDS, time.thread_time)
-        rows.append(_row(layer, found, gigataps(peaks, found)))
+            result = interleaved_timings(samples, SECONDS, time.thread_time)
+        rows.append(_row(layer, result, gigataps(peaks, result)))
         _print_row(f"{layer.network} {layer.name}", rows[-1])
     for network in dict.fromkeys(row["network"] for row in rows):
         _print_row(f"{network}, all adder layers", _total([row for row in rows if row["network"] == network]))
@@ -136,9 +136,9 @@ def run_family(name: str, native_forms: NativeForms, peaks_of: Callable[[Layer],
         keep_results(name, f"python -m benchmarks.{name}", rows)
 
 
-def _row(layer: Layer, found: dict[str, Timing], peaks: dict[str, float]) -> dict[str, Any]:
-    forms = {n: asdict(t) for n, t in found.items() if not n.startswith("peak ")}
-    rate = layer.taps / found["native"].median / 1e6
+def _row(layer: Layer, result: dict[str, Timing], peaks: dict[str, float]) -> dict[str, Any]:
+    forms = {n: asdict(t) for n, t in result.items() if not n.startswith("peak ")}
+    rate = layer.taps / result["native"].median / 1e6
     return {
         "network": layer.network,
         "layer": layer.name,

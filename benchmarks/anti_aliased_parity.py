@@ -1,4 +1,4 @@
-"""Every anti-aliased network, exported and checked: native kernels and portable bodies.
+"""Exports and checks every anti-aliased network, with native kernels and portable bodies.
 
     python -m benchmarks.anti_aliased_parity [--only TEXT] [--images 2] [--keep]
 

@@ -44,16 +44,16 @@ class Bench:
         """Mean operations / 1e9, mIoU, and all gates [images,paths]; `shift` is subtracted before the tanh."""
         for bias, trained in zip(self.biases, self.trained, strict=True):
             bias.copy_(trained - shift)
-        answers, costs, seen = ThresholdAgreement(VOID), [], []
+        agreement, costs, seen = ThresholdAgreement(VOID), [], []
         for image, labels in self.pairs:
             x = torch.from_numpy(self.steps.values(image[None]))
             logits, gates = self.network(x, torch.tensor([threshold]), with_gates=True)
             table = cost_table(self.network.space, (x.shape[2], x.shape[3]), VOID, self.network.gate)
             costs.append(table.of_route(Route.from_gates(self.network.space, gates[0].numpy())).total / 1e9)
-            found = self.steps.unpadded(logits[0].argmax(0).numpy(), labels.shape)
-            answers.add(found, found, labels)
+            result = self.steps.unpadded(logits[0].argmax(0).numpy(), labels.shape)
+            agreement.add(result, result, labels)
             seen.append(gates[0].numpy())
-        return float(np.mean(costs)), answers.accuracy or 0.0, np.array(seen)
+        return float(np.mean(costs)), agreement.accuracy or 0.0, np.array(seen)
 
 
 def main() -> None:

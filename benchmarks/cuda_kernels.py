@@ -43,7 +43,7 @@ GATE = [gate_cases.DeviceCase(batch, 64, 256, 512, 32, 3, shrink, False) for bat
 
 @dataclass(frozen=True)
 class Peaks:
-    """What this GPU can do at most, measured: taps and bytes a second."""
+    """Measures the peak of this GPU: taps and bytes a second."""
 
     float_taps: float
     byte_taps: float
@@ -205,7 +205,7 @@ def main() -> int:
         "rows": rows,
     }
     files.write_json(RESULT, result)
-    print(f"kept in {RESULT}", file=sys.stderr)
+    print(f"written to {RESULT}", file=sys.stderr)
     return 0
 
 

@@ -14,7 +14,7 @@ REPLAYS, CALLS_PER_GRAPH = 15, 20
 
 
 def copies_for(bytes_of_a_call: int) -> int:
-    """How many copies of a call's data to rotate among."""
+    """Returns the number of copies of a call's data to rotate among."""
     return max(1, min(CALLS_PER_GRAPH, -(-ROTATION_BYTES // max(1, bytes_of_a_call))))
 
 

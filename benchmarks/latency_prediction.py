@@ -1,10 +1,10 @@
-"""How near the latency that a route predicts comes to the image's own, run after run and on a machine that slows down.
+"""The error of the latency that a route predicts, run after run and on a machine that slows down.
 
     python -m benchmarks.latency_prediction DEPLOYMENT CAMVID/val [--runs 5] [--beside none ...] [--add]
 
 Every run is an `adroit profile DEPLOYMENT --data IMAGES --threads 1` in a process of its own, which measures the table
 and the images in turns, and stores the table. Then images alone are measured on one core, BESIDE other work that was
-not there when the table was, and predicted by that table, scaled by the reference run
+absent when the table was measured, and predicted by that table, scaled by the reference run
 (deploy/routing/latency/speed.py) and unscaled; as `adroit budget` does it with a table of another day. Bar: 10 % at
 the 95th percentile on a machine that is left alone; the other rows show what scaling is worth.
 """
@@ -51,12 +51,12 @@ BESIDE: dict[str, tuple[int, int, str] | None] = {
 
 @contextlib.contextmanager
 def work_beside(name: str) -> Iterator[None]:
-    """The work of that name, from the outside: another process."""
-    told = BESIDE[name]
-    if told is None:
+    """Runs the work of that name in another process."""
+    work = BESIDE[name]
+    if work is None:
         yield
         return
-    core, niceness, program = told
+    core, niceness, program = work
     begun = f"import os; os.sched_setaffinity(0, {{{core}}}); os.nice({niceness})\n{program}"
     single = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, "-c", begun], env=single)
@@ -68,7 +68,7 @@ def work_beside(name: str) -> Iterator[None]:
 
 
 def profiled(deployment: Path, images: Path, seconds: float) -> dict[str, Any]:
-    """The prediction that one run of the command tells; the table is stored in the deployment."""
+    """Runs the command once and returns its prediction; the command stores the table in the deployment."""
     arguments = [
         "profile",
         str(deployment),
@@ -87,7 +87,7 @@ def profiled(deployment: Path, images: Path, seconds: float) -> dict[str, Any]:
 
 
 def predicted(deployment: Deployment, images: ImageSet, name: str, seconds: float) -> LatencyPrediction:
-    """By the table stored in `deployment`, of images measured beside the work of that name."""
+    """Predicts images measured beside the work of that name, by the table stored in `deployment`."""
     assert deployment.info.latency is not None
     table = deployment.info.latency
     samples = collect_routes(deployment, OPTIONS, images)
@@ -113,9 +113,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--beside", choices=BESIDE, nargs="*", default=list(BESIDE))
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--add", action="store_true", help="to the rows that are kept already")
+    parser.add_argument("--add", action="store_true", help="add to the rows of the results file")
     chosen = parser.parse_args()
-    kept = json.loads((RESULTS / f"{NAME}.json").read_text())["rows"] if chosen.add else []
+    earlier = json.loads((RESULTS / f"{NAME}.json").read_text())["rows"] if chosen.add else []
     rows = [
         row("adroit profile", profiled(chosen.deployment, chosen.images, chosen.seconds)) for _ in range(chosen.runs)
     ]
@@ -123,10 +123,10 @@ def main() -> None:
         os.sched_setaffinity(0, {0})
         deployment, images = Deployment.read(chosen.deployment), read_images(chosen.images).first(IMAGES)
         for name in chosen.beside:
-            found = msgspec.to_builtins(predicted(deployment, images, name, chosen.seconds))
-            rows.append(row(f"stored table, beside: {name}", found))
+            values = msgspec.to_builtins(predicted(deployment, images, name, chosen.seconds))
+            rows.append(row(f"stored table, beside: {name}", values))
     keep_results(
-        NAME, f"python -m benchmarks.{NAME} DEPLOYMENT CAMVID/val --seconds {chosen.seconds:g}", [*kept, *rows]
+        NAME, f"python -m benchmarks.{NAME} DEPLOYMENT CAMVID/val --seconds {chosen.seconds:g}", [*earlier, *rows]
     )
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: one-node sessions, interleaved medians, the results file."""
+"""Shared by the benchmarks: one-node sessions, interleaved medians, the results file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Sample = Callable[[Clock], float]
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds: the median of all runs, and the quartiles around it."""
+    """Milliseconds: the median of all runs, and the quartiles."""
 
     median: float
     low: float
@@ -47,7 +47,7 @@ def node_session(
     threads: int = 1,
     copies: int = 1,
 ) -> Callable[[], object]:
-    """A call of `copies` nodes of one operator in ONNX Runtime, in memory that is there already.
+    """Returns a call of `copies` nodes of one operator in ONNX Runtime, in memory allocated beforehand.
 
     All inputs but `feed` are constants, which every node has for itself; `output` is the type of Y, the first output.
     """
@@ -81,7 +81,7 @@ def node_session(
 
 
 def run_time(call: Callable[[], object]) -> Sample:
-    """The time of a call."""
+    """Returns a sample of the time of a call."""
 
     def sample(clock: Clock) -> float:
         start = clock()
@@ -100,7 +100,7 @@ def node_time(
     threads: int = 1,
     more: int = 4,
 ) -> Sample:
-    """What one more node costs in a graph: a session's call itself, from Python, is several microseconds.
+    """Returns a sample of the time of one more node in a graph: calling a session takes several microseconds.
 
     A graph of one node and one of 1 + `more`; their difference, by `more`. As in a network, each node's
     weights have left the nearer caches when their turn comes.
@@ -115,29 +115,31 @@ def interleaved_timings(
     samples: Mapping[str, Sample], seconds: float, clock: Clock = time.perf_counter
 ) -> dict[str, Timing]:
     """Takes turns until each sample was taken 5 times and for `seconds` (of the wall), up to 3 times that long."""
-    found: dict[str, list[float]] = {name: [] for name in samples}
+    durations: dict[str, list[float]] = {name: [] for name in samples}
     spent = dict.fromkeys(samples, 0.0)
     for sample in samples.values():
         sample(clock)
-    while unfinished := [n for n in samples if spent[n] < seconds or (len(found[n]) < 5 and spent[n] < 3 * seconds)]:
+    while unfinished := [
+        n for n in samples if spent[n] < seconds or (len(durations[n]) < 5 and spent[n] < 3 * seconds)
+    ]:
         for name in unfinished:
             start = time.perf_counter()
-            found[name].append(samples[name](clock))
+            durations[name].append(samples[name](clock))
             spent[name] += time.perf_counter() - start
-    return {n: Timing(*(float(np.quantile(v, q)) * 1e3 for q in (0.5, 0.25, 0.75))) for n, v in found.items()}
+    return {n: Timing(*(float(np.quantile(v, q)) * 1e3 for q in (0.5, 0.25, 0.75))) for n, v in durations.items()}
 
 
 def interleaved_medians(
     calls: Mapping[str, Callable[[], object]], seconds: float, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, float]:
-    """Median milliseconds of each call, of interleaved_samples."""
+    """Measures the median milliseconds of each call, as interleaved_samples."""
     return {name: median(s) for name, s in interleaved_samples(calls, seconds, clock).items()}
 
 
 def interleaved_samples(
     calls: Mapping[str, Callable[[], object]], seconds: float, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, list[float]]:
-    """Milliseconds of every run of each call; they take turns, each at least 3 times and for `seconds`.
+    """Measures the milliseconds of every run of calls that take turns, each at least 3 times and for `seconds`.
 
     On a busy machine a call longer than the scheduler's slice is interrupted in every run and a short one
     in few, which flatters the short one. `time.thread_time` as the clock leaves that out, for calls that
@@ -162,4 +164,4 @@ def keep_results(name: str, command: str, rows: list[dict[str, Any]]) -> None:
     files.write_json(
         RESULTS / f"{name}.json", {"command": command, "machine": facts, "versions": versions, "rows": rows}
     )
-    print(f"kept in {RESULTS / f'{name}.json'}", file=sys.stderr)
+    print(f"written to {RESULTS / f'{name}.json'}", file=sys.stderr)

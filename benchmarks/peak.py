@@ -48,7 +48,7 @@ def load_peaks() -> ctypes.CDLL | None:
 
 
 def peak_samples(peaks: ctypes.CDLL | None, names: tuple[str, ...]) -> dict[str, Sample]:
-    """One for each of the instruction mixes `names`, to be timed with the kernels."""
+    """Returns one call for each of the instruction mixes `names`, to be timed with the kernels."""
     if peaks is None:
         return {}
     return {f"peak {n}": run_time(partial(getattr(peaks, n), ROUNDS)) for n in names}

@@ -131,7 +131,7 @@ def _row(network: str, samples: dict[str, list[float]], clock: str) -> dict[str,
 def _measure(network: str, models: dict[str, Path], image: np.ndarray) -> dict[str, Any]:
     calls = {name: _call(path, image, 1) for name, path in models.items()}
     row = _row(network, interleaved_samples(calls, SECONDS[network], time.thread_time), "CPU time of one thread")
-    medians = {name: found["median"] for name, found in row["milliseconds"].items()}
+    medians = {name: result["median"] for name, result in row["milliseconds"].items()}
     int8 = min(medians[f"{CONVOLUTION_8} ({kind})"] for kind in FORMATS)
     row["speed_of_adder_uint8"] = {
         "against convolution float32": medians[CONVOLUTION] / medians[ADDER_8],
@@ -168,7 +168,7 @@ def _measure_threads(network: str, models: dict[str, Path], image: np.ndarray, b
     each = {name: [duration / CALLS_IN_TURN for duration in s] for name, s in samples.items()}
     clock = f"wall time, mean of {CALLS_IN_TURN} calls" + (", another process busy" if busy else "")
     row = _row(network, each, clock)
-    medians = {name: found["median"] for name, found in row["milliseconds"].items()}
+    medians = {name: result["median"] for name, result in row["milliseconds"].items()}
     row["speed_of_two_threads"] = {
         name: medians[f"{name}, threads 1"] / medians[f"{name}, threads 2"] for name in (ADDER_8, CONVOLUTION)
     }
@@ -177,8 +177,8 @@ def _measure_threads(network: str, models: dict[str, Path], image: np.ndarray, b
 
 def _print_row(row: dict[str, Any]) -> None:
     print(f"\n{row['network']}, {row['clock']}")
-    for name, found in row["milliseconds"].items():
-        print(f"  {name:<32}{found['median']:>9.3f} ms   p10 {found['p10']:.3f}, p90 {found['p90']:.3f}")
+    for name, result in row["milliseconds"].items():
+        print(f"  {name:<32}{result['median']:>9.3f} ms   p10 {result['p10']:.3f}, p90 {result['p90']:.3f}")
     for key in ("speed_of_adder_uint8", "speed_of_two_threads"):
         for name, ratio in row.get(key, {}).items():
             print(f"  {key.replace('_', ' ')}, {name}: {ratio:.2f}", flush=True)

@@ -76,12 +76,12 @@ def _report(epoch: Epoch) -> None:
 def kept_rows(name: str, seeds: Sequence[int]) -> list[dict[str, Any]]:
     """The rows of benchmarks/results/<name>.json of other seeds than `seeds`; none where there is no file."""
     path = RESULTS / f"{name}.json"
-    rows = read_json(path, "kept results")["rows"] if path.exists() else []
+    rows = read_json(path, "earlier results")["rows"] if path.exists() else []
     return [row for row in rows if row["seed"] not in seeds]
 
 
 def command_of(name: str, data: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    """What makes all the rows: the module `name`, its options about data, and the rows' seeds."""
+    """Returns the command that reproduces all rows: the module `name`, its options about data, and the rows' seeds."""
     seeds = sorted({row["seed"] for row in rows})
     return shlex.join(["python", "-m", f"benchmarks.{name}", *data, "--seeds", *map(str, seeds), "--keep"])
 

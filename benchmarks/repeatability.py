@@ -1,4 +1,4 @@
-"""How far the medians of several `adroit profile` are apart, and whether the machine was.
+"""The spread of the medians of several runs of `adroit profile`, beside that of the machine's speed.
 
     python -m benchmarks.repeatability DEPLOYMENT... [--runs 5] [--seconds 2]
 
@@ -22,12 +22,12 @@ from benchmarks.measure import keep_results
 
 
 def profiled(deployments: list[Path], seconds: float) -> dict[str, Any]:
-    """What one run prints as JSON."""
+    """Runs `adroit profile` once and returns its JSON."""
     arguments = ["profile", *map(str, deployments), "--threads", "1", "--seconds", str(seconds), "--json"]
     command = [sys.executable, "-c", "from adroit.deploy.cli.main import main; main()", *arguments]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
 def spread(values: list[float]) -> float:
@@ -53,8 +53,8 @@ def main() -> None:
         rows[-1] |= {"spread of the ratios to the reference": spread(ratios)}
         print(f"{first['title']}  {[round(value, 3) for value in medians]} ms, spread {spread(medians):.1%}", end="")
         print(f", of the ratios to the reference {spread(ratios):.1%}")
-    told = {"references": references, "spread": spread(references), "within a run": within, "quiet": quiet}
-    keep_results("repeatability", "python -m benchmarks.repeatability DEPLOYMENT...", [told, *rows])
+    summary = {"references": references, "spread": spread(references), "within a run": within, "quiet": quiet}
+    keep_results("repeatability", "python -m benchmarks.repeatability DEPLOYMENT...", [summary, *rows])
 
 
 if __name__ == "__main__":

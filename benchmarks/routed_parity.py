@@ -1,4 +1,4 @@
-"""Every routed preset, exported in its three forms and checked: native kernels and portable bodies.
+"""Exports every routed preset in its three forms and checks it, with native kernels and portable bodies.
 
     python -m benchmarks.routed_parity [--only TEXT] [--images 2] [--keep]
 

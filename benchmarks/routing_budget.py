@@ -1,4 +1,4 @@
-"""What a budget does to a routed network trained on CamVid: kept on unseen images, and at what loss.
+"""A budget on a routed network trained on CamVid: whether unseen images keep it, and the accuracy that it costs.
 
     adroit train camvid-dynamic-budget --folder CAMVID -o CHECKPOINT
     python -m benchmarks.routing_budget CHECKPOINT CAMVID [--folder DIR] [--seconds 15]
@@ -7,7 +7,7 @@ The table is calibrated on the training images (`adroit budget`); then the valid
 its thresholds. First figure: how far their mean operations are from the table's; the bar is 5 %. Second: the
 settings nearest to 75 %, 50 % and 35 % of the trained network's operations, beside the masked form, the static one
 with every path open, and the common route of the training images, all in one run on one thread. Deployments
-and their table are kept in DIR, and used again where they are there.
+and their table are stored in DIR, and used again if present.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Candidate:
 
 def deployments(checkpoint: Path, training: ImageSet, folder: Path) -> dict[str, Deployment]:
     """if, masked, all open, common: exported unless they are there."""
-    found = {}
+    result = {}
     for name in ("if", "masked", "open", "common"):
         if not (folder / name).is_dir():
             routing = {"if": Routing("if"), "masked": Routing("masked"), "open": Routing("static")}.get(name)
@@ -61,8 +61,8 @@ def deployments(checkpoint: Path, training: ImageSet, folder: Path) -> dict[str,
                 special = specialize(checkpoint, "common", training)
                 routing = Routing("static", special.route, origin=special.origin)
             export_deployment(checkpoint, folder, name, routing=routing)
-        found[name] = Deployment.read(folder / name)
-    return found
+        result[name] = Deployment.read(folder / name)
+    return result
 
 
 def calibrated(deployment: Deployment, training: ImageSet) -> BudgetTable:
@@ -81,8 +81,8 @@ def held_out(deployment: Deployment, table: BudgetTable, validation: ImageSet) -
         mean = sum(s.operations.total for s in samples) / len(samples) / 1e9
         off = mean / setting.gigaflops.mean - 1
         routes = len({s.route for s in samples})
-        told = {"threshold": setting.threshold, "table": setting.gigaflops.mean, "unsteadiness": setting.instability}
-        rows.append({**told, "held out": mean, "off": off})
+        row = {"threshold": setting.threshold, "table": setting.gigaflops.mean, "instability": setting.instability}
+        rows.append({**row, "held out": mean, "off": off})
         print(f"threshold {setting.threshold:.6f}  {setting.gigaflops.mean:.4f} GFLOPs in the table", end="")
         print(f" (unsteady {setting.instability or 0.0:.1%})", end="  ")
         print(f"{mean:.4f} on unseen images ({off:+.1%}), {routes} routes", flush=True)
@@ -96,7 +96,7 @@ def nearest(table: BudgetTable, gigaflops: float) -> float:
 
 def quality(candidate: Candidate, validation: ImageSet) -> tuple[float, float]:
     """mIoU, and mean operations / 1e9 of what is computed."""
-    deployment, answers, costs = candidate.deployment, ThresholdAgreement(11), []
+    deployment, agreement, costs = candidate.deployment, ThresholdAgreement(11), []
     with open_runtime(deployment, OPTIONS) as runtime:
         for where, x in validation.batches(deployment.info.preprocessing, 1):
             image = validation.load(where.start)
@@ -104,9 +104,9 @@ def quality(candidate: Candidate, validation: ImageSet) -> tuple[float, float]:
             route = executed_route(deployment, outputs["gates"])
             costs.append(deployment_costs(deployment, (x.shape[2], x.shape[3])).of_route(route).total / 1e9)
             classes = deployment.info.preprocessing.unpadded(outputs["logits"][0].argmax(0), image.shape[:2])
-            answers.add(classes, classes, label_map(validation, where.start, image.shape[:2], 11))
-    assert answers.accuracy is not None
-    return answers.accuracy, float(np.mean(costs))
+            agreement.add(classes, classes, label_map(validation, where.start, image.shape[:2], 11))
+    assert agreement.accuracy is not None
+    return agreement.accuracy, float(np.mean(costs))
 
 
 def latencies(candidates: Sequence[Candidate], validation: ImageSet, seconds: float) -> list[float]:
@@ -126,7 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("camvid", type=Path)
-    parser.add_argument("--folder", type=Path, help="where deployments are kept")
+    parser.add_argument("--folder", type=Path, help="folder for the deployments")
     parser.add_argument("--seconds", type=float, default=15.0, help="of measuring latency")
     arguments = parser.parse_args()
     training, validation = (read_images(arguments.camvid / split) for split in ("train", "val"))
@@ -149,19 +149,19 @@ def main() -> None:
         rows = []
         for candidate, milliseconds in zip(candidates, times, strict=True):
             accuracy, gigaflops = quality(candidate, validation)
-            told = {
+            figures = {
                 "threshold": candidate.threshold,
                 "mIoU": accuracy,
                 "GFLOPs": gigaflops,
                 "milliseconds": milliseconds,
             }
-            rows.append({"deployment": candidate.title, **told})
+            rows.append({"deployment": candidate.title, **figures})
             print(
                 f"{candidate.title:22s}  threshold {candidate.threshold:.6f}  mIoU {accuracy:.2%}"
                 f"  {gigaflops:.4f} GFLOPs  {milliseconds:6.2f} ms",
                 flush=True,
             )
-    print(f"largest deviation on unseen images: {max(abs(row['off']) for row in unseen):.1%}")
+    print(f"largest difference on unseen images: {max(abs(row['off']) for row in unseen):.1%}")
     keep_results(
         "routing_budget",
         "python -m benchmarks.routing_budget CHECKPOINT CAMVID",

@@ -61,14 +61,14 @@ def main() -> None:
     print(f"{'map':<16}{'shrink':>7}{'native us':>22}{'GMAC/s':>8}{'convolution/native':>20}{'torch/native':>14}")
     for case in CASES:
         with torch.inference_mode():
-            found = interleaved_timings(_samples(case), SECONDS)
-        rows.append({**asdict(case), "milliseconds": {name: asdict(t) for name, t in found.items()}})
-        native = found["native"]
+            result = interleaved_timings(_samples(case), SECONDS)
+        rows.append({**asdict(case), "milliseconds": {name: asdict(t) for name, t in result.items()}})
+        native = result["native"]
         spread = f"{native.median * 1e3:.1f} ({native.low * 1e3:.1f} to {native.high * 1e3:.1f})"
         print(
             f"{case.channels} x {case.height} x {case.width:<7}{case.shrink:>5}{spread:>22}"
-            f"{case.products / native.median / 1e6:>8.0f}{found['convolution'].median / native.median:>20.2f}"
-            f"{found['torch'].median / native.median:>14.1f}",
+            f"{case.products / native.median / 1e6:>8.0f}{result['convolution'].median / native.median:>20.2f}"
+            f"{result['torch'].median / native.median:>14.1f}",
             flush=True,
         )
     keep_results("routing_gate", "python -m benchmarks.routing_gate", rows)

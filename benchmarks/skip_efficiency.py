@@ -47,16 +47,16 @@ def operations(route: Route, size: tuple[int, int], baked: bool = False) -> int:
 def routes_at(space: RoutingSpace, share: float, count: int) -> list[Route]:
     """Random routes whose operations are within 0.03 of `share` of all, at the first size."""
     whole = operations(Route.all_open(space), SIZES[0])
-    found: list[Route] = []
+    result: list[Route] = []
     for seed in range(10_000):
         random = np.random.default_rng(seed)
         chances = random.random(len(space.paths)) < random.uniform(0.05, 0.3)
         route = Route(space, tuple(bool(chance) for chance in chances)).normalized()
         if abs(operations(route, SIZES[0]) / whole - share) < 0.03:
-            found.append(route)
-        if len(found) == count:
-            return found
-    raise SystemExit(f"found {len(found)} of {count} routes at {share:.2f} of the operations")
+            result.append(route)
+        if len(result) == count:
+            return result
+    raise SystemExit(f"found {len(result)} of {count} routes at {share:.2f} of the operations")
 
 
 def with_route(model: onnx.ModelProto, route: Route) -> onnx.ModelProto:
@@ -107,14 +107,14 @@ def exported(space: RoutingSpace, baked: Mapping[str, Route], folder: Path | Non
     network.eval()
     models = {}
     for name, route in {"if": None, **baked}.items():
-        kept = folder / f"{space.depth} x {space.width} {name}.onnx" if folder else None
-        if kept and kept.exists():
-            models[name] = onnx.load(kept)
+        path = folder / f"{space.depth} x {space.width} {name}.onnx" if folder else None
+        if path and path.exists():
+            models[name] = onnx.load(path)
             continue
         force_gates(network, route or Route.all_open(space))
         models[name] = export_routed_graph(network, "static" if route else "if", route)
-        if kept:
-            onnx.save(models[name], kept)
+        if path:
+            onnx.save(models[name], path)
     return models
 
 

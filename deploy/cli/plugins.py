@@ -62,9 +62,9 @@ def describe(report: PluginReport) -> str:
     ]
     lines += [f"  {o.name}, version {o.version}, namespace {o.namespace or '(none)'}" for o in report.operators or ()]
     lines += [f"warning    {text}" for text in report.warnings]
-    if report.wanted is not None:
-        total = sum(w.nodes for w in report.wanted)
+    if report.required is not None:
+        total = sum(w.nodes for w in report.required)
         served = total - sum(w.nodes for w in report.unserved)
         lines.append(f"model      {served} of {total} custom nodes are served")
-        lines += [f"  {w.nodes:4} {w.name}: {w.reason or 'served'}" for w in report.wanted]
+        lines += [f"  {w.nodes:4} {w.name}: {w.reason or 'served'}" for w in report.required]
     return "\n".join(lines)

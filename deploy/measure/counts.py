@@ -1,4 +1,4 @@
-"""Operation counts of an ONNX model, layer by layer, from each operator's own formula."""
+"""Counts the operations of an ONNX model, layer by layer, by the formula of each operator."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class LayerCounts:
-    """One node of the graph; `shape` is its first output's."""
+    """The operations of one node of the graph; `shape` is that of its first output."""
 
     node: str
     operator: str
@@ -64,7 +64,7 @@ def count_model(model: onnx.ModelProto, input_shapes: Mapping[str, Sequence[int]
 def count_deployment(deployment: Deployment, batch: int, size: tuple[int, int]) -> list[LayerCounts]:
     """Counts a deployment for `batch` images of `size` (height, width).
 
-    A portable deployment has no operators left to count, so the network it was made from is.
+    A portable deployment has no operators left to count, so the network that it was exported from is counted.
 
     Raises:
         UsageError, UnsupportedModel: as Deployment.load_model and, for a portable one, load_reference.
@@ -82,17 +82,18 @@ def count_deployment(deployment: Deployment, batch: int, size: tuple[int, int]) 
 
 
 def total_counts(layers: Sequence[LayerCounts]) -> OperationCounts:
+    """Adds up the counts of all layers."""
     return sum((layer.counts for layer in layers), OperationCounts())
 
 
 def _at_size(model: onnx.ModelProto, input_shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
-    """A copy for inputs of these shapes: what was computed from sizes is constant then."""
+    """Returns a copy for inputs of these shapes, in which values computed from sizes are constants."""
     from onnxscript.optimizer import fold_constants
 
     register_schemas()
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
-    # What the exporter noted holds names for free dimensions; inferred anew they become numbers.
+    # The exporter's notes name free dimensions; inferred anew they become numbers.
     del fixed.graph.value_info[:]
     for value in fixed.graph.input:
         dimensions = value.type.tensor_type.shape.dim

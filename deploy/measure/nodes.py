@@ -1,4 +1,4 @@
-"""Where the time of one run goes, from ONNX Runtime's own profiler."""
+"""The time of every node of a run, from ONNX Runtime's own profiler."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KERNEL = "_kernel_time"
 
 @dataclass(frozen=True)
 class OperatorTimes:
-    """Of one run: how many nodes of each operator ran, and their milliseconds, the profiler's own time included.
+    """The nodes of each operator that ran in one run, and their milliseconds, the profiler's own time included.
 
     Nodes inside branches count; If nodes, whose time is that of their branches, do not.
     """
@@ -30,27 +30,29 @@ class OperatorTimes:
 
     @property
     def nodes(self) -> float:
+        """The number of nodes that ran."""
         return sum(nodes for nodes, _ in self.operators.values())
 
     @property
     def total(self) -> float:
+        """Milliseconds of all nodes."""
         return sum(milliseconds for _, milliseconds in self.operators.values())
 
 
 def operator_times(model: OnnxRuntime, feeds: Tensors) -> OperatorTimes:
-    """Means over RUNS runs of a session that was opened with a profile; it cannot be profiled again."""
+    """Averages RUNS runs of a session that was opened with a profile; it cannot be profiled again."""
     events = _events(model, feeds)
-    found: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
+    totals: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
     for event in events:
         operator = event["args"].get("op_name", "")
         if operator != "If":
-            nodes, milliseconds = found[operator]
-            found[operator] = (nodes + 1 / RUNS, milliseconds + event["dur"] / 1e3 / RUNS)
-    return OperatorTimes(dict(found))
+            nodes, milliseconds = totals[operator]
+            totals[operator] = (nodes + 1 / RUNS, milliseconds + event["dur"] / 1e3 / RUNS)
+    return OperatorTimes(dict(totals))
 
 
 def node_milliseconds(deployment: Deployment, options: RuntimeOptions, feeds: Tensors) -> dict[str, float]:
-    """Mean milliseconds of each node over RUNS runs, after as many to warm up.
+    """Returns the mean milliseconds of each node over RUNS runs, after as many to warm up.
 
     ONNX Runtime renames nodes that it fuses, and nodes inside an expanded body are added up under
     no name of the graph: only nodes that keep their name appear.
@@ -66,7 +68,7 @@ def node_milliseconds(deployment: Deployment, options: RuntimeOptions, feeds: Te
 
 
 def _events(runtime: OnnxRuntime, feeds: Tensors) -> list[dict[str, Any]]:
-    """What each node took in each of RUNS runs, after as many to warm up."""
+    """Returns the profiler's event of each node in each of RUNS runs, after as many to warm up."""
     for _ in range(2 * RUNS):
         runtime.run(feeds)
     events = json.loads(Path(runtime.end_profiling()).read_text())

@@ -1,4 +1,4 @@
-"""How often a deployment, and its PyTorch network, keep their answer when the image moves by some pixels.
+"""Shift consistency: how often a deployment, and its network, predict the same when the image moves by some pixels.
 
 Both see the same crops. Where preprocessing fixes the input's size, crops are of that size, cut from
 the image before its own crop (the paper's 224 of 256), and an image that is too small gets a border
@@ -31,7 +31,7 @@ class ConsistencyReport:
         measure: "shift consistency": images of which two crops get the same class; or, for
             segmentation, "overlap agreement": pixels that two crops of an image label alike.
         pixels: offsets are drawn from [0, pixels) in each direction. passes: times over the images.
-        padding: rows or columns of zeros that an image got at most: figures with and without do not compare.
+        padding: maximum of rows or columns of zeros that an image got: figures with and without do not compare.
         consistent: the measure.
         correct: consistency among the images that at least one crop gets right, where labels are given.
     """
@@ -47,7 +47,7 @@ class ConsistencyReport:
 def compare_consistency(
     deployment: Deployment, images: ImageSet, ours: Predict, theirs: Predict, pixels: int, passes: int = PASSES
 ) -> ConsistencyReport:
-    """Measures both on the same crops.
+    """Measures deployment and network on the same crops.
 
     Args:
         ours, theirs: preprocessed images to logits, by the deployment and by PyTorch.
@@ -92,17 +92,18 @@ class _MovedImages:
             yield self._padded(x), None if labels is None else labels[where]
 
     def _load(self, index: int) -> Image:
-        """The image before its own crop, no larger than what the crops together cover."""
+        """Loads an image before its own crop, no larger than the area that the crops cover together."""
         image = replace(self._preprocessing, crop=None).geometry(self._images.load(index))
-        have, more = image.shape[:2], self._pixels - 1
+        sides, more = image.shape[:2], self._pixels - 1
         if self.crop:
-            wanted = [min(side, crop + more) for side, crop in zip(have, self.crop, strict=True)]
+            wanted = [min(side, crop + more) for side, crop in zip(sides, self.crop, strict=True)]
         else:
             multiple = self._preprocessing.pad_multiple
-            wanted = [(side - more) // multiple * multiple + more for side in have]
+            wanted = [(side - more) // multiple * multiple + more for side in sides]
         if min(wanted) <= more and not self.crop:
             raise UsageError(
-                f"{self._images.names[index]} ({have[0]} x {have[1]} pixels) is too small to be moved by {more} pixels",
+                f"{self._images.names[index]} ({sides[0]} x {sides[1]} pixels)"
+                f" is too small to be moved by {more} pixels",
                 hint="measure smaller shifts, or give larger images",
             )
         return center_crop(image, (wanted[0], wanted[1]))

@@ -1,4 +1,4 @@
-"""Answers against labels: of images, and of their pixels."""
+"""Accuracy against labels, of images and of their pixels."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from adroit.models.metrics.segmentation import ConfusionMatrix
 
 
 def check_labels(images: ImageSet, classes: int | str) -> None:
+    """Raises UsageError for labels that are no class of a network with `classes` classes."""
     if images.labels is None or not isinstance(classes, int):
         return
     low, high = images.labels.min(), images.labels.max()
@@ -24,6 +25,10 @@ def check_labels(images: ImageSet, classes: int | str) -> None:
 def accuracy(
     images: ImageSet, predictions: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
 ) -> tuple[float, float] | None:
+    """Returns the shares of right predictions, 0 to 1, of deployment and network; None without labels.
+
+    predictions: classes by both, [N], batch by batch.
+    """
     if images.labels is None:
         return None
     ours, theirs = (np.concatenate(column) for column in zip(*predictions, strict=True))
@@ -31,7 +36,7 @@ def accuracy(
 
 
 def label_map(images: ImageSet, index: int, size: tuple[int, int], void: int) -> NDArray[np.uint8]:
-    """[H,W] classes of an image of a set that has maps, for answers of `size`.
+    """Returns the classes [H,W] of an image of a set with label maps, for predictions of `size` (height, width).
 
     Void is 255 in most data sets, the number after the last class in others: it becomes `void`.
 
@@ -49,7 +54,7 @@ def label_map(images: ImageSet, index: int, size: tuple[int, int], void: int) ->
 
 
 class Overlap:
-    """Mean intersection over union of both, where there are label maps."""
+    """Mean intersection over union of deployment and network, where there are label maps."""
 
     def __init__(self, deployment: Deployment, images: ImageSet) -> None:
         classes = deployment.info.outputs[0].shape[1]
@@ -58,17 +63,18 @@ class Overlap:
         self._matrices = [ConfusionMatrix(self._void, self._void) for _ in range(2)]
 
     def add(self, first: int, predictions: tuple[NDArray[np.int64], NDArray[np.int64]]) -> None:
-        """[n,H,W] of deployment and network for the images from `first` on."""
+        """Adds classes [n,H,W] by deployment and network of the images from `first` on."""
         if self._images.maps is None:
             return
         for offset in range(len(predictions[0])):
             image = self._preprocessing.geometry(self._images.load(first + offset))
             labels = label_map(self._images, first + offset, (image.shape[0], image.shape[1]), self._void)
-            for matrix, found in zip(self._matrices, predictions, strict=True):
-                matrix.add(self._preprocessing.unpadded(found[offset], labels.shape), labels)
+            for matrix, classes in zip(self._matrices, predictions, strict=True):
+                matrix.add(self._preprocessing.unpadded(classes[offset], labels.shape), labels)
 
     @property
     def means(self) -> tuple[float, float] | None:
+        """Mean intersection over union, 0 to 1, of deployment and network; None without label maps."""
         if self._images.maps is None:
             return None
         ours, theirs = (m.mean_intersection_over_union for m in self._matrices)

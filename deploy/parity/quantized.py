@@ -1,15 +1,15 @@
-"""`adroit check` of a deployment in 8 bits.
+"""Checks a deployment in 8 bits: every part of it, on the part's own inputs.
 
 A rounding that falls the other way moves an integer by one, and the network carries that on: two right
-implementations may give different logits, so nothing can be held to a tolerance from end to end. What is
-held is every part, on what the deployment itself gave that part:
+implementations may give different logits, so no tolerance holds from end to end. Each part is compared instead, on
+the values that the deployment itself gave that part:
 
 quantized layers    to the integer sums, bit for bit (the torch operator; plugins/operators.toml)
 float parts         to float64, within the limit of their arithmetic (rounding_model.py)
 quantization        to the nearest integer; where the limit spans a border between two, either is right
 
-So a deployment passes if it computes the quantized network right. How good that network is, is told beside
-it: its classes and its accuracy against those of the float64 network that it was made from.
+So a deployment passes if it computes the quantized network right. The quality of that network stands beside it: its
+classes and its accuracy against those of the float64 network that it was quantized from.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from adroit.deploy.parity.consistency import compare_consistency
 from adroit.deploy.parity.labels import accuracy, check_labels
 from adroit.deploy.parity.report import LayerParity, ParityReport
 from adroit.deploy.parity.rounding_model import run_with_limits
-from adroit.deploy.parity.segments import Segment
+from adroit.deploy.parity.segments import Segment, in_float64
 from adroit.deploy.parity.tolerance import Comparison, compare
 from adroit.deploy.passes.graph import with_outputs
 from adroit.deploy.runtimes.choices import RuntimeName
@@ -52,7 +52,7 @@ def check_quantized(
     progress: Progress | None = None,
     shift: int | None = None,
 ) -> ParityReport:
-    """Every part of the deployment on every image, and its classes against the float64 network's.
+    """Compares every part of the deployment on every image, and its classes with those of the float64 network.
 
     Args:
         layers: report every part; else only those that are wrong. shift: as check_deployment.
@@ -83,8 +83,8 @@ def check_quantized(
         for where, x in images.batches(deployment.info.preprocessing, BATCH[deployment.info.task]):
             values = {deployment.info.inputs[0].name: x, **runtime.run(deployment.feeds(x))}
             for part in parts:
-                found = part.compare(values, where.start)
-                worst[part.output] = worse(worst.get(part.output), found, where.start, len(x))
+                comparison = part.compare(values, where.start)
+                worst[part.output] = worse(worst.get(part.output), comparison, where.start, len(x))
             predictions.append((values[output].argmax(1), exact(x).argmax(1)))
             if progress:
                 progress(where.stop, len(images))
@@ -94,7 +94,7 @@ def check_quantized(
 
         consistency = compare_consistency(deployment, images, predict, exact, shift) if shift else None
         facts = runtime.facts
-    told = [LayerParity(part.node, part.output, worst[part.output]) for part in parts if part.output != output]
+    rows = [LayerParity(part.node, part.output, worst[part.output]) for part in parts if part.output != output]
     return ParityReport(
         facts=facts,
         images=len(images),
@@ -102,7 +102,7 @@ def check_quantized(
         argmax_equal=float(np.mean(np.concatenate([ours == theirs for ours, theirs in predictions]))),
         top1=accuracy(images, predictions),
         consistency=consistency,
-        layers=[row for row in told if layers or not row.comparison.passed],
+        layers=[row for row in rows if layers or not row.comparison.passed],
     )
 
 
@@ -133,7 +133,7 @@ class _FloatPart:
 
     def compare(self, values: Tensors, seed: int) -> Comparison:
         first, *others = (torch.from_numpy(values[name]) for name in self.inputs)
-        references, limits = run_with_limits(self._segment, _exact(first), [""], seed, [*map(_exact, others)])
+        references, limits = run_with_limits(self._segment, in_float64(first), [""], seed, [*map(in_float64, others)])
         reference, limit = references[""].numpy(), limits[""].numpy()
         value = values[self.output]
         if self._grid is not None and value.shape == reference.shape:
@@ -141,12 +141,8 @@ class _FloatPart:
         return compare(value, reference, limit)
 
 
-def _exact(value: torch.Tensor) -> torch.Tensor:
-    return value.double() if value.is_floating_point() else value
-
-
 def _nearest(reference: NDArray[np.float64], integers: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
-    """The number nearest to the reference that rounds to each integer; the first and last have no outer border."""
+    """Returns the number nearest to the reference that rounds to each integer; the outer ones have no outer border."""
     steps = integers.astype(np.float64) - grid.zero_point
     low = np.where(integers == 0, -np.inf, (steps - 0.5) * grid.scale)
     high = np.where(integers == LEVELS, np.inf, (steps + 0.5) * grid.scale)
@@ -154,7 +150,7 @@ def _nearest(reference: NDArray[np.float64], integers: NDArray[Any], grid: Grid)
 
 
 def _parts(model: onnx.ModelProto) -> list[_QuantizedLayer | _FloatPart]:
-    """The whole model, in graph order; borders are inputs, results of quantized layers, and quantized tensors."""
+    """Splits the model, in graph order, at its inputs, results of quantized layers, and quantized tensors."""
     graph = model.graph
     constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     rules = operator_rules()

@@ -20,7 +20,7 @@ class Reference:
         from adroit.models.layers.anti_aliasing import AdaptiveAntiAlias
 
         self._network = load_reference(deployment).double()
-        # Leaf modules and filters: what a block returns is not always what its last node makes.
+        # Leaf modules and filters: a block does not always return the result of its last node.
         self.modules = {
             path
             for path, m in self._network.named_modules()
@@ -41,20 +41,22 @@ class Reference:
     def run(
         self, x: NDArray[np.float32], modules: Sequence[str], seed: int, precision: str
     ) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
-        """References and limits, as run_with_limits."""
+        """Returns references and limits, as run_with_limits."""
         import torch
 
         from adroit.deploy.parity.rounding_model import run_with_limits
 
-        found = run_with_limits(self._network, torch.from_numpy(x).double(), modules, seed, self._arguments, precision)
-        references, limits = ({path: value.numpy() for path, value in part.items()} for part in found)
+        results = run_with_limits(
+            self._network, torch.from_numpy(x).double(), modules, seed, self._arguments, precision
+        )
+        references, limits = ({path: value.numpy() for path, value in part.items()} for part in results)
         output = references[""]
         self._first = output[:1] if self._first is None else self._first
         self.varies = self.varies or output.shape[1:] != self._first.shape[1:] or bool((output != self._first).any())
         return references, limits
 
     def logits(self, x: Batch) -> NDArray[np.float64]:
-        """[N,classes] or [N,classes,H,W], and no limits."""
+        """Returns the logits, [N,classes] or [N,classes,H,W], without limits."""
         import torch
 
         with torch.no_grad():
@@ -62,7 +64,7 @@ class Reference:
         return values
 
     def gates(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """[N,paths]."""
+        """Returns the gates, [N,paths]."""
         import torch
 
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What `adroit check` tells."""
+"""The report of `adroit check`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adroit.deploy.parity.tolerance import Comparison
 
 @dataclass(frozen=True)
 class LayerParity:
-    """One intermediate tensor: the ONNX node that makes it, the module whose output it is."""
+    """One intermediate tensor: the ONNX node that computes it, the module whose output it is."""
 
     node: str
     module: str
@@ -26,8 +26,8 @@ class RouteAgreement:
 
     Attributes:
         gates: how many were compared, over all images. different: how many differ.
-        largest_gate: of those that differ, the largest value on either side: how far a gate was from
-            its threshold; 0 where none differs.
+        largest_gate: of those that differ, the largest value on either side, that is its distance from
+            the threshold; 0 where none differs.
         routes: how many different routes the images took.
     """
 
@@ -48,9 +48,9 @@ class ParityReport:
         argmax_equal: share of the predictions (images, or pixels) of the same class, 0 to 1.
         top1: accuracy of deployment and reference, each 0 to 1, where labels are given.
         mean_iou: mean intersection over union of deployment and network, where label maps are given.
-        consistency: how often both keep their answer when images move, where asked for.
+        consistency: how often the predictions of both survive a shift of the image, where requested.
         routes: of a routed network.
-        layers: in graph order, where asked for.
+        layers: in graph order, where requested.
     """
 
     facts: dict[str, Any]
@@ -65,11 +65,14 @@ class ParityReport:
 
     @property
     def passed(self) -> bool:
+        """Whether the output and every compared layer are within their limits."""
         return self.output.passed and self.first_wrong_layer is None
 
     @property
     def first_wrong_layer(self) -> LayerParity | None:
+        """The first layer in graph order that is outside its limit, or None."""
         return next((layer for layer in self.layers if not layer.comparison.passed), None)
 
     def to_json(self) -> dict[str, Any]:
+        """Returns every field, and whether it passed, as JSON values."""
         return {"passed": self.passed, **dataclasses.asdict(self)}

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from adroit.deploy.operators.rules import RoundingRule, rounding_rules
-from adroit.deploy.parity.tolerance import SAFETY, UNIT_ROUNDOFF
+from adroit.deploy.parity.tolerance import SAFETY, UNIT_ROUNDOFF, rounding_limit
 from adroit.errors import UnsupportedModel
 
 SAMPLES = 4
@@ -171,9 +171,9 @@ def _rule_of(operation: Any) -> RoundingRule:
 class _Perturbed(TorchDispatchMode):
     """Adds a random error within each operation's limit to its (first) float64 result."""
 
-    def __init__(self, generator: torch.Generator, unit: float) -> None:
+    def __init__(self, generator: torch.Generator, precision: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._generator, self._unit = generator, unit
+        self._generator, self._precision = generator, precision
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -190,16 +190,15 @@ class _Perturbed(TorchDispatchMode):
 
     def _moved(self, rule: RoundingRule, args: Sequence[Any], result: Tensor) -> Tensor:
         magnitude, terms = rule(args, result)
-        limit = self._unit * result.abs() + SAFETY * math.sqrt(terms) * self._unit * magnitude
-        return result + self._within(limit)
+        return result + self._within(rounding_limit(result, magnitude, terms, self._precision, self._precision))
 
     def _within(self, limit: Tensor) -> Tensor:
         error = torch.rand(limit.shape, generator=self._generator, dtype=limit.dtype).mul_(2).sub_(1)
         return error * limit
 
     def rounded(self, x: Tensor) -> Tensor:
-        """An input that is cast to the shorter type first."""
-        return x + self._within(self._unit * x.abs())
+        """Returns an input that is cast to the shorter type first."""
+        return x + self._within(UNIT_ROUNDOFF[self._precision] * x.abs())
 
 
 def run_with_limits(
@@ -210,26 +209,26 @@ def run_with_limits(
     arguments: Sequence[Any] = (),
     precision: str = "float32",
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The outputs of `modules` (paths; "" is the network) in float64 and the limit of each element.
+    """Computes the outputs of `modules` (paths; "" is the network) in float64, and the limit of each element.
 
     Args:
         network: in float64 and evaluation mode.
         x: its input, float64.
-        modules: whose outputs are wanted; each must run once and return a tensor.
-        arguments: what else the network takes.
-        precision: key of UNIT_ROUNDOFF: what the deployment computes in. In float16 the input and the
+        modules: whose outputs to return; each must run once and return a tensor.
+        arguments: further arguments of the network.
+        precision: key of UNIT_ROUNDOFF: the type that the deployment computes in. In float16 the input and the
             weights are rounded too; where some of its operations stay float32 the limit is generous.
 
     Returns:
         References and limits by module path, shaped as the outputs. A limit is the precision's round-off
-        of the value plus SAFETY times how far it moved; the movement is taken per image, and per
+        of the value plus SAFETY times its movement; the movement is taken per image, and per
         element where that is larger, since a few samples say little about one element.
     """
     unit = UNIT_ROUNDOFF[precision]
     references = _outputs(network, (x, *arguments), modules)
     squares = {path: torch.zeros_like(value) for path, value in references.items()}
     for sample in range(SAMPLES):
-        perturbed = _Perturbed(torch.Generator().manual_seed(seed + sample), unit)
+        perturbed = _Perturbed(torch.Generator().manual_seed(seed + sample), precision)
         start = x if precision == "float32" else perturbed.rounded(x)
         with perturbed:
             moved = _outputs(network, (start, *arguments), modules)
@@ -243,12 +242,12 @@ def run_with_limits(
 
 
 def _outputs(network: nn.Module, arguments: Sequence[Any], modules: Sequence[str]) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
 
     def keep(path: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             if isinstance(output, Tensor):
-                found[path] = output
+                outputs[path] = output
 
         return hook
 
@@ -259,4 +258,4 @@ def _outputs(network: nn.Module, arguments: Sequence[Any], modules: Sequence[str
     finally:
         for handle in handles:
             handle.remove()
-    return found
+    return outputs

@@ -1,7 +1,7 @@
-"""Parts of an ONNX graph as PyTorch modules, so that they can be computed in float64, with limits.
+"""Turns parts of an ONNX graph into PyTorch modules, so that they can be computed in float64, with limits.
 
-Only what stays float32 in a quantized adder network is known here: the first and last layers, pooling,
-and adder layers that were kept.
+The operators known here are those that stay in float32 in a quantized adder network: the first and last layers,
+pooling, and adder layers that were not quantized.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ class Segment(nn.Module):
         self._output = output
 
     def forward(self, *given: Tensor) -> Tensor:
-        """Values in the order of `inputs`; the result is float64."""
+        """Computes the output in float64 from the values of `inputs`, in their order."""
         values = dict(zip(self.inputs, given, strict=True)) | self._constants
         for node in self._nodes:
-            inputs = [_exact(values[name]) for name in node.input if name]
+            inputs = [in_float64(values[name]) for name in node.input if name]
             values[node.output[0]] = _operation_of(node)(attributes_of(node), *inputs)
-        return _exact(values[self._output])
+        return in_float64(values[self._output])
 
 
-def _exact(value: Tensor) -> Tensor:
-    """Floats in float64; integers, which may be sizes, stay what they are."""
+def in_float64(value: Tensor) -> Tensor:
+    """Casts floats to float64; integers, which may be sizes, stay as they are."""
     return value.double() if value.is_floating_point() else value
 
 
@@ -85,7 +85,7 @@ def _convolution(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None =
 
 
 def _padding(a: Attributes) -> list[int]:
-    """Of both dimensions; every network here pads both sides alike."""
+    """Returns the padding of both dimensions; every network here pads both sides alike."""
     top, left, bottom, right = a.get("pads", [0] * 4)
     if (top, left) != (bottom, right):
         raise UnsupportedModel(f"padding {a['pads']} differs between the sides, which no network of adroit's does")

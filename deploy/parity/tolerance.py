@@ -1,4 +1,4 @@
-"""How far a correct implementation may be from the exact result.
+"""The limit of a correct implementation's distance from the exact result.
 
 The limit follows the arithmetic, not a constant:
 
@@ -13,30 +13,36 @@ input is not blamed on the implementation.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Array = NDArray[np.float64]
+Values = TypeVar("Values", Array, "Tensor")
 
 SAFETY = 4.0
 UNIT_ROUNDOFF = {"float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53}
 
 
 def rounding_limit(
-    reference: Array, magnitude: Array, terms: int, output: str = "float32", accumulator: str = "float32"
-) -> Array:
-    """The limit for one operator, element by element, in the reference's unit.
+    reference: Values, magnitude: Values, terms: int, output: str = "float32", accumulator: str = "float32"
+) -> Values:
+    """Returns the limit of one operator, element by element, in the reference's unit.
 
     Args:
-        reference: y in float64.
+        reference: y in float64, of NumPy or PyTorch.
         magnitude: A, of y's shape: the sum of the absolute values of all that was added.
         terms: K, the number of terms added.
         output, accumulator: keys of UNIT_ROUNDOFF.
     """
-    sums = SAFETY * np.sqrt(terms) * UNIT_ROUNDOFF[accumulator] * magnitude
-    return np.asarray(UNIT_ROUNDOFF[output] * np.abs(reference) + sums)
+    sums = SAFETY * math.sqrt(terms) * UNIT_ROUNDOFF[accumulator] * magnitude
+    return UNIT_ROUNDOFF[output] * abs(reference) + sums
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ class Comparison:
 
     @property
     def passed(self) -> bool:
+        """Whether every element is within its limit."""
         return self.used <= 1.0
 
 
@@ -91,7 +98,7 @@ EXPONENTIAL_ROUNDOFFS = 4.0
 
 
 def softmax_limit(logits: Array, axis: int | tuple[int, ...], accumulator: str = "float32") -> Array:
-    """How far a weight of softmax(logits) may be off, element by element.
+    """Returns the limit of the weights softmax(logits), element by element.
 
     The difference to the largest logit is rounded once, which the exponential turns into a relative
     error of that difference's size; then come the exponential's own error and the sum's. Weights

@@ -1,4 +1,4 @@
-"""`adroit plugins check`: a library's report."""
+"""Reports on a plugin library, for `adroit plugins check`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from adroit.deploy.plugin_check.library_file import (
     require_loadable,
 )
 from adroit.deploy.plugin_check.loaded import registered_operators
-from adroit.deploy.plugin_check.match import Wanted, match
+from adroit.deploy.plugin_check.match import RequiredOperator, match
 from adroit.errors import EnvironmentFault, UnsupportedModel
 
 if TYPE_CHECKING:
@@ -24,26 +24,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PluginReport:
-    """What was found.
+    """The report on a library.
 
     Attributes:
-        operators: None where nothing tells them.
-        source: who tells of the operators, or why nobody does.
+        operators: None where they are unknown.
+        source: where the operators are from, or why they are unknown.
         warnings: what will go wrong elsewhere or later.
-        wanted: the operators that the model asks for; None where no model was given.
+        required: the operators that the model needs; None where no model was given.
     """
 
     library: LibraryFile
     operators: tuple[PluginOperator, ...] | None
     source: str
     warnings: tuple[str, ...]
-    wanted: tuple[Wanted, ...] | None
+    required: tuple[RequiredOperator, ...] | None
 
     @property
-    def unserved(self) -> list[Wanted]:
-        return [w for w in self.wanted or () if w.reason]
+    def unserved(self) -> list[RequiredOperator]:
+        """The operators of the model that the library does not serve."""
+        return [w for w in self.required or () if w.reason]
 
     def to_json(self) -> dict[str, Any]:
+        """Returns the report as JSON values."""
         values = dataclasses.asdict(self)
         values["library"].pop("noted")
         values["library"]["path"] = str(self.library.path)
@@ -59,17 +61,17 @@ def check_library(path: Path, deployment: Deployment | None = None, load: bool =
 
     Raises:
         UsageError, EnvironmentFault: it cannot be loaded at all (library_file.py, loaded.py).
-        UnsupportedModel: nobody tells its operators, so that a model cannot be matched.
+        UnsupportedModel: its operators are unknown, so that a model cannot be matched.
     """
     library = read_library(path)
     require_loadable(library)
     operators, source = _operators(library, load)
-    wanted = None
+    required = None
     if deployment:
         if operators is None:
             raise UnsupportedModel(f"the operators of {path} are unknown", facts={"reason": source})
-        wanted = tuple(match(deployment.read_model().message, operators))
-    return PluginReport(library, operators, source, tuple(_warnings(library)), wanted)
+        required = tuple(match(deployment.read_model().message, operators))
+    return PluginReport(library, operators, source, tuple(_warnings(library)), required)
 
 
 def _operators(library: LibraryFile, load: bool) -> tuple[tuple[PluginOperator, ...] | None, str]:
@@ -77,7 +79,7 @@ def _operators(library: LibraryFile, load: bool) -> tuple[tuple[PluginOperator, 
         if load:
             source, operators = registered_operators(library.path)
             return operators, f"the registry of {source}"
-        reason = "not loaded, as asked"
+        reason = "not loaded, as requested"
     except EnvironmentFault as error:
         reason = error.message
     if library.noted is not None:
@@ -86,13 +88,13 @@ def _operators(library: LibraryFile, load: bool) -> tuple[tuple[PluginOperator, 
 
 
 def _warnings(library: LibraryFile) -> list[str]:
-    found = []
+    warnings = []
     linked = [name for name in library.needed if name.startswith("libnvinfer")]
     if linked:
-        found.append(f"it is linked with {', '.join(linked)}, and so bound to that major version of TensorRT")
+        warnings.append(f"it is linked with {', '.join(linked)}, and so bound to that major version of TensorRT")
     others = [name for name in library.exported if name not in REQUIRED]
     if others:
-        found.append(f"it exports {len(others)} further symbols, which can clash with another library's")
+        warnings.append(f"it exports {len(others)} further symbols, which can clash with another library's")
     if library.gpu_code == []:
-        found.append("it has no GPU code of its own")
-    return found
+        warnings.append("it has no GPU code of its own")
+    return warnings

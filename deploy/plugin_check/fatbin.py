@@ -16,8 +16,8 @@ _PTX, _CUBIN = 1, 2
 
 
 def architectures(section: bytes) -> list[str] | None:
-    """For example ["sm_75", "sm_90", "compute_90"] (code of the machine, then PTX); None where it is not understood."""
-    found: set[tuple[int, int]] = set()
+    """Returns, for example, ["sm_75", "sm_90", "compute_90"] (machine code, then PTX); None for unknown contents."""
+    codes: set[tuple[int, int]] = set()
     at = 0
     try:
         while at < len(section):
@@ -27,24 +27,24 @@ def architectures(section: bytes) -> list[str] | None:
                 continue
             if magic != _MAGIC or version != 1 or at + header + size > len(section):
                 return None
-            found |= _entries(section[at + header : at + header + size])
+            codes |= _entries(section[at + header : at + header + size])
             at += header + size
     except (struct.error, ValueError):
-        return None if section[at:].strip(b"\0") else _names(found)
-    return _names(found)
+        return None if section[at:].strip(b"\0") else _names(codes)
+    return _names(codes)
 
 
 def _entries(content: bytes) -> set[tuple[int, int]]:
-    found = set()
+    codes = set()
     at = 0
     while at < len(content):
         kind, _, header, size, architecture = _ENTRY.unpack_from(content, at)
         if kind not in (_PTX, _CUBIN) or header < _ENTRY.size or not 0 < architecture < 1000:
             raise ValueError("not an entry that we know")
-        found.add((-kind, architecture))
+        codes.add((-kind, architecture))
         at += header + size
-    return found
+    return codes
 
 
-def _names(found: set[tuple[int, int]]) -> list[str]:
-    return [f"{'compute' if kind == -_PTX else 'sm'}_{number}" for kind, number in sorted(found)]
+def _names(codes: set[tuple[int, int]]) -> list[str]:
+    return [f"{'compute' if kind == -_PTX else 'sm'}_{number}" for kind, number in sorted(codes)]

@@ -11,7 +11,7 @@ from adroit.deploy.plugin_check.fatbin import architectures
 from adroit.deploy.runtimes.tensorrt.near_miss import Triple
 from adroit.errors import EnvironmentFault, UsageError
 
-# What TensorRT's registry asks a library for; without either it refuses it.
+# Symbols that TensorRT's registry needs of a library; it refuses one without both.
 REQUIRED = ("getCreators", "setLoggerFinder")
 # ELF's names and the system's.
 _MACHINES = {"EM_X86_64": "x86_64", "EM_AARCH64": "aarch64", "EM_ARM": "arm", "EM_386": "i386", "EM_PPC64": "ppc64"}
@@ -28,12 +28,13 @@ class PluginOperator:
 
     @property
     def triple(self) -> Triple:
+        """Name, version and namespace."""
         return self.name, self.version, self.namespace
 
 
 @dataclass(frozen=True)
 class LibraryFile:
-    """What the file says of itself.
+    """The contents of a library file.
 
     Attributes:
         machine: processor, in the words of `uname -m`.
@@ -117,7 +118,7 @@ def _noted_operator(name: str, version: str, namespace: str) -> PluginOperator:
 
 
 def require_loadable(library: LibraryFile) -> None:
-    """Raises for what keeps TensorRT from loading it here, before anything of it runs.
+    """Refuses a library that TensorRT cannot load here, before any of its code runs.
 
     Raises:
         EnvironmentFault: it is of another processor.

@@ -23,7 +23,7 @@ SECONDS = 120
 
 
 def registered_operators(path: Path) -> tuple[str, tuple[PluginOperator, ...]]:
-    """(who says so, the operators).
+    """Loads the library in a process of its own; returns the name of the registry and the operators.
 
     Raises:
         EnvironmentFault: no TensorRT can be imported here.
@@ -53,17 +53,19 @@ def registered_operators(path: Path) -> tuple[str, tuple[PluginOperator, ...]]:
             f"TensorRT {answer['version']} refuses {path}",
             facts={"reason": "; ".join(answer["errors"]) or "it registers no operator"},
         )
-    found = (PluginOperator(o["name"], o["version"], o["namespace"], tuple(o["fields"])) for o in answer["operators"])
-    return f"TensorRT {answer['version']}", tuple(found)
+    operators = (
+        PluginOperator(o["name"], o["version"], o["namespace"], tuple(o["fields"])) for o in answer["operators"]
+    )
+    return f"TensorRT {answer['version']}", tuple(operators)
 
 
 def _registered(bindings: str, path: str) -> dict[str, Any]:
-    """In the process of its own: loads the library and lists what is new in the registry."""
+    """Loads the library in this process and lists what is new in the registry."""
     tensorrt = importlib.import_module(bindings)
     errors: list[str] = []
 
     class Recorder(tensorrt.IErrorRecorder):  # type: ignore[misc, name-defined]
-        """Loading fails without a word; the reason comes here only."""
+        """Records the reason why loading fails, which TensorRT reports nowhere else."""
 
         def __init__(self) -> None:
             super().__init__()

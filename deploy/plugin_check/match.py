@@ -1,4 +1,4 @@
-"""Which custom nodes of a model find their operator in a library, and why the others do not.
+"""Matches the custom nodes of a model with the operators of a library, and says why the others have none.
 
 TensorRT's parser looks for a node's operator by name, `plugin_version` and `plugin_namespace` (attributes of
 the node; "1" and "" where they are not there), and hands over the attributes that the creator lists. A miss is
@@ -25,8 +25,8 @@ _STAMPS = {"plugin_version": "1", "plugin_namespace": ""}
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """The nodes of a model that ask for the same operator.
+class RequiredOperator:
+    """The nodes of a model that need the same operator.
 
     `reason` is why the library does not serve them, empty where it does.
     """
@@ -38,8 +38,8 @@ class Wanted:
     reason: str
 
 
-def match(model: onnx.ModelProto | ModelProto, operators: Sequence[PluginOperator]) -> list[Wanted]:
-    """Every operator that the model's custom nodes ask for, in order of first use."""
+def match(model: onnx.ModelProto | ModelProto, operators: Sequence[PluginOperator]) -> list[RequiredOperator]:
+    """Returns every operator that the model's custom nodes need, in order of first use."""
     counts: dict[Triple, int] = {}
     attributes: dict[Triple, set[str]] = {}
     for node in all_nodes(model.graph):
@@ -49,13 +49,13 @@ def match(model: onnx.ModelProto | ModelProto, operators: Sequence[PluginOperato
         key = (node.op_type, *({**_STAMPS, **stamps}[name] for name in _STAMPS))
         counts[key] = counts.get(key, 0) + 1
         attributes.setdefault(key, set()).update(a.name for a in node.attribute if a.name not in _STAMPS)
-    return [Wanted(*key, count, _reason(key, attributes[key], operators)) for key, count in counts.items()]
+    return [RequiredOperator(*key, count, _reason(key, attributes[key], operators)) for key, count in counts.items()]
 
 
 def _reason(key: Triple, attributes: set[str], operators: Sequence[PluginOperator]) -> str:
     missing = near_miss(key, [o.triple for o in operators])
     if missing:
         return f"it {missing}"
-    found = next(o for o in operators if o.triple == key)
-    dropped = sorted(attributes - set(found.fields)) if found.fields is not None else []
+    operator = next(o for o in operators if o.triple == key)
+    dropped = sorted(attributes - set(operator.fields)) if operator.fields is not None else []
     return f"it would never see the attribute {', '.join(dropped)}" if dropped else ""

@@ -1,4 +1,4 @@
-"""What `adroit profile` measures: every deployment in every runtime and form that there is of it."""
+"""Lists the candidates of `adroit profile`: every deployment in every runtime and form that it has."""
 
 from __future__ import annotations
 

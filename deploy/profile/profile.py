@@ -1,4 +1,4 @@
-"""`adroit profile`: operations and latency of one or several deployments, side by side."""
+"""Profiles one or several deployments side by side: operations, latency, routes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from adroit.models.data.images import ImageSet
 
 @dataclass(frozen=True)
 class Candidate:
-    """One deployment in one runtime at one gate threshold (see Deployment.feeds); `title` tells it from the others."""
+    """One deployment in one runtime at one gate threshold (see Deployment.feeds); `title` names it."""
 
     title: str
     deployment: Deployment
@@ -41,7 +41,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class CandidateProfile:
-    """What was found of a candidate: facts of the runtime, latency of a batch, layers, time per node.
+    """The profile of a candidate: facts of the runtime, latency of a batch, layers, milliseconds by node.
 
     `rank` is by latency; deployments that differ by less than the measurement's spread share one.
     `skip_efficiency` is of a routed network (deploy/routing/route_counts.py), where its all-open static
@@ -59,6 +59,7 @@ class CandidateProfile:
     gate_threshold: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
+        """Returns every figure as JSON values; an interface of `adroit profile --json`."""
         return {
             "title": self.title,
             "facts": dict(self.facts),
@@ -83,7 +84,7 @@ class CandidateProfile:
 
 @dataclass(frozen=True)
 class RouteReport:
-    """A routed network on images: their routes, and what they take where that can be measured.
+    """The routes of a network on images, and their latency where it can be measured.
 
     `latency` is of the `if` form with adroit's operators in ONNX Runtime, `deployment`, if it is among the candidates.
     """
@@ -93,6 +94,7 @@ class RouteReport:
     deployment: Deployment | None
 
     def to_json(self) -> dict[str, Any]:
+        """Returns the statistics and the latency as JSON values."""
         return {**self.statistics.to_json(), "latency": None if self.latency is None else self.latency.to_json()}
 
 
@@ -110,10 +112,11 @@ class ProfileReport:
 
     @property
     def quiet(self) -> bool:
-        """Whether the machine kept one speed."""
+        """Whether the machine had one speed during the measurement."""
         return bool(self.machine["reference_spread"] <= ONE_SPEED)
 
     def to_json(self) -> dict[str, Any]:
+        """Returns the machine, the candidates and the routes as JSON values."""
         return {
             "machine": dict(self.machine),
             "quiet": self.quiet,
@@ -153,9 +156,9 @@ def profile(
             _layers(c.deployment, r, f, s) for c, r, f, s in zip(candidates, runtimes, feeds, shapes, strict=True)
         ]
         deployments = [c.deployment for c in candidates]
-        totals = [total_counts(found).total for found in layers]
+        totals = [total_counts(counts).total for counts in layers]
         saved = efficiencies(deployments, [t.median for t in latencies], totals)
-        found = [
+        profiles = [
             CandidateProfile(
                 c.title, r.facts, shape, latency, counted, _nodes(c, fed), rank, efficiency, c.gate_threshold
             )
@@ -167,7 +170,7 @@ def profile(
         for runtime in runtimes:
             runtime.close()
     routes = [] if images is None else route_reports(candidates, images, seconds, progress)
-    return ProfileReport(machine, found, routes)
+    return ProfileReport(machine, profiles, routes)
 
 
 def route_reports(
@@ -176,16 +179,16 @@ def route_reports(
     seconds: float,
     progress: Progress | None = None,
 ) -> list[RouteReport]:
-    """One for each routed network among the candidates, whatever number of them are its deployments.
+    """Reports the routes of each network among the candidates once, however many deployments it has.
 
-    It is of the deployment whose latency can be measured, at its threshold, or of the first.
+    A report is of the deployment whose latency can be measured, at its threshold, or of the first.
     """
     networks: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         routing = candidate.deployment.info.routing
         if routing is not None and routing.gate != "none" and routing.route is None:
             networks.setdefault(candidate.deployment.info.checkpoint.sha256, []).append(candidate)
-    found = []
+    reports = []
     for same in networks.values():
         timed = next(filter(_can_be_timed, same), None)
         first = timed or same[0]
@@ -194,20 +197,20 @@ def route_reports(
         samples = collect_routes(
             first.deployment, first.options, images, gate_threshold, progress=progress, with_losses=labeled
         )
-        # A deployment gives out 0 for closed gates: how far from opening they are, only PyTorch tells.
-        told = (first.deployment.path / REFERENCE_FOLDER).is_dir()
-        values = gate_values(first.deployment, images, gate_threshold, first.options.threads) if told else None
+        # A deployment outputs 0 for closed gates: their values come from PyTorch alone.
+        has_reference = (first.deployment.path / REFERENCE_FOLDER).is_dir()
+        values = gate_values(first.deployment, images, gate_threshold, first.options.threads) if has_reference else None
         statistics = route_statistics(first.deployment, samples, gate_threshold, first.title, values)
         if timed is None:
-            found.append(RouteReport(statistics, None, None))
+            reports.append(RouteReport(statistics, None, None))
         else:
             latency = measure_routes(timed.deployment, timed.options, images, samples, seconds, gate_threshold)
-            found.append(RouteReport(statistics, latency, timed.deployment))
-    return found
+            reports.append(RouteReport(statistics, latency, timed.deployment))
+    return reports
 
 
 def _can_be_timed(candidate: Candidate) -> bool:
-    """Whether deploy/routing/latency/route_latency.py takes it."""
+    """Whether deploy/routing/latency/route_latency.py can measure it."""
     info, options = candidate.deployment.info, candidate.options
     native = options.runtime == RuntimeName.onnxruntime and options.operators == "native" and info.form == "operators"
     whole = (candidate.deployment.path / REFERENCE_FOLDER).is_dir() and candidate.deployment.baked_threshold is None

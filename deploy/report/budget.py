@@ -1,4 +1,4 @@
-"""A budget table as text and as a report."""
+"""Writes a budget table as text, HTML and JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adroit.deploy.report.html import write_html
 from adroit.deploy.report.plot import Point, line_plot
 from adroit.errors import UsageError
 
-# Of _row; "worst" is of the column before it.
+# The heading of _row; "worst" belongs to the column before it.
 HEADING = (
     *("threshold", "GFLOPs", "worst", "unsteady", "paper", "worst", "ms", "worst", "predicted", "worst"),
     *("same class", "mIoU"),
@@ -19,13 +19,13 @@ HEADING = (
 
 
 def rows(table: BudgetTable) -> list[tuple[str, ...]]:
-    """The table as text, its heading first; columns that no setting has are left out."""
-    found = [
+    """Returns the table as text, its heading first; columns that no setting has are left out."""
+    lines = [
         HEADING,
         *(_row(setting) for setting in table.settings),
     ]
-    used = [i for i in range(len(found[0])) if any(row[i] for row in found[1:])]
-    return [(*(row[i] for i in used), last) for row, last in zip(found, ["routes", *_routes(table)], strict=True)]
+    used = [i for i in range(len(lines[0])) if any(row[i] for row in lines[1:])]
+    return [(*(row[i] for i in used), last) for row, last in zip(lines, ["routes", *_routes(table)], strict=True)]
 
 
 def _row(setting: Setting) -> tuple[str, ...]:
@@ -46,7 +46,7 @@ def _routes(table: BudgetTable) -> list[str]:
 
 
 def report_values(name: str, table: BudgetTable, chosen: Setting | None) -> dict[str, Any]:
-    """What the JSON beside a report holds: every figure of the report."""
+    """Returns every figure of a report, for the JSON beside it."""
     return {
         "deployment": name,
         "table": table.to_json(),
@@ -55,7 +55,7 @@ def report_values(name: str, table: BudgetTable, chosen: Setting | None) -> dict
 
 
 def json_beside(path: Path) -> Path:
-    """Where the JSON of a report goes; raises UsageError where it would be the report itself."""
+    """Returns the path of a report's JSON; raises UsageError where it would be the report itself."""
     if path.suffix == ".json":
         raise UsageError(f"{path} is where the report's JSON goes", hint="give a name that ends in .html")
     return path.with_suffix(".json")
@@ -70,9 +70,9 @@ def write_report(path: Path, name: str, table: BudgetTable, chosen: Setting | No
     beside = json_beside(path)
     files.write_json(beside, report_values(name, table, chosen))
     labeled = all(setting.accuracy is not None for setting in table.settings)
-    told = "mean intersection over union, %" if labeled else "pixels that keep their class, %"
+    quality = "mean intersection over union, %" if labeled else "pixels that keep their class, %"
     axes = {"operations, GFLOPs": "gigaflops", "latency, ms": "milliseconds"}
-    plots = [line_plot(_points(table, cost, labeled, chosen), axis, told) for axis, cost in axes.items()]
+    plots = [line_plot(_points(table, cost, labeled, chosen), axis, quality) for axis, cost in axes.items()]
     heading, *lines = rows(table)
     write_html(
         path,

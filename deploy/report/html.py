@@ -1,4 +1,4 @@
-"""Rendering a report's template."""
+"""Renders the template of a report."""
 
 from __future__ import annotations
 

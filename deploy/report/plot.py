@@ -1,4 +1,4 @@
-"""A plot of points joined by a line, as SVG that takes the page's colors."""
+"""Draws points joined by a line, as SVG in the colors of the page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MARGINS = (44, 10, 12, 40)
 
 @dataclass(frozen=True)
 class Point:
-    """`name` is shown when the pointer rests on it; `marked` draws it larger."""
+    """A point; `name` is shown when the pointer rests on it, `marked` draws it larger."""
 
     x: float
     y: float
@@ -27,7 +27,7 @@ class Point:
 
 
 def line_plot(points: Sequence[Point], x_axis: str, y_axis: str) -> Markup:
-    """The points in their order, joined; at least one. It is as wide as a telephone and shrinks with the page."""
+    """Draws the points in their order, joined; at least one. It is as wide as a telephone, and shrinks with it."""
     from markupsafe import Markup  # not where a table is only read
 
     left, top, right, bottom = MARGINS
@@ -67,7 +67,7 @@ def line_plot(points: Sequence[Point], x_axis: str, y_axis: str) -> Markup:
 
 
 def _ticks(values: Sequence[float]) -> list[float]:
-    """Round numbers, about five, from at most the smallest value to at least the largest."""
+    """Returns about five round numbers, from at most the smallest value to at least the largest."""
     low, high = min(values), max(values)
     rough = (high - low or abs(high) or 1.0) / 4
     unit = 10.0 ** math.floor(math.log10(rough))

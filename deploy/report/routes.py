@@ -1,4 +1,4 @@
-"""Figures of a routed network's report, made from its JSON alone."""
+"""Draws the figures of a routed network's report, from its JSON alone."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from adroit.text import readable_count
 TOP_ROUTES, BINS = 3, 12
 
 
-def route_figures(told: Mapping[str, Any]) -> dict[str, Any]:
-    """What the template shows of RouteStatistics.to_json.
+def route_figures(statistics: Mapping[str, Any]) -> dict[str, Any]:
+    """Draws what the template shows of RouteStatistics.to_json.
 
     Returns:
         usage: the map of the paths' use, and `top`: the most frequent routes, as inline SVG;
         histogram: (from, to, images) of the operations an image.
     """
-    space = RoutingSpace(told["depth"], told["width"])
-    shares = [path["open"] for path in told["paths"]]
-    nodes = [told["nodes"][node.name]["open"] for node in space.nodes]
+    space = RoutingSpace(statistics["depth"], statistics["width"])
+    shares = [path["open"] for path in statistics["paths"]]
+    nodes = [statistics["nodes"][node.name]["open"] for node in space.nodes]
     top = []
-    for place, entry in enumerate(told["routes"][:TOP_ROUTES], 1):
+    for place, entry in enumerate(statistics["routes"][:TOP_ROUTES], 1):
         title = f"Route {place}: {entry['images']} images, {readable_count(entry['operations'])} operations"
         top.append(Markup(route_diagram(title, Route.from_json(entry["route"])).svg(inline=True)))
-    costs = [sum(image["operations"].values()) for image in told["images"]]
+    costs = [sum(image["operations"].values()) for image in statistics["images"]]
     counts, edges = np.histogram(costs, BINS)
     return {
         "usage": Markup(usage_diagram("Use of each path", space, shares, nodes).svg(inline=True)),

@@ -36,7 +36,7 @@ class RoutesResult:
 
     @property
     def agreement(self) -> ReplayAgreement | None:
-        """How far the given route's network is the dynamic one; None where no route was given."""
+        """The agreement of the given route's network with the dynamic one; None without a route."""
         return ReplayAgreement.of(self.replayed) if self.replayed else None
 
     def to_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How much the mean cost at a threshold depends on which images it is of, told by the images at hand.
+"""The instability of a threshold: how much its mean cost depends on the choice of images.
 
 A threshold that cuts through the values of a gate that decides much leaves some images on the one side and
 others on the other; images of another street or day then cost something else than the table says. Whether it
@@ -13,15 +13,15 @@ from collections.abc import Sequence
 import numpy as np
 
 FOLDS = 5
-# Settings that are not steadier than this are not offered, unless asked for: what a budget may be off.
+# The largest error that a budget may have: less stable thresholds are left out, unless requested.
 STEADY = 0.05
 
 
 def unsteadiness(images: Sequence[float]) -> float | None:
-    """The largest relative distance of a part's mean from the mean of the other parts; None of fewer than FOLDS.
+    """Returns the largest relative distance of a part's mean from the mean of the other parts; None below FOLDS images.
 
     Args:
-        images: what each costs, above 0, in their order.
+        images: the cost of each, above 0, in their order.
     """
     if len(images) < FOLDS:
         return None

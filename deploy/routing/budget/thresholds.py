@@ -1,4 +1,4 @@
-"""Which gate thresholds a budget table is measured at: costs spread over what is within reach, and steady ones."""
+"""Chooses the gate thresholds of a budget table: costs spread over the possible range, and stable ones."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from adroit.deploy.routing.budget.stability import unsteadiness
 
 # tanh stays below 1, so that nothing is above this threshold: stem, gates and head alone.
 ALL_CLOSED = 1.0
-# What is tried out to choose from: so many thresholds, on so many images.
+# Candidates to choose from, and images that each of them is tried on.
 CANDIDATES, PROBED_IMAGES = 64, 25
-# Gates nearer than this are taken for one: rounding may exchange them.
+# Gates nearer than this count as one: rounding may exchange them.
 ROUNDING = 1e-5
 
 # Image and threshold to the image's gates at it, [paths], and the operations of its route.
@@ -21,10 +21,9 @@ Probe = Callable[[int, float], tuple[NDArray[np.float32], float]]
 
 
 def choose_thresholds(probe: Probe, images: Sequence[int], settings: int) -> list[float]:
-    """At most `settings` thresholds, from 0 to 1, whose mean operations are about evenly spaced.
+    """Chooses at most `settings` thresholds, from 0 to 1, whose mean operations are about evenly spaced.
 
-    Of the candidates that cost about as much as wanted, the one is taken whose mean cost depends least on
-    which of the images it is of (deploy/routing/budget/stability.py).
+    Among candidates of about the same cost it takes the most stable one (deploy/routing/budget/stability.py).
 
     Args:
         images: those to try candidates on, in the data's order; at least one.
@@ -32,8 +31,10 @@ def choose_thresholds(probe: Probe, images: Sequence[int], settings: int) -> lis
     candidates = [0.0, *_between_gates([probe(index, 0.0)[0] for index in images]), ALL_CLOSED]
     costs = np.array([[probe(index, threshold)[1] for threshold in candidates] for index in images])
     means = costs.mean(0)
-    told = [unsteadiness(column.tolist()) for column in costs.T]
-    unsteady = np.array([float(np.std(column)) if u is None else u for u, column in zip(told, costs.T, strict=True)])
+    instabilities = [unsteadiness(column.tolist()) for column in costs.T]
+    unsteady = np.array(
+        [float(np.std(column)) if u is None else u for u, column in zip(instabilities, costs.T, strict=True)]
+    )
     wanted, step = np.linspace(means[0], means[-1], settings, retstep=True)
     chosen = {0, len(candidates) - 1}
     for cost in wanted[1:-1]:
@@ -44,7 +45,7 @@ def choose_thresholds(probe: Probe, images: Sequence[int], settings: int) -> lis
 
 
 def _between_gates(images: Sequence[NDArray[np.float32]]) -> list[float]:
-    """Thresholds between the images' open gates, the same number of gates from one to the next.
+    """Returns thresholds between the images' open gates, the same number of gates from one to the next.
 
     Each is halfway between two gates, so that rounding closes no other one.
     """

@@ -48,7 +48,7 @@ class ExecutedOperations(TorchDispatchMode):
         """asking: closed nodes ask their gates, as those of a dynamic network do to find themselves closed."""
         self._asking = asking
         self.own, self.paper = OperationCounts(), Counter[str]()
-        self._activated: list[Tensor] = []  # kept, since the address of a freed tensor may come again
+        self._activated: list[Tensor] = []  # held, since the address of a freed tensor may come again
 
     @contextlib.contextmanager
     def following(self) -> Iterator[None]:
@@ -103,7 +103,7 @@ class ExecutedOperations(TorchDispatchMode):
         return False
 
     def _is_left_out(self, name: str) -> bool:
-        """By the paper: the init node's cell and gate, and the last layer's ReLUs."""
+        """Counts by the paper's rules: the init node's cell and gate, and the last layer's ReLUs."""
         at = self._at[-1]
         if at.startswith("backbone.init_layer"):
             return self._gate_runs or ".cell_ops" in at

@@ -14,7 +14,7 @@ from adroit.models.operators.counts import OperationCounts
 
 
 def operations(module: nn.Module, x: Tensor, y: Tensor) -> OperationCounts:
-    """What one call of `module` performs once batch norms are folded; containers count nothing of their own."""
+    """Counts one call of `module` once batch norms are folded; containers count nothing of their own."""
     match module:
         case nn.Conv2d():
             taps = module.kernel_size[0] * module.kernel_size[1] * module.in_channels // module.groups
@@ -40,15 +40,15 @@ def operations(module: nn.Module, x: Tensor, y: Tensor) -> OperationCounts:
 
 
 def count_by_hooks(network: nn.Module, shape: tuple[int, ...]) -> OperationCounts:
-    """Of one forward pass in evaluation mode on zeros of `shape`."""
-    found: list[OperationCounts] = []
+    """Counts one forward pass in evaluation mode on zeros of `shape`."""
+    result: list[OperationCounts] = []
 
     def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        found.append(operations(module, inputs[0], output))
+        result.append(operations(module, inputs[0], output))
 
     handles = [module.register_forward_hook(keep) for module in network.modules()]
     with torch.no_grad():
         network(torch.zeros(shape))
     for handle in handles:
         handle.remove()
-    return sum(found, OperationCounts())
+    return sum(result, OperationCounts())

@@ -14,7 +14,7 @@ from adroit.models.operators.counts import OperationCounts
 
 
 def test_the_plain_resnet18_has_the_published_multiply_adds() -> None:
-    """1.814 G at 224 x 224, as torchvision tells of its weights."""
+    """1.814 G at 224 x 224, as torchvision documents for its weights."""
     network = build_network("aa-resnet18", {"filter": "none"}).eval()
     layers = count_model(export_graph(network, 3, (64, 64), True), {"image": (1, 3, 224, 224)})
     assert total_counts(layers).multiply_adds == 1_814_073_344

@@ -37,7 +37,7 @@ class Watched:
 
 
 def deployment_for(deployment: Deployment, task: str = "classification", **preprocessing: Any) -> Deployment:
-    """With input sizes that are free and values that are the pixels themselves."""
+    """A deployment with free input sizes, whose values are the pixels themselves."""
     spec = msgspec.structs.replace(deployment.info.inputs[0], shape=("batch", 3, "height", "width"))
     plain = Preprocessing(divisor=1.0, **preprocessing)
     return Deployment(

@@ -28,7 +28,7 @@ OPTIONS = RuntimeOptions(threads=1)
 
 @pytest.fixture(scope="module")
 def quantized(resnet_deployment: Deployment, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    """With one layer kept in float32."""
+    """A network with one layer left in float32."""
     options = QuantizeOptions(keep_float=(KEPT,), threads=1)
     folder = tmp_path_factory.mktemp("quantized")
     return quantize_deployment(resnet_deployment, read_images(images), "images", folder, options=options).deployment
@@ -41,7 +41,7 @@ def _check(deployment: Deployment, images: Path, layers: bool = False) -> Parity
 def test_a_right_deployment_passes_in_every_part(quantized: Deployment, images: Path) -> None:
     report = _check(quantized, images, layers=True)
     assert report.passed and report.first_wrong_layer is None
-    assert len(report.layers) == 19 + 2 + 1 - 1  # quantized layers, stem, kept layer; the logits are told apart
+    assert len(report.layers) == 19 + 2 + 1 - 1  # quantized layers, stem, kept layer; the logits stand apart
     integers = [layer.comparison for layer in report.layers if layer.node.startswith("layer")]
     assert max(c.error for c in integers if c.limit == 0) == 0
     assert report.output.used > 0 and report.top1 is not None

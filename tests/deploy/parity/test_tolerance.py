@@ -78,8 +78,8 @@ def _edit(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[on
 
 def _attribute(node: str, name: str, values: list[int]) -> Callable[[onnx.ModelProto], None]:
     def apply(model: onnx.ModelProto) -> None:
-        (found,) = [n for n in model.graph.node if n.name == node]
-        (attribute,) = [a for a in found.attribute if a.name == name]
+        (target,) = [n for n in model.graph.node if n.name == node]
+        (attribute,) = [a for a in target.attribute if a.name == name]
         attribute.CopyFrom(onnx.helper.make_attribute(name, values if len(values) > 1 else values[0]))
 
     return apply
@@ -87,8 +87,8 @@ def _attribute(node: str, name: str, values: list[int]) -> Callable[[onnx.ModelP
 
 def _input(node: str, index: int, name: str) -> Callable[[onnx.ModelProto], None]:
     def apply(model: onnx.ModelProto) -> None:
-        (found,) = [n for n in model.graph.node if n.name == node]
-        found.input[index] = name
+        (target,) = [n for n in model.graph.node if n.name == node]
+        target.input[index] = name
 
     return apply
 

@@ -55,5 +55,5 @@ def test_what_nvcc_writes(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     # nvcc's own runtime library brings code of further architectures.
-    found = read_library(library).gpu_code
-    assert found is not None and {"sm_80", "sm_90", "compute_90"} <= set(found)
+    result = read_library(library).gpu_code
+    assert result is not None and {"sm_80", "sm_90", "compute_90"} <= set(result)

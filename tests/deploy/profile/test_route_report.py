@@ -48,21 +48,22 @@ def test_the_json_beside_the_report_is_what_was_printed(profiled: Result, report
 def test_the_routes_are_those_of_all_images(
     profiled: Result, deployments: dict[str, Deployment], options: RuntimeOptions, image_set: ImageSet
 ) -> None:
-    # Two deployments of one network: its routes are told once.
-    (told,) = json.loads(profiled.out)["routes"]
+    # Two deployments of one network: its routes are reported once.
+    (reported,) = json.loads(profiled.out)["routes"]
     samples, values = collect_routes(deployments["if"], options, image_set), gate_values(deployments["if"], image_set)
     expected = route_statistics(deployments["if"], samples, gate_values=values).to_json()
-    closed, found = expected.pop("closed_margins"), told.pop("closed_margins")
-    assert found["histogram"] == closed["histogram"] and found["minimum"] == pytest.approx(closed["minimum"], abs=1e-5)
-    assert told.pop("title") == "if onnxruntime"
-    assert [image["image"] for image in told.pop("latency")["images"]] == list(image_set.names)
+    closed, reported_closed = expected.pop("closed_margins"), reported.pop("closed_margins")
+    assert reported_closed["histogram"] == closed["histogram"]
+    assert reported_closed["minimum"] == pytest.approx(closed["minimum"], abs=1e-5)
+    assert reported.pop("title") == "if onnxruntime"
+    assert [image["image"] for image in reported.pop("latency")["images"]] == list(image_set.names)
     del expected["title"]
-    assert told == json.loads(json_text(expected))
+    assert reported == json.loads(json_text(expected))
 
 
 def test_every_figure_is_made_of_the_json(profiled: Result, report: Path, tmp_path: Path) -> None:
     values = json.loads(report.with_suffix(".json").read_text())
-    figures = [route_figures(told) for told in values["routes"]]
+    figures = [route_figures(statistics) for statistics in values["routes"]]
     write_html(tmp_path / "again.html", "profile", title="adroit profile", figures=figures, **values)
     assert (tmp_path / "again.html").read_text() == report.read_text()
 

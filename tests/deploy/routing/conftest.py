@@ -57,7 +57,7 @@ def network() -> DynamicRouting:
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of that network."""
+    """The checkpoint of that network."""
     return _checkpoint(tmp_path_factory.getbasetemp())
 
 
@@ -88,13 +88,13 @@ def pixels(count: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:
 @pytest.fixture(scope="session")
 def image_set() -> ImageSet:
     """Ten images, the last two larger."""
-    pictures = [*pixels(8, SIZE), *pixels(2, (190, 130), seed=5)]
-    return ImageSet([f"{i}.png" for i in range(len(pictures))], lambda i: pictures[i])
+    arrays = [*pixels(8, SIZE), *pixels(2, (190, 130), seed=5)]
+    return ImageSet([f"{i}.png" for i in range(len(arrays))], lambda i: arrays[i])
 
 
 @pytest.fixture(scope="session")
 def image_folder(image_set: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same as files."""
+    """The same images as files."""
     from PIL import Image
 
     folder = tmp_path_factory.mktemp("routed-images")

@@ -1,4 +1,4 @@
-"""`adroit routes`: pictures, use of the paths, and images along a given route."""
+"""`adroit routes`: diagrams, use of the paths, and images along a given route."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def test_pictures_and_routes_are_written(
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         f"{name}.{suffix}" for name in ("0", "8", "usage") for suffix in ("svg", "png", "json")
     }
-    told = json.loads(result.out)
+    printed = json.loads(result.out)
     samples = {sample.image: sample for sample in collect_routes(deployments["if"], options, image_set)}
-    for name, values in zip(("0", "8"), told["images"], strict=True):
+    for name, values in zip(("0", "8"), printed["images"], strict=True):
         route = Route.from_json(json.loads((tmp_path / "out" / f"{name}.json").read_text()))
         assert route == samples[f"{name}.png"].route == Route.from_json(values["route"])
         assert sum(values["operations"].values()) == samples[f"{name}.png"].operations.total
         ElementTree.parse(tmp_path / "out" / f"{name}.svg")
-        with Image.open(tmp_path / "out" / f"{name}.png") as picture:
-            assert picture.width > 300
-    assert len(told["usage"]["images"]) == 10
+        with Image.open(tmp_path / "out" / f"{name}.png") as drawn:
+            assert drawn.width > 300
+    assert len(printed["usage"]["images"]) == 10
 
 
 def test_a_saved_route_is_replayed(

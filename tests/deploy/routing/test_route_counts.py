@@ -28,12 +28,12 @@ def network(request: pytest.FixtureRequest) -> DynamicRouting:
 
 @pytest.fixture(scope="module")
 def instrumented(network: DynamicRouting) -> Iterator[InstrumentedNetwork]:
-    with InstrumentedNetwork(network) as made:
-        yield made
+    with InstrumentedNetwork(network) as created:
+        yield created
 
 
 def random_routes(space: RoutingSpace) -> list[Route]:
-    """From nearly closed to nearly open."""
+    """Draws routes from nearly closed to nearly open."""
     random = np.random.default_rng(0)
     shares = np.linspace(0.1, 0.95, ROUTES)
     return [Route(space, tuple(bool(v) for v in random.random(len(space.paths)) < share)) for share in shares]
@@ -47,10 +47,13 @@ def test_counts_are_those_of_an_instrumented_run(
     own, paper = (cost_table(space, size, CLASSES, network.gate, counting) for counting in ("own", "paper"))
     # The paper counts every gate, reached or not, and a stem of the padded size.
     whole = instrumented.run(size, Route.all_open(space), padded_stem=True).paper
-    for route in random_routes(space):
-        found = instrumented.run(size, route)
-        assert own.of_route(route) == found.own
-        assert paper.of_route(route).total == found.paper["other"] + whole["stem"] + whole["gate"]
+    # A route's cost is a sum over its parts: at further sizes a few routes will do in which every path is open once.
+    routes = random_routes(space) if size == SIZES[0] else [*random_routes(space)[4::5], Route.all_open(space)]
+    assert all(any(opened) for opened in zip(*(route.open for route in routes), strict=True))
+    for route in routes:
+        executed = instrumented.run(size, route)
+        assert own.of_route(route) == executed.own
+        assert paper.of_route(route).total == executed.paper["other"] + whole["stem"] + whole["gate"]
     assert len({own.of_route(route).total for route in random_routes(space)}) == ROUTES
 
 
@@ -61,6 +64,6 @@ def test_a_baked_route_asks_no_gate_of_a_closed_node(
     costs = cost_table(space, size, CLASSES, network.gate)
     route = random_routes(space)[4].normalized()
     idle = [node for node in space.nodes if route.is_live(node) and not route.is_open(node)]
-    asked = sum(costs.gates[node].total for node in idle)
-    assert idle and costs.of_route(route, baked=True).total == costs.of_route(route).total - asked
+    gates = sum(costs.gates[node].total for node in idle)
+    assert idle and costs.of_route(route, baked=True).total == costs.of_route(route).total - gates
     assert costs.of_route(route, baked=True) == instrumented.run(size, route, asking=False).own

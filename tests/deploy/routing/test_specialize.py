@@ -59,22 +59,22 @@ def test_the_networks_routes_are_the_deployments(
 
 
 def test_replay_of_everything_is_the_dynamic_network(single: DynamicRouting, image_set: ImageSet) -> None:
-    found = ReplayAgreement.of(replay(single, PIXELS, image_set, Route.all_open(SPACE)))
-    assert (found.images, found.same_class, found.largest_difference) == (10, 1.0, 0.0)
+    results = ReplayAgreement.of(replay(single, PIXELS, image_set, Route.all_open(SPACE)))
+    assert (results.images, results.same_class, results.largest_difference) == (10, 1.0, 0.0)
 
 
 def test_replay_tells_how_far_a_route_is(single: DynamicRouting, network: DynamicRouting, image_set: ImageSet) -> None:
     route = common_route(network_routes(single, PIXELS, image_set))
-    found = replay(single, PIXELS, image_set, route)
+    results = replay(single, PIXELS, image_set, route)
     for index in (0, 9):
         image = image_set.load(index)
         x = torch.from_numpy(PIXELS.values(image[None])).double()
         with torch.no_grad():
             free, held = (network(x, route=r)[0, :, : image.shape[0], : image.shape[1]].numpy() for r in (None, route))
-        assert found[index].largest_difference == pytest.approx(np.abs(held - free).max(), rel=1e-3)
-        assert found[index].same_class == pytest.approx((held.argmax(0) == free.argmax(0)).mean(), abs=1e-3)
-        assert not (found[index].gates[~np.array(route.open)]).any()
-    assert ReplayAgreement.of(found).largest_difference == max(r.largest_difference for r in found) > 0
+        assert results[index].largest_difference == pytest.approx(np.abs(held - free).max(), rel=1e-3)
+        assert results[index].same_class == pytest.approx((held.argmax(0) == free.argmax(0)).mean(), abs=1e-3)
+        assert not (results[index].gates[~np.array(route.open)]).any()
+    assert ReplayAgreement.of(results).largest_difference == max(r.largest_difference for r in results) > 0
 
 
 def test_a_common_deployment_is_the_networks_along_that_route(
@@ -90,8 +90,8 @@ def test_a_common_deployment_is_the_networks_along_that_route(
     with open_runtime(deployment, options) as runtime, torch.no_grad():
         for _, x in image_set.batches(PIXELS, 4):
             expected = single(torch.from_numpy(x), route=chosen.route).numpy()
-            found = runtime.run(deployment.feeds(x))["logits"]
-            np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+            results = runtime.run(deployment.feeds(x))["logits"]
+            np.testing.assert_allclose(results, expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_named_routes(tmp_path: Path) -> None:

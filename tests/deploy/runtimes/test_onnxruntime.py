@@ -1,4 +1,4 @@
-"""What ONNX Runtime does when it is asked for a provider."""
+"""ONNX Runtime with a requested provider."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_provider_that_is_not_built_in(lenet_deployment: Deployment) -> None:
 @pytest.mark.skipif(ABSENT in onnxruntime.get_available_providers(), reason="ONNX Runtime with CUDA")
 @pytest.mark.filterwarnings("ignore:Specified provider")
 def test_a_provider_that_does_not_start(lenet_deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As with onnxruntime-gpu where CUDA's libraries are missing: it computes on the CPU, and only logs so."""
+    """onnxruntime-gpu without CUDA's libraries computes on the CPU, and only logs so."""
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [ABSENT, "CPUExecutionProvider"])
     with pytest.raises(EnvironmentFault, match=f"could not start {ABSENT}") as caught:
         OnnxRuntime.of_deployment(lenet_deployment, options(ABSENT))

@@ -95,7 +95,7 @@ def test_any_other_stays(body: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:Specified provider")
 def test_a_session_that_is_not_on_the_cpu_alone_keeps_the_standard_operator(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So does one without our library, which the tests above compare with."""
+    """A session without our library computes the same; the tests above compare with it."""
     given = []
     monkeypatch.setattr(
         "adroit.deploy.runtimes.onnxruntime_runtime.use_own_upsampling", lambda m: given.append(m) or m.content

@@ -42,7 +42,7 @@ def routed_deployment(checkpoint: Path) -> Deployment:
 @pytest.fixture(scope="session")
 def labeled() -> ImageSet:
     """Twelve images of one size; their maps are random classes, some of it void."""
-    pictures = pixels(12, SIZE)
+    arrays = pixels(12, SIZE)
     maps = np.random.default_rng(0).integers(0, CLASSES + 1, (12, *SIZE)).astype(np.uint8)
     maps[maps == CLASSES] = 255
-    return ImageSet([f"{i}.png" for i in range(12)], lambda i: pictures[i], maps=lambda i: maps[i])
+    return ImageSet([f"{i}.png" for i in range(12)], lambda i: arrays[i], maps=lambda i: maps[i])

@@ -32,10 +32,10 @@ def test_threshold_baked_in_or_given_is_the_same_to_the_bit(
     with open_runtime(baked, options) as fixed, open_runtime(routed_deployment, options) as free:
         for batch, size in ((1, (128, 160)), (4, (192, 128))):
             x = images(batch, size).float().numpy()
-            found, expected = fixed.run(baked.feeds(x)), free.run(routed_deployment.feeds(x, threshold))
+            result, expected = fixed.run(baked.feeds(x)), free.run(routed_deployment.feeds(x, threshold))
             for name, value in expected.items():
-                np.testing.assert_array_equal(found[name], value)
-            assert 0 < (found["gates"] > 0).mean() < 1
+                np.testing.assert_array_equal(result[name], value)
+            assert 0 < (result["gates"] > 0).mean() < 1
 
 
 def test_parity_and_pytorch_know_the_baked_threshold(
@@ -46,8 +46,8 @@ def test_parity_and_pytorch_know_the_baked_threshold(
     pytorch = RuntimeOptions(RuntimeName.torch, threads=1)
     x = images(2).float().numpy()
     with open_runtime(baked, pytorch) as fixed, open_runtime(routed_deployment, pytorch) as free:
-        found, expected = fixed.run(baked.feeds(x)), free.run(routed_deployment.feeds(x, baked.baked_threshold or 0.0))
-    np.testing.assert_array_equal(found["logits"], expected["logits"])
+        result, expected = fixed.run(baked.feeds(x)), free.run(routed_deployment.feeds(x, baked.baked_threshold or 0.0))
+    np.testing.assert_array_equal(result["logits"], expected["logits"])
     with pytest.raises(UsageError, match="baked in"):
         baked.feeds(x, 0.5)
 

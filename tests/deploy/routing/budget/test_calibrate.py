@@ -41,7 +41,7 @@ TORCH = RuntimeOptions(RuntimeName.torch, threads=1)
 
 @pytest.fixture(scope="module")
 def table(routed_deployment: Deployment, options: RuntimeOptions, labeled: ImageSet) -> BudgetTable:
-    """Of all thresholds: how steady a few images of noise are is chance."""
+    """A table with all thresholds: the stability of a few images of noise is chance."""
     return calibrate(routed_deployment, labeled, options, steady=1.0, seconds=0.1)
 
 
@@ -67,16 +67,16 @@ def test_each_row_is_what_the_network_does(table: BudgetTable, network: DynamicR
         for setting in table.settings[::3]:
             logits, gates = network(x, torch.tensor([setting.threshold]), with_gates=True)
             routes = [Route.from_gates(network.space, values) for values in gates.numpy()]
-            found = logits.argmax(1).numpy()
+            result = logits.argmax(1).numpy()
             for counted, costs in ((setting.gigaflops, own), (setting.paper_gigaflops, paper)):
                 each = [costs.of_route(route).total / 1e9 for route in routes]
                 assert counted.mean == pytest.approx(np.mean(each))
                 assert counted.worst == pytest.approx(max(each))
             assert setting.routes == len(set(routes))
             assert setting.instability == pytest.approx(unsteadiness([own.of_route(r).total for r in routes]))
-            assert setting.agreement == pytest.approx((found == full).mean(), abs=1e-3)
+            assert setting.agreement == pytest.approx((result == full).mean(), abs=1e-3)
             matrix = ConfusionMatrix(CLASSES, 255)
-            matrix.add(found, labels)
+            matrix.add(result, labels)
             assert setting.accuracy == pytest.approx(matrix.mean_intersection_over_union, abs=1e-3)
             assert 0 < setting.milliseconds.mean <= setting.milliseconds.worst
     assert table.settings[0].agreement == 1.0
@@ -92,13 +92,13 @@ def test_the_table_counts_every_gate_of_every_image(table: BudgetTable, labeled:
 
 
 def test_images_of_several_sizes_are_refused(routed_deployment: Deployment) -> None:
-    pictures = [*pixels(2, SIZE), *pixels(1, (190, 130))]
+    arrays = [*pixels(2, SIZE), *pixels(1, (190, 130))]
     with pytest.raises(UsageError, match="one image size") as refused:
-        calibrate(routed_deployment, ImageSet(["a", "b", "c"], lambda i: pictures[i]), TORCH)
+        calibrate(routed_deployment, ImageSet(["a", "b", "c"], lambda i: arrays[i]), TORCH)
     assert refused.value.facts == {"a": "128 x 160", "c": "190 x 130"}
 
 
-def test_the_table_that_profile_stored_is_used_and_told(
+def test_the_table_that_profile_stored_is_used_and_named(
     routed_deployment: Deployment, options: RuntimeOptions, labeled: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The machine now takes 1.2 times as long for the same run as when the table was measured.
@@ -111,11 +111,11 @@ def test_the_table_that_profile_stored_is_used_and_told(
     model = routed_deployment.info.model.sha256
     table = LatencyTable(SIZE, parts, 0.01, Speed(10.0, 0.01), model, machine_facts(), facts)
     deployment = Deployment(routed_deployment.path, msgspec.structs.replace(routed_deployment.info, latency=table))
-    found = calibrate(deployment, labeled.first(2), options, settings=2, seconds=0.1)
-    assert found.facts["predicted by"] == "the table that adroit profile stored"
+    result = calibrate(deployment, labeled.first(2), options, settings=2, seconds=0.1)
+    assert result.facts["predicted by"] == "the table that adroit profile stored"
     # With everything closed: the parts that every route runs, of which "always" is one; scaled.
-    assert found.settings[-1].predicted_milliseconds == BudgetCost(pytest.approx(3.6), pytest.approx(3.6))
-    assert "scaled by 1.200" in found.facts["prediction"] and "unscaled" in found.facts["prediction"]
+    assert result.settings[-1].predicted_milliseconds == BudgetCost(pytest.approx(3.6), pytest.approx(3.6))
+    assert "scaled by 1.200" in result.facts["prediction"] and "unscaled" in result.facts["prediction"]
     elsewhere = Deployment(
         deployment.path, msgspec.structs.replace(deployment.info, latency=msgspec.structs.replace(table, size=(64, 64)))
     )
@@ -130,18 +130,18 @@ def test_the_table_that_profile_stored_is_used_and_told(
 def test_unsteady_thresholds_are_left_out(
     routed_deployment: Deployment, options: RuntimeOptions, labeled: ImageSet, table: BudgetTable
 ) -> None:
-    found = calibrate(routed_deployment, labeled, options, steady=0.0, seconds=0.1)
-    assert all(s.instability == 0.0 or s.threshold in (0.0, 1.0) for s in found.settings)
-    assert len(found.settings) < len(table.settings) and "left out" not in table.facts
-    count = int(found.facts["left out"].split()[0])
-    assert len(found.settings) + count >= len(table.settings) and "above 0.0%" in found.facts["left out"]
+    result = calibrate(routed_deployment, labeled, options, steady=0.0, seconds=0.1)
+    assert all(s.instability == 0.0 or s.threshold in (0.0, 1.0) for s in result.settings)
+    assert len(result.settings) < len(table.settings) and "left out" not in table.facts
+    count = int(result.facts["left out"].split()[0])
+    assert len(result.settings) + count >= len(table.settings) and "above 0.0%" in result.facts["left out"]
 
 
 def test_images_without_labels_have_no_accuracy(
     routed_deployment: Deployment, options: RuntimeOptions, labeled: ImageSet
 ) -> None:
-    found = calibrate(routed_deployment, ImageSet(labeled.names[:2], labeled.load), options, settings=2, seconds=0.1)
-    assert [(s.threshold, s.accuracy) for s in found.settings] == [(0.0, None), (1.0, None)]
+    result = calibrate(routed_deployment, ImageSet(labeled.names[:2], labeled.load), options, settings=2, seconds=0.1)
+    assert [(s.threshold, s.accuracy) for s in result.settings] == [(0.0, None), (1.0, None)]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Gates that read otherwise than at the calibration are told by one number."""
+"""One number measures the drift of gate values from those of the calibration."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def test_gates_are_counted_by_tenths_and_closed_ones_apart() -> None:
 
 
 def test_the_index_is_the_sum_of_its_definition() -> None:
-    expected, found = np.array([30, 70]), np.array([60, 40])
+    expected, result = np.array([30, 70]), np.array([60, 40])
     e, f = (30.5 / 101, 70.5 / 101), (60.5 / 101, 40.5 / 101)
     by_hand = sum((b - a) * math.log(b / a) for a, b in zip(e, f, strict=True))
-    assert stability_index(expected, found) == pytest.approx(by_hand)
-    assert stability_index(found, found * 1) == 0.0
+    assert stability_index(expected, result) == pytest.approx(by_hand)
+    assert stability_index(result, result * 1) == 0.0
     assert math.isfinite(stability_index(np.array([100, 0]), np.array([0, 100])))
 
 
@@ -66,5 +66,5 @@ def test_dark_images_drift_and_those_of_the_calibration_do_not(
 
 
 def gates_of(deployment: Deployment, options: RuntimeOptions, images: ImageSet) -> np.ndarray:
-    """[images,paths]"""
+    """Collects the gates of images, [images,paths]."""
     return np.stack([sample.gates for sample in collect_routes(deployment, options, images)])

@@ -17,9 +17,9 @@ def test_costs_are_evenly_spaced() -> None:
     def probe(image: int, threshold: float) -> tuple[NDArray[np.float32], float]:
         return gates[image], float((gates[image] > threshold).sum()) + 10.0
 
-    found = choose_thresholds(probe, IMAGES, settings=9)
-    means = np.array([np.mean([probe(image, threshold)[1] for image in IMAGES]) for threshold in found])
-    assert found == sorted(set(found)) and (found[0], found[-1], len(found)) == (0.0, 1.0, 9)
+    result = choose_thresholds(probe, IMAGES, settings=9)
+    means = np.array([np.mean([probe(image, threshold)[1] for image in IMAGES]) for threshold in result])
+    assert result == sorted(set(result)) and (result[0], result[-1], len(result)) == (0.0, 1.0, 9)
     steps = -np.diff(means)
     assert steps.min() > 0 and steps.max() < 2 * 50 / 8
 
@@ -33,9 +33,9 @@ def test_of_thresholds_that_cost_alike_the_steady_one_is_taken() -> None:
         opened = gates > threshold
         return gates, float(10 + opened[:-1].sum() + 40 * opened[-1])
 
-    found = choose_thresholds(probe, IMAGES, settings=5)
-    assert len(found) > 3
-    assert not [threshold for threshold in found if 0.41 < threshold < 0.59]
+    result = choose_thresholds(probe, IMAGES, settings=5)
+    assert len(result) > 3
+    assert not [threshold for threshold in result if 0.41 < threshold < 0.59]
 
 
 @pytest.mark.parametrize("gates", [[], [0.5]])

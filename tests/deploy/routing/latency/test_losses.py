@@ -16,8 +16,8 @@ def along(conv: float = 3.5, add: float = 1.0, gate: float = 0.5) -> OperatorTim
 
 
 def test_a_route_that_takes_its_share_loses_nothing() -> None:
-    found = losses(along(), 5.0, STATIC, 10.0, 0.5)
-    assert [found.gates, found.control_flow, found.lost_fusion, found.memory_bound] == pytest.approx([0] * 4)
+    result = losses(along(), 5.0, STATIC, 10.0, 0.5)
+    assert [result.gates, result.control_flow, result.lost_fusion, result.memory_bound] == pytest.approx([0] * 4)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,6 @@ def test_a_route_that_takes_its_share_loses_nothing() -> None:
     ],
 )
 def test_each_excess_lands_with_its_kind(run: OperatorTimes, milliseconds: float, kind: str) -> None:
-    found = losses(run, milliseconds, STATIC, 10.0, 0.5)
-    assert getattr(found, kind) == pytest.approx(0.5)
-    assert found.total == pytest.approx(milliseconds - 0.5 * 10.0)
+    result = losses(run, milliseconds, STATIC, 10.0, 0.5)
+    assert getattr(result, kind) == pytest.approx(0.5)
+    assert result.total == pytest.approx(milliseconds - 0.5 * 10.0)

@@ -30,39 +30,39 @@ def table() -> LatencyTable:
     return LatencyTable((64, 64), parts, error, Speed(10.0, 0.01), "", {}, {})
 
 
-def test_a_slower_machine_is_told_by_the_reference(table: LatencyTable) -> None:
-    found = check_prediction(table, Speed(12.5, 0.02), ROUTES, [1.25 * takes(route) for route in ROUTES])
-    assert found.scale == pytest.approx(1.25) and found.steady
-    assert found.error == pytest.approx((0.0, 0.0), abs=1e-9)
-    assert found.unscaled_error == pytest.approx((0.2, 0.2))
-    assert "0.0% (95th percentile), scaled by 1.250" in str(found) and "(20.0% unscaled)" in str(found)
+def test_the_reference_shows_a_slower_machine(table: LatencyTable) -> None:
+    result = check_prediction(table, Speed(12.5, 0.02), ROUTES, [1.25 * takes(route) for route in ROUTES])
+    assert result.scale == pytest.approx(1.25) and result.steady
+    assert result.error == pytest.approx((0.0, 0.0), abs=1e-9)
+    assert result.unscaled_error == pytest.approx((0.2, 0.2))
+    assert "0.0% (95th percentile), scaled by 1.250" in str(result) and "(20.0% unscaled)" in str(result)
 
 
 def test_images_that_take_longer_than_their_routes_are_not_made_to_fit(table: LatencyTable) -> None:
     """The whole set is 1.25 times as slow as predicted, on a machine as quick as before."""
-    found = check_prediction(table, Speed(10.0, 0.01), ROUTES, [1.25 * takes(route) for route in ROUTES])
-    assert found.scale == 1.0 and found.error == found.unscaled_error == pytest.approx((0.2, 0.2))
-    assert "in turns" in str(found)
+    result = check_prediction(table, Speed(10.0, 0.01), ROUTES, [1.25 * takes(route) for route in ROUTES])
+    assert result.scale == 1.0 and result.error == result.unscaled_error == pytest.approx((0.2, 0.2))
+    assert "in turns" in str(result)
     half = [takes(route) * (1.25 if i % 2 else 1.0) for i, route in enumerate(ROUTES)]
     slower = check_prediction(table, Speed(20.0, 0.01), ROUTES, [2.0 * milliseconds for milliseconds in half])
     assert slower.error[1] == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("which", ["table", "images"])
-def test_an_unsteady_speed_is_told(which: str, table: LatencyTable) -> None:
+def test_an_unsteady_speed_is_reported(which: str, table: LatencyTable) -> None:
     wild, calm = Speed(10.0, UNSTEADY + 0.001), Speed(10.0, UNSTEADY)
     before, now = (wild, calm) if which == "table" else (calm, wild)
     milliseconds = [takes(route) for route in ROUTES]
-    told = check_prediction(LatencyTable((64, 64), table.parts, 0.0, before, "", {}, {}), now, ROUTES, milliseconds)
-    assert not told.steady and "do not rely on it" in str(told)
+    unsteady = check_prediction(LatencyTable((64, 64), table.parts, 0.0, before, "", {}, {}), now, ROUTES, milliseconds)
+    assert not unsteady.steady and "do not rely on it" in str(unsteady)
     quiet = check_prediction(LatencyTable((64, 64), table.parts, 0.0, calm, "", {}, {}), calm, ROUTES, milliseconds)
     assert quiet.steady and "do not rely on it" not in str(quiet)
 
 
 def test_a_speed_is_of_runs_in_their_order() -> None:
     assert speed_of(np.full((5, 2), 4.0)) == Speed(4.0, 0.0)
-    found = speed_of(np.array([[8.0, 8.0], [8.0, 8.0], [8.0, 8.0], [8.0, 8.0], [10.0, 10.0]]))
-    assert found == Speed(8.0, 0.25) and not found.steady
+    result = speed_of(np.array([[8.0, 8.0], [8.0, 8.0], [8.0, 8.0], [8.0, 8.0], [10.0, 10.0]]))
+    assert result == Speed(8.0, 0.25) and not result.steady
 
 
 def test_a_change_of_speed_meets_groups_that_take_turns_alike() -> None:

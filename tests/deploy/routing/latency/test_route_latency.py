@@ -1,4 +1,4 @@
-"""Routes can be told and their latency predicted; images, worst case and losses are measured."""
+"""Routes can be forced and their latency predicted; images, worst case and losses are measured."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def native(options: RuntimeOptions) -> RuntimeOptions:
 
 
 @pytest.mark.parametrize("form", ["if", "masked"])
-def test_a_deployment_takes_the_route_that_it_is_told(
+def test_a_deployment_takes_the_route_that_is_forced(
     form: str, deployments: dict[str, Deployment], native: RuntimeOptions
 ) -> None:
     x = np.random.default_rng(0).standard_normal((1, 3, 160, 128), np.float32)
@@ -77,7 +77,9 @@ def test_a_damaged_table_is_refused() -> None:
         LatencyTable.from_json({"size": [1]})
 
 
-def test_a_portable_deployment_cannot_be_told(deployments: dict[str, Deployment], native: RuntimeOptions) -> None:
+def test_no_route_can_be_forced_on_a_portable_deployment(
+    deployments: dict[str, Deployment], native: RuntimeOptions
+) -> None:
     from adroit.deploy.routing.latency.forced import with_forced_gates
 
     model = deployments["if"].load_model()
@@ -92,24 +94,24 @@ def test_images_are_measured_beside_the_open_network(
 ) -> None:
     deployment = deployments["if"]
     samples = collect_routes(deployment, native, image_set)
-    found = measure_routes(deployment, native, image_set, samples, seconds=0.1)
-    assert [image.image for image in found.images] == list(image_set.names)
+    result = measure_routes(deployment, native, image_set, samples, seconds=0.1)
+    assert [image.image for image in result.images] == list(image_set.names)
     # Two images have another size.
-    assert [image.measured is not None for image in found.images] == [True] * 8 + [False] * 2
-    assert found.overall.images == 8 and 0 < found.overall.share < 1
-    assert min(found.all_open, found.static_open, found.table.predict(samples[0].route)) > 0
-    assert 0 < found.memory.loaded <= found.memory.running
-    assert sum(route.images for route in found.routes) <= 8
-    for route in found.routes:
+    assert [image.measured is not None for image in result.images] == [True] * 8 + [False] * 2
+    assert result.overall.images == 8 and 0 < result.overall.share < 1
+    assert min(result.all_open, result.static_open, result.table.predict(samples[0].route)) > 0
+    assert 0 < result.memory.loaded <= result.memory.running
+    assert sum(route.images for route in result.routes) <= 8
+    for route in result.routes:
         assert route.losses is not None
-        assert route.losses.total == pytest.approx(route.milliseconds - route.share * found.static_open)
-    assert found.prediction.scale == 1.0 and found.prediction.error == found.prediction.unscaled_error
-    assert found.prediction.speed == found.table.speed
-    json.dumps(found.to_json())
+        assert route.losses.total == pytest.approx(route.milliseconds - route.share * result.static_open)
+    assert result.prediction.scale == 1.0 and result.prediction.error == result.prediction.unscaled_error
+    assert result.prediction.speed == result.table.speed
+    json.dumps(result.to_json())
 
 
 def stored(deployment: Deployment, runtime: dict[str, Any], **changes: Any) -> Deployment:
-    """With a table measured as a run here would be, but for `changes`."""
+    """Returns the deployment with a table measured as a run here would be, but for `changes`."""
     parts = parts_of(Route.none(routing_space(deployment)))
     model, speed = deployment.info.model.sha256, Speed(10.0, 0.01)
     table = LatencyTable((160, 128), dict.fromkeys(parts, 0.5), 0.01, speed, model, machine_facts(), runtime)
@@ -123,10 +125,10 @@ def test_the_latencies_that_profile_stored_serve_where_they_fit(
     deployment, size, now = deployments["if"], (160, 128), Speed(10.0, 0.01)
     with open_runtime(deployment, native) as runtime:
         facts = dict(runtime.facts)
-    found, _ = stored_latency_table(stored(deployment, facts), size, facts, now)
-    assert found is not None
-    assert found.predict(Route.none(routing_space(deployment))) == pytest.approx(0.5)
-    assert found.predict(Route.all_open(routing_space(deployment))) > 5
+    result, _ = stored_latency_table(stored(deployment, facts), size, facts, now)
+    assert result is not None
+    assert result.predict(Route.none(routing_space(deployment))) == pytest.approx(0.5)
+    assert result.predict(Route.all_open(routing_space(deployment))) > 5
     assert stored_latency_table(deployment, size, facts, now) == (None, "there is none")
 
     def unfit(deployment: Deployment, size: tuple[int, int] = size, **changed: Any) -> str:
@@ -149,11 +151,11 @@ def test_a_stored_table_is_refused_where_speeds_are_unknown_or_too_far_apart(
 ) -> None:
     deployment, size = deployments["if"], (160, 128)
     for milliseconds, fits in ((14.9, True), (15.1, False), (6.7, True), (6.6, False)):
-        found, why = stored_latency_table(stored(deployment, {}), size, {}, Speed(milliseconds, 0.01))
-        assert (found is not None) == fits
+        result, why = stored_latency_table(stored(deployment, {}), size, {}, Speed(milliseconds, 0.01))
+        assert (result is not None) == fits
         assert bool(why) != fits
-        if found is not None:
-            assert found.speed == Speed(10.0, 0.01)  # as measured: who asks scales it
+        if result is not None:
+            assert result.speed == Speed(10.0, 0.01)  # as measured: who asks scales it
     assert "1.51 times as long" in stored_latency_table(stored(deployment, {}), size, {}, Speed(15.1, 0.01))[1]
     wild = stored(deployment, {}, speed={"milliseconds": 10.0, "spread": UNSTEADY + 0.01})
     assert "speed changed by 21.0%" in stored_latency_table(wild, size, {}, Speed(10.0, 0.01))[1]

@@ -26,9 +26,9 @@ def test_values_above_the_threshold_are_the_open_gates(
     np.testing.assert_allclose(values[opened], np.stack([s.gates for s in samples])[opened], atol=1e-4)
     assert values[live & ~opened].min() < 0.0  # what a deployment does not tell
 
-    found = route_statistics(deployments["if"], samples, threshold, gate_values=values)
+    result = route_statistics(deployments["if"], samples, threshold, gate_values=values)
     below = threshold - values[live & ~opened]
-    assert found.closed_margins is not None and sum(found.closed_margins.histogram) == (below <= 1).sum()
-    assert found.closed_margins.minimum == pytest.approx(below.min()) and below.min() >= 0.0
-    assert found.closed_margins.median == pytest.approx(np.median(below))
+    assert result.closed_margins is not None and sum(result.closed_margins.histogram) == (below <= 1).sum()
+    assert result.closed_margins.minimum == pytest.approx(below.min()) and below.min() >= 0.0
+    assert result.closed_margins.median == pytest.approx(np.median(below))
     assert route_statistics(deployments["if"], samples, threshold).closed_margins is None

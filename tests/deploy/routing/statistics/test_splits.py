@@ -27,8 +27,8 @@ def sample(operations: int, loss: float | None, size: tuple[int, int] = (128, 16
 
 
 def test_sizes_are_told_apart() -> None:
-    found = by_size([sample(8, None, (256, 256)), sample(1, None), sample(3, None)])
-    assert found == [SizeCost((128, 160), 2, 2.0), SizeCost((256, 256), 1, 8.0)]
+    result = by_size([sample(8, None, (256, 256)), sample(1, None), sample(3, None)])
+    assert result == [SizeCost((128, 160), 2, 2.0), SizeCost((256, 256), 1, 8.0)]
 
 
 def test_hard_images_that_cost_more_correlate() -> None:
@@ -58,14 +58,14 @@ def test_the_loss_is_that_of_the_labeled_pixels() -> None:
 def test_images_with_label_maps_have_losses(
     deployments: dict[str, Deployment], options: RuntimeOptions, image_set: ImageSet
 ) -> None:
-    pictures = [image_set.load(i) for i in range(len(image_set))]
-    maps = [np.full(picture.shape[:2], 255 if i == 0 else 1, np.uint8) for i, picture in enumerate(pictures)]
+    loaded = [image_set.load(i) for i in range(len(image_set))]
+    maps = [np.full(image.shape[:2], 255 if i == 0 else 1, np.uint8) for i, image in enumerate(loaded)]
     labeled = ImageSet(image_set.names, image_set.load, maps=lambda i: maps[i])
     plain = collect_routes(deployments["if"], options, labeled)
-    assert all(found.loss is None for found in plain)
-    found = collect_routes(deployments["if"], options, labeled, with_losses=True)
-    assert found[0].loss is None and all(one.loss is not None and one.loss > 0 for one in found[1:])
-    assert [one.route for one in found] == [one.route for one in plain]
+    assert all(result.loss is None for result in plain)
+    result = collect_routes(deployments["if"], options, labeled, with_losses=True)
+    assert result[0].loss is None and all(one.loss is not None and one.loss > 0 for one in result[1:])
+    assert [one.route for one in result] == [one.route for one in plain]
     maps[1] = maps[1][:-1]
     with pytest.raises(UsageError, match="label map of"):
         collect_routes(deployments["if"], options, labeled, with_losses=True)
