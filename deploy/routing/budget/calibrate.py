@@ -1,4 +1,4 @@
-"""Measuring a budget table: thresholds that spread over the costs within reach, each run on every image.
+"""Calibrates a budget table: thresholds that spread over the possible costs, each run on every image.
 
     table = calibrate(Deployment.read(path), read_images("images"), RuntimeOptions(threads=1))
 
@@ -77,12 +77,12 @@ def calibrate(
         found = _run_all(bench, thresholds, progress)
         times, speed = _latencies(bench, thresholds, options)
         facts = {**machine_facts(), **runtime.facts}
-        predictor, told = _predictor(bench, options, speed, seconds)
+        predictor, origin = _predictor(bench, options, speed, seconds)
     if predictor and speed:
         taken = [samples[index].route for index in bench.some(TIMED_IMAGES) for samples, _ in found]
         facts["prediction"] = str(check_prediction(predictor, speed, taken, times.ravel().tolist()))
         predictor = predictor.scaled(speed)
-    facts["predicted by"] = told
+    facts["predicted by"] = origin
     measured = [BudgetCost.of(column.tolist()) for column in times.T]
     rows = [_row(*row, predictor) for row in zip(thresholds, found, measured, strict=True)]
     kept = _steady(rows, steady)
@@ -93,7 +93,7 @@ def calibrate(
 
 @dataclass
 class _Bench:
-    """One image at a time through the deployment; an input is kept while the same image is asked for.
+    """Runs one image at a time through the deployment; the input of the last image is cached.
 
     `size`: (height, width) of all images; `padded`: of the inputs.
     """
@@ -102,7 +102,7 @@ class _Bench:
     runtime: Runtime
     images: ImageSet
     size: tuple[int, int]
-    _kept: tuple[int, NDArray[np.float32]] = (-1, np.empty(0, np.float32))
+    _last: tuple[int, NDArray[np.float32]] = (-1, np.empty(0, np.float32))
 
     @property
     def padded(self) -> tuple[int, int]:
@@ -115,50 +115,50 @@ class _Bench:
         return count
 
     def input(self, index: int) -> NDArray[np.float32]:
-        """[1,C,H,W]."""
-        if self._kept[0] != index:
+        """Returns the input of an image, [1,C,H,W]."""
+        if self._last[0] != index:
             steps = self.deployment.info.preprocessing
-            self._kept = index, steps.values(steps.geometry(self.images.load(index))[None])
-        return self._kept[1]
+            self._last = index, steps.values(steps.geometry(self.images.load(index))[None])
+        return self._last[1]
 
     def run(self, index: int, threshold: float) -> tuple[NDArray[np.int64], RouteSample]:
-        """The pixels' most probable classes, [H,W], and the image's route."""
+        """Returns the most probable class of every pixel, [H,W], and the image's route."""
         outputs = self.runtime.run(self.deployment.feeds(self.input(index), threshold))
         logits = outputs[self.deployment.info.outputs[0].name][0]
         (sample,) = route_samples(self.deployment, [self.images.names[index]], outputs[GATES_OUTPUT], self.padded)
         return self.deployment.info.preprocessing.unpadded(logits.argmax(0), self.size), sample
 
     def probe(self, index: int, threshold: float) -> tuple[NDArray[np.float32], float]:
-        """The image's gates, [paths], and the operations of its route."""
+        """Returns the image's gates, [paths], and the operations of its route."""
         sample = self.run(index, threshold)[1]
         return sample.gates, sample.operations.total
 
     def some(self, count: int) -> Sequence[int]:
-        """At most `count` images, evenly spaced."""
+        """Returns the indices of at most `count` images, evenly spaced."""
         return [int(i) for i in np.unique(np.linspace(0, len(self.images) - 1, count).round())]
 
 
 def _checked_size(deployment: Deployment, images: ImageSet) -> tuple[int, int]:
-    """(height, width) of all images after resize and crop. All are read, with their label maps, before any runs."""
-    found: dict[tuple[int, int], str] = {}
+    """Returns (height, width) of all images after resize and crop; reads all, and their label maps, before any runs."""
+    sizes: dict[tuple[int, int], str] = {}
     for index in range(len(images)):
         shape = deployment.info.preprocessing.geometry(images.load(index)).shape
-        found.setdefault((shape[0], shape[1]), images.names[index])
-        if len(found) > 1:
+        sizes.setdefault((shape[0], shape[1]), images.names[index])
+        if len(sizes) > 1:
             raise UsageError(
                 "a budget table is of one image size, since operations grow with the pixels",
-                facts={name: f"{height} x {width}" for (height, width), name in found.items()},
+                facts={name: f"{height} x {width}" for (height, width), name in sizes.items()},
                 hint="calibrate on images of the size that will be served",
             )
         if images.maps is not None:
             label_map(images, index, (shape[0], shape[1]), 255)
-    return next(iter(found))
+    return next(iter(sizes))
 
 
 def _run_all(
     bench: _Bench, thresholds: Sequence[float], progress: Progress | None
 ) -> list[tuple[list[RouteSample], ThresholdAgreement]]:
-    """Every image at every threshold, the first of which is 0."""
+    """Runs every image at every threshold; the first threshold is 0."""
     found: list[tuple[list[RouteSample], ThresholdAgreement]] = [
         ([], ThresholdAgreement(bench.classes)) for _ in thresholds
     ]
@@ -177,13 +177,17 @@ def _run_all(
 def _latencies(
     bench: _Bench, thresholds: Sequence[float], options: RuntimeOptions
 ) -> tuple[NDArray[np.float64], Speed | None]:
-    """Milliseconds of some images at each threshold, [images, thresholds]: medians of several runs that take turns.
+    """Measures some images at each threshold, in runs that take turns.
 
-    And the speed of the machine beside them, where it can be told.
+    Returns:
+        Median milliseconds, [images, thresholds], and the speed of the machine meanwhile, or None where no route can be
+        forced.
     """
     medians, speeds = [], []
     with (
-        ForcedRuntime(bench.deployment, options) if _can_be_told(bench.deployment, options) else nullcontext() as forced
+        ForcedRuntime(bench.deployment, options)
+        if _takes_forced_routes(bench.deployment, options)
+        else nullcontext() as forced
     ):
         references = [reference_run(forced, bench.padded)] * TIMED_REFERENCES if forced else []
         for index in bench.some(TIMED_IMAGES):
@@ -195,24 +199,24 @@ def _latencies(
     return np.array(medians), speed_of(np.concatenate(speeds)) if references else None
 
 
-def _can_be_told(deployment: Deployment, options: RuntimeOptions) -> bool:
-    """Whether the deployment's gates can be told what to say, so that routes can be measured."""
+def _takes_forced_routes(deployment: Deployment, options: RuntimeOptions) -> bool:
+    """Whether routes can be forced on the deployment, so that any of them can be measured."""
     return options.runtime == RuntimeName.onnxruntime and options.version is None and bool(deployment.info.operators)
 
 
 def _predictor(
     bench: _Bench, options: RuntimeOptions, now: Speed | None, seconds: float
 ) -> tuple[LatencyTable | None, str]:
-    """What tells every image's latency without a run, as it was measured, and where it is from."""
+    """Returns the latency table that predicts every image without a run, as measured, and its origin."""
     if now is None:
         return None, "nothing"
     deployment = bench.deployment
     stored, unfit = stored_latency_table(deployment, bench.padded, bench.runtime.facts, now)
     if stored is not None:
         return stored, "the table that adroit profile stored"
-    told = f"; what adroit profile stored is {unfit}" if deployment.info.latency is not None else ""
+    rejected = f"; what adroit profile stored is {unfit}" if deployment.info.latency is not None else ""
     table = measure_latency_table(deployment, options, bench.input(0), seconds)
-    return table, f"a table measured with this one{told}"
+    return table, f"a table measured with this one{rejected}"
 
 
 def _row(
@@ -237,12 +241,12 @@ def _row(
 
 
 def _steady(rows: Sequence[Setting], steady: float) -> list[Setting]:
-    """Without those between the first and the last that are known to be unsteadier."""
+    """Leaves out the rows between the first and the last that are known to be less stable."""
     return [row for row in rows if row in (rows[0], rows[-1]) or (row.instability or 0.0) <= steady]
 
 
 def _falling(rows: Sequence[Setting]) -> list[Setting]:
-    """Without those that cost no less than one before: a path that closes may open another further on."""
+    """Leaves out rows that cost no less than one before: a path that closes may open another further on."""
     kept: list[Setting] = []
     for row in rows:
         if not kept or row.gigaflops.mean < kept[-1].gigaflops.mean:

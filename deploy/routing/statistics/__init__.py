@@ -1,5 +1,5 @@
 """Statistics of the routes that a data set's images take.
 
-Read it in this order: route_statistics.py composes the others and is the way in; splits.py (cost by image size,
-correlation with the loss), batches.py (cost of an image in a larger batch), margins.py (values of closed gates).
+Read it in this order: route_statistics.py composes the others and is the way in; costs.py (cost of images by batch and
+by size, correlation with the loss), margins.py (values of closed gates).
 """

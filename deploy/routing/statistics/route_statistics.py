@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.routing.collect import RouteSample, deployment_costs
-from adroit.deploy.routing.statistics.batches import BatchCost, batch_costs
-from adroit.deploy.routing.statistics.splits import SizeCost, by_size, loss_correlation
+from adroit.deploy.routing.statistics.costs import BatchCost, SizeCost, batch_costs, by_size, loss_correlation
 from adroit.errors import UsageError
 from adroit.models.routing.route import Route
 from adroit.models.routing.space import Path, RoutingSpace
@@ -84,7 +83,7 @@ class RouteStatistics:
         entropy: of the routes' shares, in bits; 0 where all images take one route.
         batches: the cost in larger batches.
         sizes: the cost by image size.
-        loss_correlation: of images' losses and operations (deploy/routing/statistics/splits.py); None without labels.
+        loss_correlation: of images' losses and operations (deploy/routing/statistics/costs.py); None without labels.
     """
 
     title: str

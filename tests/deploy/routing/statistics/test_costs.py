@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.routing.collect import RouteSample, collect_routes
-from adroit.deploy.routing.statistics.splits import SizeCost, by_size, loss_correlation
+from adroit.deploy.routing.statistics.costs import SizeCost, by_size, loss_correlation
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.errors import UsageError
 from adroit.models.data.images import ImageSet
