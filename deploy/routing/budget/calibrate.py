@@ -74,17 +74,17 @@ def calibrate(
     with open_runtime(deployment, options) as runtime:
         bench = _Bench(deployment, runtime, images, size)
         thresholds = choose_thresholds(bench.probe, bench.some(PROBED_IMAGES), settings)
-        found = _run_all(bench, thresholds, progress)
+        results = _run_all(bench, thresholds, progress)
         times, speed = _latencies(bench, thresholds, options)
         facts = {**machine_facts(), **runtime.facts}
         predictor, origin = _predictor(bench, options, speed, seconds)
     if predictor and speed:
-        taken = [samples[index].route for index in bench.some(TIMED_IMAGES) for samples, _ in found]
+        taken = [samples[index].route for index in bench.some(TIMED_IMAGES) for samples, _ in results]
         facts["prediction"] = str(check_prediction(predictor, speed, taken, times.ravel().tolist()))
         predictor = predictor.scaled(speed)
     facts["predicted by"] = origin
     measured = [BudgetCost.of(column.tolist()) for column in times.T]
-    rows = [_row(*row, predictor) for row in zip(thresholds, found, measured, strict=True)]
+    rows = [_row(*row, predictor) for row in zip(thresholds, results, measured, strict=True)]
     kept = _steady(rows, steady)
     if len(kept) < len(rows):
         facts["left out"] = f"{len(rows) - len(kept)} thresholds, as unsteady as above {steady:.1%}"
@@ -159,19 +159,19 @@ def _run_all(
     bench: _Bench, thresholds: Sequence[float], progress: Progress | None
 ) -> list[tuple[list[RouteSample], ThresholdAgreement]]:
     """Runs every image at every threshold; the first threshold is 0."""
-    found: list[tuple[list[RouteSample], ThresholdAgreement]] = [
+    results: list[tuple[list[RouteSample], ThresholdAgreement]] = [
         ([], ThresholdAgreement(bench.classes)) for _ in thresholds
     ]
     for index in range(len(bench.images)):
         labels = None if bench.images.maps is None else label_map(bench.images, index, bench.size, bench.classes)
         full = bench.run(index, thresholds[0])
-        for threshold, (samples, answers) in zip(thresholds, found, strict=True):
+        for threshold, (samples, agreement) in zip(thresholds, results, strict=True):
             classes, sample = bench.run(index, threshold) if threshold else full
             samples.append(sample)
-            answers.add(classes, full[0], labels)
+            agreement.add(classes, full[0], labels)
         if progress:
             progress(index + 1, len(bench.images))
-    return found
+    return results
 
 
 def _latencies(
@@ -221,20 +221,20 @@ def _predictor(
 
 def _row(
     threshold: float,
-    found: tuple[list[RouteSample], ThresholdAgreement],
+    result: tuple[list[RouteSample], ThresholdAgreement],
     milliseconds: BudgetCost,
     predictor: LatencyTable | None,
 ) -> Setting:
-    samples, answers = found
+    samples, agreement = result
     return Setting(
         threshold,
         gigaflops=BudgetCost.of([s.operations.total / 1e9 for s in samples]),
         paper_gigaflops=BudgetCost.of([s.paper.total / 1e9 for s in samples]),
         milliseconds=milliseconds,
-        agreement=answers.agreement,
+        agreement=agreement.agreement,
         routes=len({s.route for s in samples}),
         predicted_milliseconds=BudgetCost.of([predictor.predict(s.route) for s in samples]) if predictor else None,
-        accuracy=answers.accuracy,
+        accuracy=agreement.accuracy,
         instability=unsteadiness([s.operations.total for s in samples]),
         gates=gate_counts(np.stack([s.gates for s in samples])).tolist(),
     )
