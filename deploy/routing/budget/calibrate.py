@@ -23,7 +23,7 @@ from adroit.deploy.measure.timing import machine_facts, times_in_turns
 from adroit.deploy.parity.labels import label_map
 from adroit.deploy.routing.budget.agreement import ThresholdAgreement
 from adroit.deploy.routing.budget.drift import gate_counts
-from adroit.deploy.routing.budget.stability import STEADY, unsteadiness
+from adroit.deploy.routing.budget.stability import STEADY, instability
 from adroit.deploy.routing.budget.table import check_form
 from adroit.deploy.routing.budget.thresholds import PROBED_IMAGES, choose_thresholds
 from adroit.deploy.routing.collect import RouteSample, route_samples
@@ -235,7 +235,7 @@ def _row(
         routes=len({s.route for s in samples}),
         predicted_milliseconds=BudgetCost.of([predictor.predict(s.route) for s in samples]) if predictor else None,
         accuracy=agreement.accuracy,
-        instability=unsteadiness([s.operations.total for s in samples]),
+        instability=instability([s.operations.total for s in samples]),
         gates=gate_counts(np.stack([s.gates for s in samples])).tolist(),
     )
 

@@ -17,7 +17,7 @@ FOLDS = 5
 STEADY = 0.05
 
 
-def unsteadiness(images: Sequence[float]) -> float | None:
+def instability(images: Sequence[float]) -> float | None:
     """Returns the largest relative distance of a part's mean from the mean of the other parts; None below FOLDS images.
 
     Args:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from adroit.deploy.routing.budget.stability import unsteadiness
+from adroit.deploy.routing.budget.stability import instability
 
 # tanh stays below 1, so that nothing is above this threshold: stem, gates and head alone.
 ALL_CLOSED = 1.0
@@ -31,7 +31,7 @@ def choose_thresholds(probe: Probe, images: Sequence[int], settings: int) -> lis
     candidates = [0.0, *_between_gates([probe(index, 0.0)[0] for index in images]), ALL_CLOSED]
     costs = np.array([[probe(index, threshold)[1] for threshold in candidates] for index in images])
     means = costs.mean(0)
-    instabilities = [unsteadiness(column.tolist()) for column in costs.T]
+    instabilities = [instability(column.tolist()) for column in costs.T]
     unsteady = np.array(
         [float(np.std(column)) if u is None else u for u, column in zip(instabilities, costs.T, strict=True)]
     )

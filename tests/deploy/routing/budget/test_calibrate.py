@@ -20,7 +20,7 @@ from adroit.deploy.measure.timing import machine_facts
 from adroit.deploy.routing.budget import calibrate as calibrate_module
 from adroit.deploy.routing.budget.calibrate import calibrate
 from adroit.deploy.routing.budget.drift import BINS
-from adroit.deploy.routing.budget.stability import unsteadiness
+from adroit.deploy.routing.budget.stability import instability
 from adroit.deploy.routing.budget.table import read_table
 from adroit.deploy.runtimes.choices import OperatorForm, RuntimeName
 from adroit.deploy.runtimes.open import open_runtime
@@ -73,7 +73,7 @@ def test_each_row_is_what_the_network_does(table: BudgetTable, network: DynamicR
                 assert counted.mean == pytest.approx(np.mean(each))
                 assert counted.worst == pytest.approx(max(each))
             assert setting.routes == len(set(routes))
-            assert setting.instability == pytest.approx(unsteadiness([own.of_route(r).total for r in routes]))
+            assert setting.instability == pytest.approx(instability([own.of_route(r).total for r in routes]))
             assert setting.agreement == pytest.approx((result == full).mean(), abs=1e-3)
             matrix = ConfusionMatrix(CLASSES, 255)
             matrix.add(result, labels)

@@ -12,7 +12,7 @@ import pytest
 
 from adroit.deploy.deployment.budget_table import BudgetCost, BudgetTable, Setting
 from adroit.deploy.deployment.deployment import Deployment
-from adroit.deploy.routing.budget.stability import FOLDS, unsteadiness
+from adroit.deploy.routing.budget.stability import FOLDS, instability
 from adroit.deploy.routing.budget.table import choose, read_table
 from adroit.errors import UnsupportedModel, UsageError
 
@@ -157,10 +157,10 @@ def test_forms_that_no_threshold_changes_are_refused(
         read_table(described(routed_deployment, tmp_path / "baked", routing={**routing, "threshold": 0.2}))
 
 
-def test_unsteadiness_is_of_the_part_that_is_furthest_from_the_others() -> None:
-    assert unsteadiness([2.0] * 7) == 0.0
+def test_instability_is_of_the_part_that_is_furthest_from_the_others() -> None:
+    assert instability([2.0] * 7) == 0.0
     # The third of five pairs costs a tenth more than the eight others.
-    assert unsteadiness([1.0] * 4 + [1.1, 1.1] + [1.0] * 4) == pytest.approx(0.1)
+    assert instability([1.0] * 4 + [1.1, 1.1] + [1.0] * 4) == pytest.approx(0.1)
     # Neighbors that differ as much as the parts do not: no part is unlike the others.
-    assert unsteadiness([1.0, 2.0] * 5) == 0.0
-    assert unsteadiness([1.0] * (FOLDS - 1)) is None
+    assert instability([1.0, 2.0] * 5) == 0.0
+    assert instability([1.0] * (FOLDS - 1)) is None
