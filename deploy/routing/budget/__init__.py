@@ -1,4 +1,8 @@
-"""Holding a routed network to a budget: gate thresholds calibrated to what they cost and what they lose.
+"""Holds a routed network to a budget: gate thresholds, calibrated by their cost and their loss of accuracy.
+
+Read it in this order: table.py (a budget becomes a threshold), calibrate.py (measures the table), thresholds.py and
+stability.py (which thresholds it measures), agreement.py (what a threshold loses), drift.py (whether the calibration
+still holds for the images of a server).
 
 The knob is a threshold on the gates' values. The other one, a bias before their tanh, also lowers the gates
 that stay open, and loses far more: of the network of the recipe camvid-dynamic-budget, on 21 validation images,

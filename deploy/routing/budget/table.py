@@ -1,8 +1,7 @@
-"""The budget table of a deployment: what each gate threshold costs, and what it loses.
+"""Looks up the gate threshold of a budget in a deployment's budget table.
 
 `adroit budget` measures it on a data set (deploy/routing/budget/calibrate.py) and stores it in adroit.json.
-A budget then becomes a threshold by looking it up; nothing is measured, and no threshold between two
-settings is guessed:
+Looking a budget up measures nothing, and guesses no threshold between two settings:
 
     setting = choose(read_table(deployment), gflops=0.2)
     runtime.run(deployment.feeds(images, setting.threshold))
@@ -24,7 +23,7 @@ Kind = Literal["gflops", "milliseconds", "accuracy drop"]
 
 
 def read_table(deployment: Deployment) -> BudgetTable:
-    """The table stored in `deployment`.
+    """Returns the table stored in `deployment`.
 
     Raises:
         UsageError: none is stored, or it would change nothing (`check_form`).
@@ -73,7 +72,7 @@ def takes_budget(deployment: Deployment) -> bool:
 
 
 def requested_threshold(deployment: Deployment, gate_threshold: float, gflops: float | None) -> float:
-    """The threshold that a command was given, as it is or as a budget.
+    """Returns the threshold that a command was given, as a threshold or as a budget.
 
     Raises:
         UsageError: both at once; or as read_table and choose.
@@ -94,15 +93,15 @@ def choose(
     paper: bool = False,
     worst: bool = False,
 ) -> Setting:
-    """The lowest threshold whose cost is within the budget, or the cheapest whose accuracy is.
+    """Returns the lowest threshold whose cost is within the budget, or the cheapest whose accuracy is.
 
     Args:
         gflops: operations / 1e9 an image. milliseconds: measured, an image.
         accuracy_drop: percentage points below the accuracy at threshold 0.
-        paper: `gflops` is of the paper's counting. worst: hold the dearest image to the budget, not the mean.
+        paper: `gflops` is of the paper's counting. worst: hold the most expensive image to the budget, not the mean.
 
     Raises:
-        UsageError: not exactly one budget, one that no threshold keeps (with the least that one does),
+        UsageError: not exactly one budget, one that no threshold keeps (with the smallest possible),
             or a drop where the table has no accuracy.
     """
     kind, value = requested_budget(gflops, milliseconds, accuracy_drop)
@@ -116,34 +115,34 @@ def choose(
     for setting, figure in zip(table.settings, figures, strict=True):
         if figure <= value:
             return setting
-    least = f"{_rounded_up(min(figures)):g} {unit}"
+    smallest = f"{_rounded_up(min(figures)):g} {unit}"
     raise UsageError(
         f"no threshold keeps a budget of {value:g} {unit}: with every path closed, stem, gates and head remain",
-        facts={"least possible": least, "as trained": f"{figures[0]:.4g} {unit}"},
-        hint=f"give at least {least}",
+        facts={"least possible": smallest, "as trained": f"{figures[0]:.4g} {unit}"},
+        hint=f"give at least {smallest}",
     )
 
 
 def requested_budget(
     gflops: float | None, milliseconds: float | None, accuracy_drop: float | None
 ) -> tuple[Kind, float]:
-    """The one budget that is given. Raises UsageError for none, several, or one below 0."""
+    """Returns the one budget that is given; raises UsageError for none, several, or one below 0."""
     given: tuple[tuple[Kind, float | None], ...]
     given = (("gflops", gflops), ("milliseconds", milliseconds), ("accuracy drop", accuracy_drop))
-    wanted = [(kind, value) for kind, value in given if value is not None]
-    if len(wanted) != 1:
+    budgets = [(kind, value) for kind, value in given if value is not None]
+    if len(budgets) != 1:
         raise UsageError(
-            f"{len(wanted) or 'no'} budgets are given: {', '.join(kind for kind, _ in wanted) or 'one is needed'}",
+            f"{len(budgets) or 'no'} budgets are given: {', '.join(kind for kind, _ in budgets) or 'one is needed'}",
             hint="give gflops, milliseconds or an accuracy drop",
         )
-    kind, value = wanted[0]
+    kind, value = budgets[0]
     if not 0.0 <= value < float("inf"):
         raise UsageError(f"a budget in {kind} is a number of at least 0, not {value}")
     return kind, value
 
 
 def _rounded_up(value: float) -> float:
-    """To four digits, so that the figure told is one that is accepted."""
+    """Rounds up to four digits, so that the printed figure is accepted as a budget."""
     unit = 10.0 ** (math.floor(math.log10(value)) - 3)
     return math.ceil(value / unit) * unit
 

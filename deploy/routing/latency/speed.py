@@ -35,7 +35,7 @@ MAXIMUM_SCALE = 1.5
 
 
 def speed_of(milliseconds: NDArray[np.float64]) -> Speed:
-    """The speed that reference runs show, in the order measured, [runs] or [rounds, runs]."""
+    """Returns the speed that reference runs show, milliseconds in the order measured, [runs] or [rounds, runs]."""
     return Speed(float(np.median(milliseconds)), spread_of(milliseconds.ravel()))
 
 
