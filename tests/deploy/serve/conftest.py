@@ -7,10 +7,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from filelock import FileLock
+from PIL import Image
 
 from adroit.deploy.deployment.budget_table import BudgetCost, BudgetTable, Setting
 from adroit.deploy.deployment.deployment import Deployment
@@ -21,7 +23,8 @@ from adroit.deploy.runtimes.native import native_library
 from adroit.errors import EnvironmentFault
 from adroit.models.checkpoints.checkpoint import CheckpointConfig, save_checkpoint
 from adroit.models.networks.architectures import architecture_named
-from tests.conftest import make_checkpoint
+from tests.conftest import Adroit, make_checkpoint
+from tests.deploy.serve.photographs import routed_images
 from tests.deploy.serve.server import Server, running
 from tests.models.networks.routed import routed_network
 
@@ -32,6 +35,14 @@ MISSING = [
 ]
 if MISSING:  # test_installed.py says so
     collect_ignore = [p.name for p in Path(__file__).parent.glob("test_*.py") if p.name != "test_installed.py"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give these tests long: the first one of a run exports four networks, which takes minutes on a busy machine."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(1200))
+
 
 CLASSES = 11
 THRESHOLDS = (0.0, 0.3, 1.0)
@@ -118,3 +129,32 @@ def hasty_server(
     options = ("--receive-seconds", 3, "--operators", operators.value)
     with running(tmp_path_factory.mktemp("hasty"), repository, *options) as started:
         yield started
+
+
+@pytest.fixture
+def photograph(photographs: np.ndarray, tmp_path: Path) -> Path:
+    """A PNG file of 32 x 32 pixels."""
+    Image.fromarray(photographs[0]).save(tmp_path / "photograph.png")
+    return tmp_path / "photograph.png"
+
+
+@pytest.fixture(scope="session")
+def expected(repository: Path, images: Path, operators: Any, adroit: Adroit, tmp_path_factory: Any) -> Any:
+    """Return a function from model, batch and threshold to the outputs of `adroit run`."""
+    folder = tmp_path_factory.mktemp("run")
+    results: dict[tuple[str, int, float], dict[str, np.ndarray]] = {}
+
+    def run(model: str, batch: int, threshold: float = 0.0) -> dict[str, np.ndarray]:
+        if (model, batch, threshold) not in results:
+            output = folder / f"{model}-{batch}-{threshold}.npz"
+            images_of = routed_images(folder, images) if model == "routed" else images
+            result = adroit(
+                "run", repository / model, "--data", images_of, "-o", output, "--batch", batch, "--threads", 1,
+                "--operators", operators.value, "--gate-threshold", threshold,
+            )  # fmt: skip
+            assert result.code == 0, result.err
+            with np.load(output) as archive:
+                results[model, batch, threshold] = {name: archive[name] for name in archive.files if name != "names"}
+        return results[model, batch, threshold]
+
+    return run

@@ -20,8 +20,8 @@ from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.models.routing.route import Route
 from tests.deploy.serve.conftest import THRESHOLDS
 from tests.deploy.serve.held import running_held
+from tests.deploy.serve.photographs import enlarged
 from tests.deploy.serve.server import Server, until
-from tests.deploy.serve.test_conformance import enlarged
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 

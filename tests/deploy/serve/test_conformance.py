@@ -17,8 +17,8 @@ import pytest
 
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.runtimes.choices import OperatorForm
-from tests.conftest import Adroit
 from tests.deploy.serve.oracle import Oracle, running_oracle
+from tests.deploy.serve.photographs import pixels_for
 from tests.deploy.serve.server import Server, until
 
 pytest.importorskip("tritonclient.grpc", reason="tritonclient is not installed: pip install '.[dev]'")
@@ -76,44 +76,6 @@ def as_dict(client: Client, method: str, *arguments: Any, **named: Any) -> Any:
     if isinstance(client, tritonclient.grpc.InferenceServerClient):
         named["as_json"] = True
     return getattr(client, method)(*arguments, **named)
-
-
-@pytest.fixture(scope="session")
-def expected(repository: Path, images: Path, operators: Any, adroit: Adroit, tmp_path_factory: Any) -> Any:
-    """Return a function from model, batch and threshold to the outputs of `adroit run`."""
-    folder = tmp_path_factory.mktemp("run")
-    results: dict[tuple[str, int, float], dict[str, np.ndarray]] = {}
-
-    def run(model: str, batch: int, threshold: float = 0.0) -> dict[str, np.ndarray]:
-        if (model, batch, threshold) not in results:
-            output = folder / f"{model}-{batch}-{threshold}.npz"
-            images_of = routed_images(folder, images) if model == "routed" else images
-            result = adroit(
-                "run", repository / model, "--data", images_of, "-o", output, "--batch", batch, "--threads", 1,
-                "--operators", operators.value, "--gate-threshold", threshold,
-            )  # fmt: skip
-            assert result.code == 0, result.err
-            with np.load(output) as archive:
-                results[model, batch, threshold] = {name: archive[name] for name in archive.files if name != "names"}
-        return results[model, batch, threshold]
-
-    return run
-
-
-def enlarged(photographs: np.ndarray) -> np.ndarray:
-    """Tile images [N,32,32,3] to [N,128,160,3]: the routed network's gates need 128 pixels."""
-    return np.ascontiguousarray(np.tile(photographs, (1, 4, 5, 1)))
-
-
-def routed_images(folder: Path, images: Path) -> Path:
-    path = folder / "large.npz"
-    with np.load(images) as archive:
-        np.savez(path, images=enlarged(archive["images"]))
-    return path
-
-
-def pixels_for(model: str, photographs: np.ndarray) -> np.ndarray:
-    return enlarged(photographs) if model == "routed" else photographs
 
 
 def image_input(protocol: Any, values: np.ndarray, datatype: str, binary: bool = True, name: str = "image") -> Any:

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT
+from tests.deploy.serve.photographs import enlarged
 from tests.deploy.serve.server import Server
-from tests.deploy.serve.test_conformance import enlarged
 
 MISSING = """404 {"error":"there is no model 'other'"}"""
 
@@ -22,12 +22,6 @@ MISSING = """404 {"error":"there is no model 'other'"}"""
 def example(name: str, server: Server, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, ROOT / "examples" / name, *map(str, arguments), "--server", f"http://{server.http}"]
     return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture
-def photograph(photographs: np.ndarray, tmp_path: Path) -> Path:
-    Image.fromarray(photographs[0]).save(tmp_path / "photograph.png")
-    return tmp_path / "photograph.png"
 
 
 def test_the_client_prints_labels(server: Server, photograph: Path) -> None:

@@ -17,10 +17,9 @@ from PIL import Image
 
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.runtimes.choices import OperatorForm
-from adroit.deploy.serve.http.page_files import page_files
 from tests.deploy.records import rewritten
+from tests.deploy.serve.photographs import enlarged
 from tests.deploy.serve.server import Server, running
-from tests.deploy.serve.test_conformance import enlarged
 
 HOSTILE = "<img src=x onerror=\"document.title='run'\">"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -81,12 +80,6 @@ def page(browser: Any, page_server: Server) -> Iterator[Any]:
     shown.context.close()
     assert [text for text in problems if not text.startswith(REFUSED)] == []
     assert hosts == {page_server.http}
-
-
-@pytest.fixture
-def photograph(photographs: np.ndarray, tmp_path: Path) -> Path:
-    Image.fromarray(photographs[0]).save(tmp_path / "photograph.png")
-    return tmp_path / "photograph.png"
 
 
 @pytest.fixture
@@ -303,37 +296,3 @@ def test_the_page_requests_the_token(
         answered(page)
         assert page.locator("#classes li").count() == 5
         page.context.close()
-
-
-# ---- what needs no browser ----
-
-
-def test_there_is_no_page_without_its_option(server: Server) -> None:
-    assert [server.get(path)[0] for path in ("/", "/page.js", "/page.css")] == [404] * 3
-
-
-def test_its_files_come_with_a_strict_policy(page_server: Server) -> None:
-    for path in page_files():
-        assert page_server.get(f"/{'/'.join(path)}")[0] == 200
-    policy = page_files()[()].headers["content-security-policy"]
-    assert policy.startswith("default-src 'none'; script-src 'self'; ")
-    assert "unsafe" not in policy and "http" not in policy
-    text = page_files()[()].content.decode()
-    assert not re.search(r"\son\w+=|style=|<script>|https?:", text)
-    assert page_server.post("/")[0] == 405
-    assert page_server.get("/../options.py")[0] == 404
-
-
-def luminance(color: str) -> float:
-    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_texts_have_the_contrast_that_wcag_requires(scheme: str) -> None:
-    blocks = re.findall(r":root \{(.*?)\}", page_files()[("page.css",)].content.decode(), re.S)
-    colors = dict(re.findall(r"--(\w+): (#\w{6});", blocks[["light", "dark"].index(scheme)]))
-    for text in ("ink", "quiet", "accent", "wrong"):
-        lighter, darker = sorted((luminance(colors[text]), luminance(colors["paper"])), reverse=True)
-        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (text, scheme)

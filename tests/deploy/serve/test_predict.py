@@ -20,8 +20,8 @@ from adroit.deploy.routing.diagram import COLOR
 from adroit.deploy.runtimes.choices import OperatorForm
 from adroit.models.data.image_files import read_image
 from tests.conftest import Adroit
+from tests.deploy.serve.photographs import enlarged
 from tests.deploy.serve.server import Server
-from tests.deploy.serve.test_conformance import enlarged
 
 SVG = "{http://www.w3.org/2000/svg}"
 
