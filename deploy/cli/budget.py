@@ -29,7 +29,7 @@ def budget(
     paper: Annotated[bool, typer.Option("--paper", help="--gflops is of the paper's counting.")] = False,
     worst: Annotated[bool, typer.Option("--worst", help="Hold the most expensive image to it, not the mean.")] = False,
     settings: Annotated[int, typer.Option(min=2, max=64, help="Thresholds to calibrate, at most.")] = 17,
-    steady: Annotated[
+    instability: Annotated[
         float,
         typer.Option(
             min=0.0,
@@ -59,7 +59,7 @@ def budget(
         html=html,
         limit=images,
         settings=settings,
-        steady=steady,
+        instability=instability,
         seconds=seconds,
         progress=progress("calibrating"),
         operators=operators,

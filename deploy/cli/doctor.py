@@ -8,7 +8,7 @@ from adroit.deploy.cli.options import AsJson
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Tell what is installed and usable here, and how to get what is not."""
+    """Print what is installed and usable here, and how to get what is not."""
     findings = adroit.doctor()
     if as_json:
         print(files.json_text([f.to_json() for f in findings]), end="")

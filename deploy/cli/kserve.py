@@ -13,7 +13,7 @@ import adroit
 def kserve(
     repository: Annotated[Path, typer.Argument(metavar="REPOSITORY", help="A folder of deployments.")],
     image: Annotated[
-        str, typer.Option(metavar="IMAGE", help="Container image with Triton and the libraries that it tells of.")
+        str, typer.Option(metavar="IMAGE", help="Container image with Triton and the libraries that its command names.")
     ],
     storage: Annotated[
         str, typer.Option(metavar="URI", help="Where KServe gets the repository: s3://..., pvc://..., oci://...")

@@ -28,14 +28,14 @@ def check(
     library: Annotated[Path, typer.Argument(metavar="LIBRARY", help="A plugin library (.so), ours or another.")],
     model: Annotated[
         Path | None,
-        typer.Option(metavar="DEPLOYMENT", help="A deployment: tell which of its nodes the library serves."),
+        typer.Option(metavar="DEPLOYMENT", help="A deployment: say which of its nodes the library serves."),
     ] = None,
     load: Annotated[
         bool, typer.Option(help="Let TensorRT load it, in a process of its own; else only read the file.")
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what a plugin library holds and needs. Exit code 6 where it leaves nodes of DEPLOYMENT unserved."""
+    """Print what a plugin library holds and needs. Exit code 6 where it leaves nodes of DEPLOYMENT unserved."""
     report = adroit.check_plugins(library, model, load=load)
     print(files.json_text(report.to_json()) if as_json else describe(report), end="" if as_json else "\n", flush=True)
     if report.unserved:

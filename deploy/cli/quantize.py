@@ -41,7 +41,7 @@ def quantize(
         list[str] | None, typer.Option(metavar="LAYER", help="Leave this adder layer in float32; repeat for more.")
     ] = None,
     sensitivity: Annotated[
-        bool, typer.Option("--sensitivity", help="Also tell what each layer costs, quantized alone.")
+        bool, typer.Option("--sensitivity", help="Also measure what each layer costs, quantized alone.")
     ] = False,
     operators: Operators = OperatorForm.native,
     threads: Threads = None,

@@ -95,7 +95,7 @@ def calibrate(
     *,
     limit: int | None = None,
     settings: int = 17,
-    steady: float = 0.05,
+    instability: float = 0.05,
     seconds: float = 8.0,
     progress: Progress | None = None,
     **runtime: Unpack[RuntimeArguments],
@@ -106,7 +106,7 @@ def calibrate(
         deployment: a deployment with gates in the "if" form, or its path REPOSITORY/NAME.
         images: of one size; with label maps the table has an accuracy. limit: use the first so many only.
         settings: thresholds at most, 2 to 64.
-        steady: leave thresholds out whose mean operations differ by a larger share between parts of the images.
+        instability: leave thresholds out whose mean operations differ by a larger share between parts of the images.
         seconds: to spend on a table of latencies where none is stored that fits.
         progress: called with images done and images in all.
         runtime: what runs the deployment; see RuntimeArguments.
@@ -126,7 +126,7 @@ def calibrate(
     read = read_deployment(deployment)
     check_form(read)
     opened, options = image_set(images, limit=limit), runtime_options(**runtime)
-    table = measure(read, opened, options, settings, progress, steady, seconds)
+    table = measure(read, opened, options, settings, progress, instability, seconds)
     record_results(read, budget=table)
     return table
 
@@ -143,7 +143,7 @@ def budget(
     html: PathLike | None = None,
     limit: int | None = None,
     settings: int = 17,
-    steady: float = 0.05,
+    instability: float = 0.05,
     seconds: float = 8.0,
     progress: Progress | None = None,
     **runtime: Unpack[RuntimeArguments],
@@ -158,7 +158,7 @@ def budget(
         paper: `gflops` is by the dynamic-routing paper's counting.
         worst: hold the most expensive image to the budget, not the mean.
         html: a report with plots; its figures go beside it as JSON.
-        limit, settings, steady, seconds, progress, runtime: see `calibrate`.
+        limit, settings, instability, seconds, progress, runtime: see `calibrate`.
 
     Raises:
         UsageError: no table is stored, several budgets at once, or one that no threshold keeps.
@@ -185,7 +185,14 @@ def budget(
         table = read_table(read)
     else:
         table = calibrate(
-            read, images, limit=limit, settings=settings, steady=steady, seconds=seconds, progress=progress, **runtime
+            read,
+            images,
+            limit=limit,
+            settings=settings,
+            instability=instability,
+            seconds=seconds,
+            progress=progress,
+            **runtime,
         )
     setting = choose(table, *limits, paper=paper, worst=worst) if is_limited else None
     if report is not None:

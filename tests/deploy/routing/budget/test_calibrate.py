@@ -171,7 +171,7 @@ def test_the_command_stores_the_table_and_writes_a_report(
         50,
         "--html",
         tmp_path / "r.html",
-        "--steady",
+        "--instability",
         1,
         "--seconds",
         0.1,
