@@ -9,7 +9,6 @@ import typer
 
 import adroit
 from adroit.errors import UsageError
-from adroit.models.networks.architectures import architecture_named
 
 
 def import_(
@@ -45,6 +44,8 @@ def _read_labels(path: Path | None) -> list[str]:
 
 def _read_arguments(architecture: str, texts: list[str]) -> dict[str, Any]:
     """Reads NAME=VALUE as the types that the network's arguments have."""
+    from adroit.models.networks.architectures import architecture_named
+
     defaults = architecture_named(architecture).defaults
     arguments: dict[str, Any] = {}
     for text in texts:
