@@ -17,7 +17,8 @@ from tests.conftest import ROOT
 from tests.deploy.cli.test_commands import COMMANDS
 from tests.native.cmake import lock
 
-pytestmark = pytest.mark.slow
+# The first time all is compiled, which may take long on a busy machine.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 # Compiled objects stay here from one run of the tests to the next. Unoptimized: compiling them takes seconds.
 BUILD = ROOT / "build" / "installed"
 # What an editable install adds: the hook that finds our folders.
