@@ -14,12 +14,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 
 from adroit.deploy.export.deployment import export_deployment
 from adroit.deploy.parity.check import check_deployment
@@ -29,7 +30,7 @@ from adroit.models.checkpoints.checkpoint import CheckpointConfig, save_checkpoi
 from adroit.models.data.images import ImageSet
 from adroit.models.networks.architectures import architecture_named, build_network
 from adroit.models.networks.residual import BasicBlock, Bottleneck
-from adroit.models.training.precise_batch_norm import settle_batch_norm
+from adroit.models.training.precise_batch_norm import recompute_batch_norm_statistics
 from benchmarks.measure import keep_results
 
 RESNET_SIZE, DEEPLAB_SIZE = (97, 81), (129, 97)
@@ -93,7 +94,7 @@ def make_checkpoint(variant: Variant, folder: Path, size: tuple[int, int] | None
     for norm in blocks:
         torch.nn.init.uniform_(norm.weight, 0.1, 0.3)
     batches = [torch.from_numpy(x) for _, x in photographs(8).batches(preprocessing, 4)]
-    settle_batch_norm(network, batches)
+    recompute_batch_norm_statistics(network, batches)
     config = CheckpointConfig(variant.architecture, preprocessing, variant.arguments, [], {"seed": 0})
     save_checkpoint(folder, network.eval(), config)
     return folder

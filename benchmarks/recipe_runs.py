@@ -6,10 +6,12 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
+
+from msgspec.structs import replace
 
 from adroit.files import read_json
 from adroit.models.training.loop import Epoch, train

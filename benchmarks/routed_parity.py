@@ -15,12 +15,12 @@ import shlex
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 
 from adroit.deploy.export.deployment import Routing, export_deployment
 from adroit.deploy.export.routed import RoutingForm

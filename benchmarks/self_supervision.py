@@ -18,7 +18,7 @@ import torch
 
 from adroit.models.checkpoints.checkpoint import CheckpointConfig, save_checkpoint
 from adroit.models.networks.architectures import build_network
-from adroit.models.training.precise_batch_norm import settle_batch_norm
+from adroit.models.training.precise_batch_norm import recompute_batch_norm_statistics
 from adroit.models.training.recipe import read_recipe
 from adroit.models.training.tasks import task_of
 from benchmarks.measure import keep_results
@@ -34,7 +34,7 @@ def write_random(runs: Runs, folder: Path) -> None:
     task = task_of(recipe)
     torch.manual_seed(runs.seed)
     network = build_network(recipe.architecture, recipe.arguments)
-    settle_batch_norm(network, task.training_inputs())
+    recompute_batch_norm_statistics(network, task.training_inputs())
     config = CheckpointConfig(recipe.architecture, task.preprocessing, dict(recipe.arguments), [], {"seed": runs.seed})
     save_checkpoint(folder, network.eval(), config)
 

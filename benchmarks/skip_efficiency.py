@@ -31,7 +31,7 @@ from adroit.models.networks.dynamic_routing.forcing import force_gates
 from adroit.models.networks.dynamic_routing.network import DynamicRouting
 from adroit.models.routing.route import Route
 from adroit.models.routing.space import INIT, RoutingSpace
-from adroit.models.training.precise_batch_norm import settle_batch_norm
+from adroit.models.training.precise_batch_norm import recompute_batch_norm_statistics
 from benchmarks.measure import interleaved_medians, keep_results
 
 CLASSES = 19
@@ -103,7 +103,7 @@ def exported(space: RoutingSpace, baked: Mapping[str, Route], folder: Path | Non
     """The `if` form, and by its name the static form of every route; `folder` keeps them for the next time."""
     torch.manual_seed(0)
     network = DynamicRouting(space.depth, space.width, CLASSES, "normal")
-    settle_batch_norm(network, [torch.randn(2, 3, 128, 256)])
+    recompute_batch_norm_statistics(network, [torch.randn(2, 3, 128, 256)])
     network.eval()
     models = {}
     for name, route in {"if": None, **baked}.items():

@@ -18,6 +18,10 @@ class Layer(Struct, frozen=True, forbid_unknown_fields=True):
     shares: tuple[Share, ...] = ()
     pair: tuple[float, float] | None = None
 
+    def __post_init__(self) -> None:
+        if self.pair == (1.0, 1.0):
+            raise ValueError("pair must have two different numbers")
+
 
 class Network(Struct, frozen=True, forbid_unknown_fields=True):
     name: str
@@ -72,6 +76,7 @@ def test_values_become_a_struct() -> None:
         ({"layer": {"shares": [0.5, True]}}, "layer.shares[1] must be float, and is bool True"),
         ({"layer": {"shares": "ab"}}, "layer.shares must be a list, and is str 'ab'"),
         ({"layer": {"pair": [1, 2, 3]}}, "layer.pair must have 2 items, and has 3"),
+        ({"layer": {"pair": [1, 1]}}, "layer.pair must have two different numbers"),
         ({"layer": {"pair": 1}}, "layer.pair must be a list or none, and is int 1"),
         ({"layers": [{}, {"rate": -1}]}, "layers[1].rate must not be negative, and is -1"),
         ({"named": {"b": {}, "c": {"rate": "x"}}}, "named.c.rate must be float, and is str 'x'"),

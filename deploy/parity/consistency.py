@@ -8,9 +8,10 @@ of zeros. Where the size is free, crops are as large as the shifts leave.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from adroit.deploy.deployment.deployment import Deployment

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+from msgspec import Struct
+
 from adroit import files
 from adroit.errors import UnsupportedModel, UsageError
-from adroit.models.data.preprocessing import Preprocessing
+from adroit.models.data.preprocessing import OLD_KEYS, Preprocessing
 from adroit.models.networks.architectures import architecture_named, build_network
+from adroit.validation import convert_values, rename_keys
 
 if TYPE_CHECKING:
     import torch
@@ -20,50 +23,43 @@ FORMAT = 1
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
-@dataclass(frozen=True)
-class CheckpointConfig:
+class CheckpointConfig(Struct, frozen=True):
     """What config.json holds.
 
     Attributes:
         architecture: a name in adroit.models.networks.architectures.
-        arguments: the builder's arguments where they are not the defaults.
         preprocessing: how images become the input.
+        arguments: the builder's arguments where they are not the defaults.
         labels: class names in the order of the logits; may be empty.
         source: where the weights come from (file and sha256, or recipe and seed).
     """
 
     architecture: str
     preprocessing: Preprocessing
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = {}
     labels: Sequence[str] = ()
-    source: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, Any] = {}
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "architecture": self.architecture,
-            "arguments": dict(self.arguments),
-            "preprocessing": self.preprocessing.to_json(),
-            "labels": list(self.labels),
-            "source": dict(self.source),
-        }
+        """Returns the content of config.json."""
+        names = ("architecture", "arguments", "preprocessing", "labels", "source")
+        return {"format": FORMAT, **{name: msgspec.to_builtins(getattr(self, name)) for name in names}}
 
     @classmethod
     def read(cls, folder: Path) -> CheckpointConfig:
-        """Raises UsageError where config.json is missing or not of this format."""
-        values = files.read_json(folder / CONFIG, "the checkpoint's config")
+        """Reads config.json of a checkpoint, also one of version 0.1.
+
+        Raises:
+            UsageError: config.json is missing, of another format, or has a wrong value.
+        """
+        path = folder / CONFIG
+        values = files.read_json(path, "the checkpoint's config")
         if values.get("format") != FORMAT:
-            raise UsageError(f"{folder / CONFIG} has format {values.get('format')!r}, this adroit reads {FORMAT}")
-        try:
-            return cls(
-                architecture_named(values["architecture"]).name,
-                Preprocessing.from_json(values["preprocessing"]),
-                values["arguments"],
-                values["labels"],
-                values["source"],
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UsageError(f"{folder / CONFIG} is not a checkpoint's config", facts={"at": error}) from error
+            raise UsageError(f"{path} has format {values.get('format')!r}, this adroit reads {FORMAT}")
+        values = rename_keys(values, {f"preprocessing.{old}": new for old, new in OLD_KEYS.items()})
+        config = convert_values(values, cls, source=str(path), noun="a checkpoint's config")
+        architecture_named(config.architecture)
+        return config
 
 
 def check_checkpoint_folder(folder: Path) -> None:
@@ -83,7 +79,7 @@ def save_checkpoint(folder: Path, network: nn.Module, config: CheckpointConfig) 
 
     check_checkpoint_folder(folder)
     with files.atomic_folder(folder) as temporary:
-        # Not safetensors' own writing: it tells a full disk as it tells a wrong tensor.
+        # Not safetensors' own writing: its error for a full disk is that for a wrong tensor.
         files.write_bytes(temporary / WEIGHTS, save({n: t.contiguous() for n, t in network.state_dict().items()}))
         files.write_json(temporary / CONFIG, config.to_json())
 

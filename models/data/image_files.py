@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +24,25 @@ def read_image(path: Path) -> Image:
     Upright by its EXIF orientation, as a person sees it and label maps are drawn; torchvision's ImageFolder
     takes the pixels as they are stored.
     """
+    with _opened(path) as file:
+        if file.mode.startswith(("I", "F")):
+            raise UsageError(f"{path} has more than 8 bits a pixel ({file.mode}), which networks here do not take")
+        return rgb_pixels(file)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of `read_image`'s pixels, from the file's header; raises UsageError where it cannot be read."""
+    with _opened(path) as file:
+        return upright_size(file)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Pillow.Image]:
     from PIL import Image as Pillow
 
     try:
         with Pillow.open(path) as file:
-            if file.mode.startswith(("I", "F")):
-                raise UsageError(f"{path} has more than 8 bits a pixel ({file.mode}), which networks here do not take")
-            return rgb_pixels(file)
+            yield file
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
         raise UsageError(f"cannot read image {path}", facts={"reason": error}) from error
 
@@ -58,5 +72,5 @@ def _orientation(file: Pillow.Image) -> int:
     from PIL.ExifTags import Base
 
     # The base class's: a PNG's own would unpack the pixels for it.
-    told = Pillow.Image.getexif(file).get(Base.Orientation, 1)
-    return told if isinstance(told, int) else 1
+    orientation = Pillow.Image.getexif(file).get(Base.Orientation, 1)
+    return orientation if isinstance(orientation, int) else 1

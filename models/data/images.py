@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adroit.errors import UsageError
-from adroit.models.data.image_files import SUFFIXES, read_image
+from adroit.models.data.image_files import SUFFIXES, image_size, read_image
 from adroit.models.data.preprocessing import Image, Preprocessing
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -35,6 +32,7 @@ class ImageSet:
         labels: [N] int64 class indices, or None.
         class_names: names of the label values where the data tells them.
         maps: index to [H,W] uint8 class indices of the pixels, where the data has label maps.
+        sizes: index to height and width of `load`'s image without its pixels, where that is possible.
     """
 
     names: Sequence[str]
@@ -42,14 +40,22 @@ class ImageSet:
     labels: NDArray[np.int64] | None = None
     class_names: Sequence[str] | None = None
     maps: Callable[[int], NDArray[np.uint8]] | None = None
+    sizes: Callable[[int], tuple[int, int]] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of the image in pixels; a file's pixels are not unpacked."""
+        if self.sizes is not None:
+            return self.sizes(index)
+        height, width, _ = self.load(index).shape
+        return height, width
+
     def first(self, count: int | None) -> ImageSet:
         """The first `count` images (all if None)."""
         labels = None if self.labels is None else self.labels[:count]
-        return ImageSet(self.names[:count], self.load, labels, self.class_names, self.maps)
+        return ImageSet(self.names[:count], self.load, labels, self.class_names, self.maps, self.sizes)
 
     def batches(self, preprocessing: Preprocessing, size: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """Runs of at most `size` consecutive images of one shape, as [n,C,H,W] float32, with their range."""
@@ -89,7 +95,7 @@ def read_images(data: str | Path, class_names: Sequence[str] | None = None) -> I
         return _read_labeled(path)
     if path.is_dir():
         return _read_folder(path, class_names)
-    return ImageSet([path.name], lambda _: read_image(path))
+    return _image_files([path.name], [path])
 
 
 def image_files(paths: Sequence[Path]) -> ImageSet:
@@ -97,7 +103,11 @@ def image_files(paths: Sequence[Path]) -> ImageSet:
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise UsageError(f"there is no such image: {missing[0]}")
-    return ImageSet([str(path) for path in paths], lambda i: read_image(paths[i]))
+    return _image_files([str(path) for path in paths], paths)
+
+
+def _image_files(names: Sequence[str], files: Sequence[Path], **labels: Any) -> ImageSet:
+    return ImageSet(names, lambda i: read_image(files[i]), sizes=lambda i: image_size(files[i]), **labels)
 
 
 def _read_labeled(path: Path) -> ImageSet:
@@ -108,21 +118,21 @@ def _read_labeled(path: Path) -> ImageSet:
     missing = [p for p in maps if not p.is_file()]
     if missing:
         raise UsageError(f"{len(missing)} images of {path} have no label map", facts={"first": missing[0]})
-    return ImageSet(plain.names, plain.load, maps=lambda i: read_label_map(maps[i]))
+    return replace(plain, maps=lambda i: read_label_map(maps[i]))
 
 
 def _read_folder(path: Path, class_names: Sequence[str] | None) -> ImageSet:
     folders = sorted(p for p in path.iterdir() if p.is_dir())
     files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
     if files:
-        return ImageSet([p.name for p in files], lambda i: read_image(files[i]))
+        return _image_files([p.name for p in files], files)
     names = [p.name for p in folders]
     order = list(class_names) if class_names and set(names) <= set(class_names) else names
     files = [f for folder in folders for f in sorted(folder.iterdir()) if f.suffix.lower() in SUFFIXES]
     if not files:
         raise UsageError(f"no image in {path}", facts={"read": ", ".join(sorted(SUFFIXES))})
     labels = np.array([order.index(f.parent.name) for f in files], np.int64)
-    return ImageSet([f"{f.parent.name}/{f.name}" for f in files], lambda i: read_image(files[i]), labels, order)
+    return _image_files([f"{f.parent.name}/{f.name}" for f in files], files, labels=labels, class_names=order)
 
 
 def _read_archive(path: Path, prefix: str) -> ImageSet:

@@ -16,12 +16,10 @@ class Pixels:
     """
 
     def __init__(self, preprocessing: Preprocessing) -> None:
-        mean, deviation = (
-            torch.tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.deviation)
-        )
-        self.low = -mean / deviation
-        self.high = (255.0 / preprocessing.divisor - mean) / deviation
-        self.unit = 1.0 / (preprocessing.divisor * deviation)
+        mean, std = (torch.tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
+        self.low = -mean / std
+        self.high = (255.0 / preprocessing.divisor - mean) / std
+        self.unit = 1.0 / (preprocessing.divisor * std)
 
     def shares(self, x: Tensor) -> Tensor:
         """Inputs [N,C,H,W] as shares of the full value, 0 to 1; differentiable, as `inputs` is."""

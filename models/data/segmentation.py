@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adroit.errors import UsageError
-from adroit.models.data.image_files import SUFFIXES, read_image
+from adroit.models.data.image_files import SUFFIXES, image_size, read_image
 from adroit.models.data.preprocessing import Image
 
 LabelMap = NDArray[np.uint8]
@@ -111,6 +111,10 @@ class SegmentationSet:
                 facts={"classes": f"0 to {len(self.class_names) - 1}", "ignored": self.ignored},
             )
         return image, labels
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of the image in pixels, without unpacking them."""
+        return image_size(self.images[index])
 
     def first(self, count: int | None) -> SegmentationSet:
         """The first `count` images (all if None)."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +34,9 @@ RECOMMENDED_LAYOUT = (1, 1, 1, 1, 1)
 VGG16_LAYOUT, VGG19_LAYOUT = (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
 _BLOCKS = 5
 # The fourth pooling would leave nothing of fewer pixels a side.
-LEAST_SIZE = 1 << (_BLOCKS - 1)
-LEVELS = ("blocks", "last", "all")
+MINIMUM_SIZE = 1 << (_BLOCKS - 1)
+Levels = Literal["blocks", "last", "all"]
+LEVELS: tuple[Levels, ...] = get_args(Levels)
 
 
 def score_map(logits: Tensor) -> Tensor:
@@ -73,7 +75,7 @@ class RandomVgg(nn.Module):
             last pooling, which nothing follows, is left out.
         width: of the first block; the others have 2, 4, 8 and 8 times as many channels.
         kernel_size: odd; the paper gains a little with larger ones.
-        gain: weights are normal with mean 0 and deviation gain / sqrt(fan-in). With the paper's sqrt(2) the
+        gain: weights are normal with mean 0 and standard deviation gain / sqrt(fan-in). With the paper's sqrt(2) the
             distance of two close maps keeps its size over VGG-19's 16 layers (that of unrelated ones falls to
             some hundredths: to a deep random network all inputs look alike); with 1 it vanishes, with 2 it explodes.
 
@@ -100,8 +102,8 @@ class RandomVgg(nn.Module):
         for block, (convolutions, factor) in enumerate(zip(layout, (1, 2, 4, 8, 8), strict=True)):
             for index in range(convolutions):
                 shape = (width * factor, channels, kernel_size, kernel_size)
-                deviation = gain / math.sqrt(channels * kernel_size**2)
-                weight = deviation * torch.randn(shape, generator=generator)
+                std = gain / math.sqrt(channels * kernel_size**2)
+                weight = std * torch.randn(shape, generator=generator)
                 self.register_buffer(f"weight_{block}_{index}", weight, persistent=False)
                 channels = width * factor
 
@@ -109,11 +111,11 @@ class RandomVgg(nn.Module):
         """The ReLUs' outputs, block by block, of [N,channels,H,W].
 
         Raises:
-            UsageError: other channels, or fewer than LEAST_SIZE pixels a side.
+            UsageError: other channels, or fewer than MINIMUM_SIZE pixels a side.
         """
-        if x.shape[1] != self.channels or min(x.shape[2:]) < LEAST_SIZE:
+        if x.shape[1] != self.channels or min(x.shape[2:]) < MINIMUM_SIZE:
             raise UsageError(
-                f"the perceptual network takes [N,{self.channels},H,W] of at least {LEAST_SIZE} pixels a side,"
+                f"the perceptual network takes [N,{self.channels},H,W] of at least {MINIMUM_SIZE} pixels a side,"
                 f" not {list(x.shape)}"
             )
         outputs: list[list[Tensor]] = []
@@ -139,7 +141,7 @@ class GenericPerceptualLoss(nn.Module):
             its square off the cost.
     """
 
-    def __init__(self, network: RandomVgg, levels: str = "blocks", shrink: int = 1) -> None:
+    def __init__(self, network: RandomVgg, levels: Levels = "blocks", shrink: int = 1) -> None:
         super().__init__()
         if levels not in LEVELS or shrink < 1:
             raise UsageError(f"levels are {', '.join(LEVELS)}, and shrink at least 1, not {levels!r} and {shrink}")

@@ -37,7 +37,7 @@ Normalization = Callable[[Tensor], Tensor]
 _LEAST = 1e-6
 
 # Logarithms of normalized vectors over dimension 1. "sum" divides what is above 0 by its sum.
-NORMALISATIONS: Mapping[str, Normalization] = {
+NORMALIZATIONS: Mapping[str, Normalization] = {
     "softmax": lambda x: x.log_softmax(1),
     "sum": lambda x: (x.relu() + _LEAST).log() - (x.relu() + _LEAST).sum(1, keepdim=True).log(),
 }
@@ -86,7 +86,7 @@ def tempered_cross_entropy(
         teacher, student: [N,M] or [N,M,h,w], not normalized.
         literal: the powers are taken as they are; if not, they are normalized again, as in distillation.
     """
-    log_t, log_s = (NORMALISATIONS[normalization](in_float32(x)) / temperature for x in (teacher, student))
+    log_t, log_s = (NORMALIZATIONS[normalization](in_float32(x)) / temperature for x in (teacher, student))
     if not literal:
         log_t, log_s = log_t.log_softmax(1), log_s.log_softmax(1)
     return -(log_t.exp() * log_s).sum(1).mean()

@@ -135,9 +135,9 @@ def _filter(groups: int, classes: int, **others: Any) -> Mapping[str, Any]:
     }
 
 
-_GREY_32 = Preprocessing(channels="gray", resize=(32, 32), mean=(0.5,), deviation=(0.5,))
+_GRAY_32 = Preprocessing(channels="gray", resize=(32, 32), mean=(0.5,), std=(0.5,))
 # ImageNet's statistics at the image's own size.
-_VOC = Preprocessing(mean=IMAGENET.mean, deviation=IMAGENET.deviation)
+_VOC = Preprocessing(mean=IMAGENET.mean, std=IMAGENET.std)
 _TEN: Mapping[str, Any] = {"classes": 10, "kind": "adder"}
 _THOUSAND: Mapping[str, Any] = {"classes": 1000, "kind": "adder"}
 
@@ -149,7 +149,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         Architecture("adder-resnet18", _imagenet_resnet(18), (224, 224), True, IMAGENET, _THOUSAND),
         Architecture("adder-resnet50", _imagenet_resnet(50), (224, 224), True, IMAGENET, _THOUSAND),
         Architecture("adder-vgg-small", _vgg_small, (32, 32), False, CIFAR10, _TEN),
-        Architecture("adder-lenet5-bn", _lenet5_bn, (32, 32), False, _GREY_32, _TEN),
+        Architecture("adder-lenet5-bn", _lenet5_bn, (32, 32), False, _GRAY_32, _TEN),
         # A, B and C are one network, trained with different budgets (models/losses/routing_budget.py).
         _routed("dynamic-a", 16, 64, 19, "small", _CITYSCAPES_SIZE),
         _routed("dynamic-b", 16, 64, 19, "small", _CITYSCAPES_SIZE),

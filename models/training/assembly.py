@@ -19,10 +19,10 @@ from adroit.models.training.initial import apply_initial, read_teacher
 from adroit.models.training.learner import Learner, learner_of
 from adroit.models.training.methods.base import Method, Setup, Teacher, method_module
 from adroit.models.training.optimizer import make_optimizer
-from adroit.models.training.recipe import Recipe
 from adroit.models.training.state import Parts
 from adroit.models.training.step import TrainingStep
 from adroit.models.training.synchronized_norm import synchronize_norms
+from adroit.models.training.tables import Recipe
 from adroit.models.training.tasks import Task, task_of
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _task(recipe: Recipe, teacher: Teacher | None) -> Task:
 
 def _network(recipe: Recipe) -> nn.Module:
     network = build_network(recipe.architecture, recipe.arguments)
-    if recipe.initial.checkpoint or recipe.initial.trained == "head":
+    if recipe.initial.checkpoint or recipe.initial.trainable == "head":
         apply_initial(network, recipe.architecture, recipe.arguments, recipe.initial)
     return network
 

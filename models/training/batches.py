@@ -19,7 +19,7 @@ from adroit.errors import AdroitError, OutOfResource, UsageError
 from adroit.models.training.tables import OptimizerRecipe
 from adroit.models.training.tasks import Task
 
-# Epoch (0: those that settle batch norms) and index of an image.
+# Epoch (0: those that recompute batch-norm statistics) and index of an image.
 Key = tuple[int, int]
 Batch = tuple[Tensor, Tensor]
 
@@ -138,14 +138,14 @@ class Batches:
         while step := list(itertools.islice(parts, self._division.parts)):
             yield step
 
-    def settling(self) -> Iterator[Tensor]:
-        """Inputs of `settle_batches` batches (this process's own parts of them)."""
+    def statistics_inputs(self) -> Iterator[Tensor]:
+        """Inputs of `precise_batch_norm` batches (this process's own parts of them)."""
         keys: list[Key] = []
         settings = self._settings
         generator = generator_of(self._seed, 2)
-        while len(keys) < settings.settle_batches * settings.batch:
+        while len(keys) < settings.precise_batch_norm * settings.batch:
             keys += [(0, index) for index in _shuffled(self._images, self._views, generator)]
-        batches = [keys[i * settings.batch : (i + 1) * settings.batch] for i in range(settings.settle_batches)]
+        batches = [keys[i * settings.batch : (i + 1) * settings.batch] for i in range(settings.precise_batch_norm)]
         return (x for x, _ in self._loaded([part for batch in batches for part in self._division.own(batch)]))
 
     def _loaded(self, order: Sampler[list[Key]] | list[list[Key]]) -> Iterator[Batch]:

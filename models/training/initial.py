@@ -56,7 +56,7 @@ def apply_initial(network: nn.Module, architecture: str, arguments: Mapping[str,
         elif initial.head == "new":
             tensors = {n: t for n, t in tensors.items() if n not in head} | {n: own[n] for n in head}
         fit_weights(network, tensors, initial.checkpoint, architecture)
-    if initial.trained == "head":
+    if initial.trainable == "head":
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name in head)
 

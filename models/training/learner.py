@@ -16,8 +16,8 @@ from adroit.models.networks.dynamic_routing.network import DynamicRouting
 from adroit.models.networks.dynamic_routing.parameter_groups import parameter_groups
 from adroit.models.routing.cost import cost_table
 from adroit.models.routing.route import Route
-from adroit.models.training.precise_batch_norm import settle_batch_norm
-from adroit.models.training.recipe import Recipe
+from adroit.models.training.precise_batch_norm import recompute_batch_norm_statistics
+from adroit.models.training.tables import Recipe
 from adroit.models.training.tasks import Task, device_of
 
 
@@ -76,9 +76,9 @@ class Learner:
         total = functional.cross_entropy(logits, y, ignore_index=self._ignored, reduction="sum")
         return total / (y != self._ignored).sum().clamp(min=1)
 
-    def settle(self, batches: Iterable[Tensor]) -> None:
+    def recompute_statistics(self, batches: Iterable[Tensor]) -> None:
         """Gives batch norms the statistics of the finished weights over inputs [n,C,H,W], with nothing dropped."""
-        settle_batch_norm(self.network, batches)
+        recompute_batch_norm_statistics(self.network, batches)
 
     def figures(self, inputs: Iterable[Tensor]) -> Mapping[str, float]:
         """What this kind of network is also measured by, over inputs [n,C,H,W]."""
@@ -133,15 +133,15 @@ class RoutedLearner(Learner):
         """0 for the first `whole` samples, at random for the others."""
         return torch.cat([torch.zeros(whole), torch.rand(drawn) * self._largest_threshold])
 
-    def settle(self, batches: Iterable[Tensor]) -> None:
-        """As Learner.settle; half of every batch under thresholds, where the training was."""
+    def recompute_statistics(self, batches: Iterable[Tensor]) -> None:
+        """As Learner.recompute_statistics; half of every batch under thresholds, where the training was."""
         self.network.set_progress(0.0)
 
         def run(x: Tensor) -> None:
             drawn = len(x) // 2 if self._largest_threshold else 0
             self.network(x, self._thresholds(len(x) - drawn, drawn).to(x.device))
 
-        settle_batch_norm(self.network, batches, run)
+        recompute_batch_norm_statistics(self.network, batches, run)
 
     def figures(self, inputs: Iterable[Tensor]) -> Mapping[str, float]:
         """`routes`: how many different ones the images take. `gigaflops`: mean of an image, own counting.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from adroit import files
 from adroit.errors import UsageError
@@ -16,9 +18,9 @@ from adroit.models.training.device import agreed, gathered, processes, start_fab
 from adroit.models.training.initial import set_training_mode
 from adroit.models.training.optimizer import rate_factor
 from adroit.models.training.options import RunOptions, StepDone
-from adroit.models.training.recipe import Recipe
 from adroit.models.training.state import Position, random_state, read_state, save_state, state_path
 from adroit.models.training.stepper import Stepper
+from adroit.models.training.tables import Recipe
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -74,7 +76,7 @@ def train(
     with processes(fabric):
         training = _Training(fabric, recipe, folder, report, options)
         training.run()
-        training.settle()
+        training.recompute_statistics()
         trained = None
         if fabric.global_rank == 0:
             trained = training.finish(recipe_text)
@@ -95,7 +97,7 @@ class _Training:
         self._origins = _origins(recipe)
         images, processes = len(self._made.task), fabric.world_size
         counts = {"training images": images, "processes": processes}
-        self._about = {**asdict(recipe), "checkpoints": self._origins, **counts}
+        self._about = {**msgspec.to_builtins(recipe), "checkpoints": self._origins, **counts}
 
     def run(self) -> None:
         """All steps that are not done yet."""
@@ -106,7 +108,7 @@ class _Training:
         losses = position.losses
         if options.on_begin and self._speaks:
             options.on_begin(position.step, total)
-        set_training_mode(made.network, self._recipe.initial.trained == "head")
+        set_training_mode(made.network, self._recipe.initial.trainable == "head")
         batches = made.batches.steps(position.step, total)
         for done in range(position.step + 1, total + 1):
             loss = step(agreed(self._fabric, lambda: next(batches)), done)
@@ -127,7 +129,7 @@ class _Training:
             accuracy = self._made.task.evaluate(self._made.network) if measured else None
             self._report(Epoch(number, epochs, loss, accuracy))
         self._fabric.barrier()
-        set_training_mode(self._made.network, self._recipe.initial.trained == "head")
+        set_training_mode(self._made.network, self._recipe.initial.trainable == "head")
 
     def _begin(self) -> Position:
         path = state_path(self._folder)
@@ -144,11 +146,11 @@ class _Training:
         if self._speaks:
             save_state(state_path(self._folder), self._about, position, self._made.parts, randoms)
 
-    def settle(self) -> None:
+    def recompute_statistics(self) -> None:
         """Batch norms get the statistics of the finished weights."""
-        if self._recipe.optimizer.settle_batches:
+        if self._recipe.optimizer.precise_batch_norm:
             device = self._fabric.device
-            self._made.learner.settle(x.to(device) for x in self._made.batches.settling())
+            self._made.learner.recompute_statistics(x.to(device) for x in self._made.batches.statistics_inputs())
 
     def finish(self, recipe_text: str) -> Trained:
         """Measures the network and writes the checkpoint."""
@@ -161,7 +163,7 @@ class _Training:
         trained = Trained(task.evaluate(network), task.measure, figures, recipe.architecture)
         source = {
             "recipe_sha256": hashlib.sha256(recipe_text.encode()).hexdigest(),
-            "data": {name: value for name, value in asdict(recipe.data).items() if value},
+            "data": {name: value for name, value in msgspec.structs.asdict(recipe.data).items() if value},
             "seed": recipe.seed,
             **self._origins,
             "accuracy": trained.accuracy,
@@ -176,7 +178,7 @@ class _Training:
 
 def _origins(recipe: Recipe) -> dict[str, Any]:
     """Methods, and the checkpoints that the training began from, by their weights."""
-    found: dict[str, Any] = {name: asdict(settings) for name, settings in recipe.methods.items()}
+    found: dict[str, Any] = {name: msgspec.to_builtins(settings) for name, settings in recipe.methods.items()}
     for name, path in (("teacher", recipe.teacher), ("initial", recipe.initial.checkpoint)):
         if path:
             found[name] = {"folder": path, "sha256": files.sha256(Path(path) / "model.safetensors")}

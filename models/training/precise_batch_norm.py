@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-def settle_batch_norm(
+def recompute_batch_norm_statistics(
     network: nn.Module, batches: Iterable[Tensor], run: Callable[[Tensor], object] | None = None
 ) -> None:
     """Replaces the running statistics of every batch norm by their mean over `batches` ("precise BN").

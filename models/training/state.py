@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from adroit import files
 from adroit.errors import UsageError
+from adroit.models.training.tables import OLD_KEYS
+from adroit.validation import rename_keys
 
 FORMAT = 1
 
@@ -162,7 +164,8 @@ def _put_back(
 def _check_same(path: Path, header: Mapping[str, Any], about: Mapping[str, Any]) -> None:
     if header.get("format") != FORMAT:
         raise UsageError(f"{path} has format {header.get('format')!r}, this adroit reads {FORMAT}")
-    now, then = json.loads(json.dumps(about)), header["about"]
+    now, then = json.loads(json.dumps(about)), rename_keys(header["about"], OLD_KEYS)
+    then["methods"] = rename_keys(then.get("methods", {}), OLD_KEYS)
     different = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
     if different:
         raise UsageError(

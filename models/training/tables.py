@@ -1,18 +1,30 @@
-"""The tables of a recipe, each a frozen dataclass."""
+"""A recipe and its tables, each a frozen msgspec struct.
+
+What the types cannot say stands in `__post_init__` (one table) and in recipe.py (several).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from adroit.models.data.segmentation import READERS
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
 from adroit.models.losses.routing_budget import START, WARM_UP
+from adroit.validation import Count, ImageSize, NonNegative, PositiveInt, Share
 
-CLASSIFICATION_SETS = ("digits", "imagenet")
-SCHEDULES = ("cosine", "poly", "step", "constant")
+# Keys of version 0.1, by their places, and today's.
+OLD_KEYS = {
+    "optimizer.settle_batches": "precise_batch_norm",
+    "initial.trained": "trainable",
+    "self_regulation.normalisation": "normalization",
+}
+
+DataName = Literal["", "digits", "imagenet", "camvid", "cityscapes", "voc"]
 
 
-@dataclass(frozen=True)
-class DataRecipe:
+class DataRecipe(Struct, frozen=True, forbid_unknown_fields=True):
     """Where images come from; `adroit train` can be given the three paths instead.
 
     Attributes:
@@ -22,35 +34,33 @@ class DataRecipe:
         training, validation: DATA paths (models/data/images.py) for classification.
     """
 
-    name: str = field(default="", metadata={"choices": ("", *CLASSIFICATION_SETS, *READERS)})
+    name: DataName = ""
     folder: str = ""
     training: str = ""
     validation: str = ""
 
 
-@dataclass(frozen=True)
-class InitialRecipe:
-    """Weights to begin with (models/training/initial.py).
+class InitialRecipe(Struct, frozen=True, forbid_unknown_fields=True):
+    """The weights that a training begins with (models/training/initial.py).
 
     Attributes:
         checkpoint: a folder of the same architecture; "" begins with random weights. `--initial` instead.
-        head: "new" begins the tensors that follow the number of classes at random, "kept" takes them too.
-        trained: "all", or only the "head": the rest stays as it is, in evaluation mode.
+        head: "new" begins the tensors that follow the number of classes at random, "kept" loads them too.
+        trainable: "all", or only the "head": the rest stays as it is, in evaluation mode.
     """
 
     checkpoint: str = ""
-    head: str = field(default="new", metadata={"choices": ("new", "kept")})
-    trained: str = field(default="all", metadata={"choices": ("all", "head")})
+    head: Literal["new", "kept"] = "new"
+    trainable: Literal["all", "head"] = "all"
 
 
-@dataclass(frozen=True)
-class OptimizerRecipe:
+class OptimizerRecipe(Struct, frozen=True, forbid_unknown_fields=True):
     """A first-order method, its rate falling from `learning_rate` over all epochs.
 
     Attributes:
         batch: images a step, over all processes and accumulated parts together.
-        accumulate: parts in which a batch is computed, one after the other, for memory. Adder gradients are
-            normalized once a step, of the whole batch's gradient, so that parts change nothing but what
+        accumulate: parts in which a batch is computed, one after the other, to save memory. Adder gradients
+            are normalized once a step, from the whole batch's gradient, so that parts change only what
             batch norms see, and rounding.
         schedule: "cosine"; "poly": (1 - share of the steps done)^0.9; "step": a tenth from each of
             `milestones` (epochs) on; "constant".
@@ -58,39 +68,48 @@ class OptimizerRecipe:
             schedule goes on below it.
         decay_norms: whether weights and biases of batch norms decay too (a routed network's never do).
         backbone_rate: how many times as fast as the rest the parameters named `backbone.` learn.
-        clip_gradient: largest norm of all gradients together; 0 does not clip.
-        settle_batches: batches of training images over which the batch norms' statistics are taken
-            anew at the end; 0 leaves the running ones.
+        clip_gradient: maximum norm of all gradients together; 0 does not clip.
+        precise_batch_norm: batches of training images over which the batch norms' statistics are recomputed
+            at the end; 0 leaves the running ones.
         method: "sgd" with `momentum` (Nesterov's if `nesterov`), or "adamw" with its usual two (0.9 and 0.999).
         precision: "float32", or "bfloat16": products in it, sums, norms and weights in float32. float16
             is not offered: it needs a scaled loss, and adder sums leave its range.
     """
 
-    epochs: int = field(metadata={"least": 1})
-    batch: int = field(default=256, metadata={"least": 1})
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    schedule: str = field(default="cosine", metadata={"choices": SCHEDULES})
-    clip_gradient: float = 0.0
-    settle_batches: int = 0
-    method: str = field(default="sgd", metadata={"choices": ("sgd", "adamw")})
+    epochs: PositiveInt
+    batch: PositiveInt = 256
+    learning_rate: NonNegative = 0.1
+    momentum: NonNegative = 0.9
+    weight_decay: NonNegative = 5e-4
+    schedule: Literal["cosine", "poly", "step", "constant"] = "cosine"
+    clip_gradient: NonNegative = 0.0
+    precise_batch_norm: Count = 0
+    method: Literal["sgd", "adamw"] = "sgd"
     nesterov: bool = False
-    milestones: tuple[float, ...] = ()
-    warm_up: float = 0.0
-    warm_up_start: float = field(default=0.0, metadata={"most": 1.0})
+    milestones: tuple[NonNegative, ...] = ()
+    warm_up: NonNegative = 0.0
+    warm_up_start: Share = 0.0
     decay_norms: bool = True
-    backbone_rate: float = 1.0
-    accumulate: int = field(default=1, metadata={"least": 1})
-    precision: str = field(default="float32", metadata={"choices": ("float32", "bfloat16")})
+    backbone_rate: NonNegative = 1.0
+    accumulate: PositiveInt = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        if bool(self.milestones) != (self.schedule == "step"):
+            raise ValueError('milestones are for the schedule "step", which needs them')
+        if self.batch % self.accumulate:
+            raise ValueError("accumulate must divide optimizer.batch")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum")
+        if self.warm_up > self.epochs:
+            raise ValueError("warm_up is longer than the training")
 
 
-@dataclass(frozen=True)
-class AugmentationRecipe:
-    """What is done to training images at random (models/training/augmentation.py), in this order.
+class AugmentationRecipe(Struct, frozen=True, forbid_unknown_fields=True):
+    """Random changes to training images (models/training/augmentation.py), in this order.
 
     Attributes:
-        crop_area: for classification: least and largest share of the image's area that is cut out, of an
+        crop_area: for classification: minimum and maximum share of the image's area that is cut out, of an
             aspect ratio from 3/4 to 4/3, and resized to the input (GoogLeNet's crop); [] does not.
         short_sides: for segmentation: image and labels are first resized to a shorter side drawn from these.
         scale: for segmentation: or by a factor drawn from this range.
@@ -104,27 +123,33 @@ class AugmentationRecipe:
         gray: the share of images that lose their colors.
     """
 
-    shift: int = 0
-    crop: tuple[int, int] | None = None
+    shift: Count = 0
+    crop: ImageSize | None = None
     flip: bool = False
-    crop_area: tuple[float, ...] = field(default=(), metadata={"count": 2, "most": 1.0})
-    short_sides: tuple[float, ...] = field(default=(), metadata={"least": 1})
-    scale: tuple[float, ...] = field(default=(), metadata={"count": 2, "least": 0.05})
-    brightness: float = field(default=0.0, metadata={"most": 1.0})
-    contrast: float = field(default=0.0, metadata={"most": 1.0})
-    saturation: float = field(default=0.0, metadata={"most": 1.0})
-    hue: float = field(default=0.0, metadata={"most": 0.5})
-    color_probability: float = field(default=1.0, metadata={"most": 1.0})
-    gray: float = field(default=0.0, metadata={"most": 1.0})
+    crop_area: tuple[Share, ...] = ()
+    short_sides: tuple[Annotated[float, Meta(ge=1, le=65535)], ...] = ()
+    scale: tuple[Annotated[float, Meta(ge=0.05, le=100)], ...] = ()
+    brightness: Share = 0.0
+    contrast: Share = 0.0
+    saturation: Share = 0.0
+    hue: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.0
+    color_probability: Share = 1.0
+    gray: Share = 0.0
+
+    def __post_init__(self) -> None:
+        for name, limits in (("crop_area", self.crop_area), ("scale", self.scale)):
+            if len(limits) not in (0, 2):
+                raise ValueError(f"{name} must have 2 numbers, and has {len(limits)}")
+        if self.scale and self.short_sides:
+            raise ValueError("scale excludes short_sides")
 
 
-@dataclass(frozen=True)
-class RoutingRecipe:
+class RoutingRecipe(Struct, frozen=True, forbid_unknown_fields=True):
     """What only routed networks have (models/losses/routing_budget.py).
 
     Attributes:
-        budget_weight: lambda; 0 is no budget. budget_target: mu, the wanted share of the full cost.
-        budget_start, budget_warm_up: shares of the training, see Budget.
+        budget_weight: lambda; 0 is no budget. budget_target: mu, the target share of the full cost.
+        budget_start, budget_warm_up: shares of the training, see BudgetSchedule.
         full_cost: operations of which the target is a share; 0: those of every gate at 1, at the training's size
             (the official code divides by 26.3e9, for 768 x 768 pixels, whatever the size).
         largest_threshold: once the budget has started, half of every batch is computed with gate
@@ -135,18 +160,17 @@ class RoutingRecipe:
         gate_rate_multiplier: how many times faster than the rest the gates learn.
     """
 
-    budget_weight: float = 0.0
-    budget_target: float = 0.0
-    gate_rate_multiplier: float = 1.0
-    budget_start: float = START
-    budget_warm_up: float = field(default=WARM_UP, metadata={"least": 1e-6})
-    largest_threshold: float = 0.0
-    full_cost: float = 0.0
-    spread_weight: float = 0.0
+    budget_weight: NonNegative = 0.0
+    budget_target: NonNegative = 0.0
+    gate_rate_multiplier: NonNegative = 1.0
+    budget_start: NonNegative = START
+    budget_warm_up: Annotated[float, Meta(ge=1e-6, le=1e6)] = WARM_UP
+    largest_threshold: NonNegative = 0.0
+    full_cost: NonNegative = 0.0
+    spread_weight: NonNegative = 0.0
 
 
-@dataclass(frozen=True)
-class EvaluationRecipe:
+class EvaluationRecipe(Struct, frozen=True, forbid_unknown_fields=True):
     """What is measured on the images held out.
 
     Attributes:
@@ -157,8 +181,54 @@ class EvaluationRecipe:
         margin: pixels of zeros added on each side before; figures with and without do not compare.
     """
 
-    every: int = field(default=1, metadata={"least": 1})
+    every: PositiveInt = 1
     shift_consistency: bool = False
-    crop: int = field(default=224, metadata={"least": 1})
-    max_offset: int = field(default=32, metadata={"least": 1})
-    margin: int = 0
+    crop: PositiveInt = 224
+    max_offset: PositiveInt = 32
+    margin: Count = 0
+
+
+class RecipeTables(Struct, frozen=True, forbid_unknown_fields=True):
+    """All of a recipe file but the tables of methods; see Recipe."""
+
+    architecture: str
+    data: DataRecipe
+    optimizer: OptimizerRecipe
+    seed: Count = 0
+    arguments: dict[str, Any] = {}
+    augmentation: AugmentationRecipe = AugmentationRecipe()
+    routing: RoutingRecipe = RoutingRecipe()
+    evaluation: EvaluationRecipe = EvaluationRecipe()
+    initial: InitialRecipe = InitialRecipe()
+    teacher: str = ""
+
+
+class Recipe(RecipeTables, frozen=True, forbid_unknown_fields=True):
+    """Everything that decides the trained weights, with the seed.
+
+    Attributes:
+        architecture: a name in models/networks/architectures.py; `arguments` are its builder's.
+        teacher: a finished checkpoint's folder, for the methods that learn from one.
+        methods: the `Settings` of each method whose table the file has, by name (models/training/methods).
+    """
+
+    methods: Mapping[str, Any] = {}
+
+    def with_overrides(
+        self,
+        folder: str = "",
+        training: str = "",
+        validation: str = "",
+        seed: int | None = None,
+        teacher: str = "",
+        initial: str = "",
+    ) -> Recipe:
+        """Replaces data of the same kind, checkpoints and seed; "" and None leave what the recipe says."""
+        paths = {"folder": folder, "training": training, "validation": validation}
+        return replace(
+            self,
+            data=replace(self.data, **{name: path for name, path in paths.items() if path}),
+            initial=replace(self.initial, checkpoint=initial or self.initial.checkpoint),
+            teacher=teacher or self.teacher,
+            seed=self.seed if seed is None else seed,
+        )

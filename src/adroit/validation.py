@@ -1,4 +1,8 @@
-"""Values of JSON and TOML files as typed msgspec structs; each wrong value is one error that names its place."""
+"""Values of JSON and TOML files as typed msgspec structs; each wrong value is one error that names its place.
+
+Never put a fixed-length tuple and a number or string with a constraint into one union: Python's garbage collector
+then crashes in msgspec (0.23: it reads the constraint as a type). Check such a number in `__post_init__`.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +56,8 @@ def convert_values(
     Raises:
         UsageError: a missing or unknown field, a wrong type or an impossible value. The message has source,
             place (tables and keys joined by dots, places in lists in brackets) and value; a hint names the
-            nearest field.
+            nearest field. A ValueError of a struct's `__post_init__` becomes one too: where its first word is
+            a field, that is part of the place.
     """
     try:
         return msgspec.convert(values, kind)
@@ -89,8 +94,11 @@ def _usage_error(
             f"{subject} must be one of {', '.join(filter(None, choices))}, and is {value!r}",
             hint=f"did you mean {near[0]}?" if near else None,
         )
-    complaint = _complaint(text, value)
-    return UsageError(f"{subject} {complaint}" if complaint else f"{subject}: {text}")
+    if complaint := _complaint(text, value):
+        return UsageError(f"{subject} {complaint}")
+    if text.split(" ")[0] in (field.encode_name for field in _fields(kind)):
+        return UsageError(f"{subject}.{text}" if where else f"{subject}: {text}")
+    return UsageError(f"{subject}: {text}")
 
 
 def _complaint(text: str, value: Any) -> str:

@@ -49,11 +49,11 @@ def _plain(name: str) -> tuple[Any, Any, dict[str, Any]]:
     from adroit.deploy.export.deployment import export_deployment
     from adroit.models.checkpoints.checkpoint import CheckpointConfig, save_checkpoint
     from adroit.models.networks.architectures import architecture_named, build_network
-    from adroit.models.training.precise_batch_norm import settle_batch_norm
+    from adroit.models.training.precise_batch_norm import recompute_batch_norm_statistics
 
     network = build_network(name, {})
     images = torch.randn(8, 3, 32, 32)
-    settle_batch_norm(network, [images])
+    recompute_batch_norm_statistics(network, [images])
     with tempfile.TemporaryDirectory() as folder:
         config = CheckpointConfig(name, architecture_named(name).preprocessing)
         save_checkpoint(Path(folder) / "checkpoint", network.eval(), config)

@@ -45,14 +45,14 @@ def test_an_engine_gives_what_the_network_gives(name: str, tmp_path: Path) -> No
     from adroit.models.checkpoints.checkpoint import CheckpointConfig, save_checkpoint
     from adroit.models.data.images import ImageSet
     from adroit.models.networks.architectures import architecture_named, build_network
-    from adroit.models.training.precise_batch_norm import settle_batch_norm
+    from adroit.models.training.precise_batch_norm import recompute_batch_norm_statistics
 
     torch.manual_seed(0)
     known = architecture_named(name)
     pixels = np.random.default_rng(0).integers(0, 256, (4, *known.input_size, 3), np.uint8)
     images = ImageSet([str(i) for i in range(4)], lambda i: pixels[i])
     network = build_network(name, {})
-    settle_batch_norm(network, [torch.from_numpy(x) for _, x in images.batches(known.preprocessing, 4)])
+    recompute_batch_norm_statistics(network, [torch.from_numpy(x) for _, x in images.batches(known.preprocessing, 4)])
     save_checkpoint(tmp_path / "checkpoint", network.eval(), CheckpointConfig(name, known.preprocessing))
     deployment = export_deployment(tmp_path / "checkpoint", tmp_path / "repository")
     built = build_deployment(deployment, BuildOptions(Backend.tensorrt))

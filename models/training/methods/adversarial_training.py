@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from typing import Literal
 
+from msgspec import Struct
 from torch import Tensor, nn
 
 from adroit.errors import UsageError
@@ -16,10 +17,10 @@ from adroit.models.data.pixels import Pixels
 from adroit.models.metrics.adversarial import Attack, attacked
 from adroit.models.networks.architectures import architecture_named
 from adroit.models.training.methods.base import Method, Setup
+from adroit.validation import NonNegative, PositiveInt
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """The table [adversarial_training].
 
     Attributes:
@@ -28,11 +29,11 @@ class Settings:
             statistics and leaves them alone, "batch" normalizes by the batch (and learns from the attacks' way).
     """
 
-    epsilon: float = 8.0
-    step: float = 2.0
-    steps: int = field(default=7, metadata={"least": 1})
+    epsilon: NonNegative = 8.0
+    step: NonNegative = 2.0
+    steps: PositiveInt = 7
     random_start: bool = True
-    norms: str = field(default="running", metadata={"choices": ("running", "batch")})
+    norms: Literal["running", "batch"] = "running"
 
 
 class AdversarialTraining(Method):

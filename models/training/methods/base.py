@@ -5,16 +5,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from adroit.models.checkpoints.checkpoint import CheckpointConfig
-
-if TYPE_CHECKING:
-    from adroit.models.training.recipe import Recipe
-    from adroit.models.training.tasks import Task
+from adroit.models.training.tables import Recipe
+from adroit.models.training.tasks import Task
 
 
 @dataclass(frozen=True)

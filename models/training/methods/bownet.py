@@ -9,28 +9,26 @@ present are unpublished, so each is an option.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any, Literal
 
 import torch
+from msgspec import Meta, Struct
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from adroit.models.training.augmentation import integer, uniform
 from adroit.models.training.methods.base import Method, Setup, Teacher
-from adroit.models.training.methods.clusters import ALGORITHMS, cluster_centers
+from adroit.models.training.methods.clusters import Algorithm, cluster_centers
 from adroit.models.training.methods.cutmix import mixed
 from adroit.models.training.methods.features import last_linear, maps_of, required_teacher, teacher_batches
 from adroit.models.training.methods.visual_words import ScaledUnitRows, bags_of, drawn_locations, words_of
 from adroit.models.training.methods.wrapped_task import WrappedTask
+from adroit.models.training.tables import Recipe
 from adroit.models.training.tasks import Task, device_of
-
-if TYPE_CHECKING:
-    from adroit.models.training.recipe import Recipe
+from adroit.validation import NonNegative, PositiveInt, Share
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """The table [bownet].
 
     Attributes:
@@ -44,15 +42,15 @@ class Settings:
         cutmix: share of the images into which a part of another, perturbed too, is cut; bags are mixed by area.
     """
 
-    words: int = field(default=2048, metadata={"least": 2})
+    words: Annotated[int, Meta(ge=2)] = 2048
     layer: str = "layer3"
     binary: bool = False
-    head: str = field(default="cosine", metadata={"choices": ("cosine", "linear")})
-    scale: float = 1.0
-    locations: float = field(default=1.0, metadata={"most": 1.0})
-    algorithm: str = field(default="minibatch", metadata={"choices": ALGORITHMS})
-    iterations: int = field(default=50, metadata={"least": 1})
-    cutmix: float = field(default=0.0, metadata={"most": 1.0})
+    head: Literal["cosine", "linear"] = "cosine"
+    scale: NonNegative = 1.0
+    locations: Share = 1.0
+    algorithm: Algorithm = "minibatch"
+    iterations: PositiveInt = 50
+    cutmix: Share = 0.0
 
 
 class VisualWords(WrappedTask):

@@ -7,24 +7,22 @@ reference implementation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 import torch
+from msgspec import Meta, Struct
 from torch import Tensor, nn
 
 from adroit.models.training.methods.base import Method, Teacher
-from adroit.models.training.methods.clusters import ALGORITHMS, cluster_centers, nearest_center, normalized_features
+from adroit.models.training.methods.clusters import Algorithm, cluster_centers, nearest_center, normalized_features
 from adroit.models.training.methods.features import features_of, required_teacher, teacher_batches
 from adroit.models.training.methods.wrapped_task import WrappedTask
+from adroit.models.training.tables import Recipe
 from adroit.models.training.tasks import Task, device_of
-
-if TYPE_CHECKING:
-    from adroit.models.training.recipe import Recipe
+from adroit.validation import Count, PositiveInt
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """The table [clusterfit].
 
     Attributes:
@@ -34,10 +32,10 @@ class Settings:
         components: the features are first reduced to so many by PCA; 0 does not (the reference's default).
     """
 
-    clusters: int = field(default=16000, metadata={"least": 2})
-    iterations: int = field(default=50, metadata={"least": 1})
-    algorithm: str = field(default="lloyd", metadata={"choices": ALGORITHMS})
-    components: int = 0
+    clusters: Annotated[int, Meta(ge=2)] = 16000
+    iterations: PositiveInt = 50
+    algorithm: Algorithm = "lloyd"
+    components: Count = 0
 
 
 class PseudoLabels(WrappedTask):

@@ -6,13 +6,15 @@ and unpublished (BoWNet); ours are Lloyd's with k-means++ starts, and mini-batch
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from adroit.errors import EnvironmentFault, UsageError
 
-ALGORITHMS = ("lloyd", "minibatch")
+Algorithm = Literal["lloyd", "minibatch"]
 _CHUNK = 1 << 16
 
 
@@ -21,11 +23,14 @@ def normalized_features(features: Tensor, epsilon: float = 1e-5) -> Tensor:
     return functional.normalize(features, dim=1, eps=epsilon)
 
 
-def cluster_centers(features: Tensor, count: int, seed: int, iterations: int = 50, algorithm: str = "lloyd") -> Tensor:
+def cluster_centers(
+    features: Tensor, count: int, seed: int, iterations: int = 50, algorithm: Algorithm = "lloyd"
+) -> Tensor:
     """[count,D] float32: the centers of k-means over features [N,D].
 
     Args:
-        iterations: at most; of mini-batches, passes over the data. algorithm: one of ALGORITHMS.
+        iterations: at most; of mini-batches, passes over the data. algorithm: Lloyd's takes all features in each
+            iteration.
 
     Raises:
         UsageError: more clusters than features. EnvironmentFault: scikit-learn is not installed.

@@ -1,8 +1,8 @@
 """IGAM: a student whose input gradients a discriminator cannot tell from a robust teacher's.
 
 Source: arXiv 1912.05699, section 3. The teacher is trained by [adversarial_training] on its own task, then its logit
-layer alone on the student's (`[initial] trained = "head"`); both are recipes of their own. The defaults are the paper's
-form; where the official code differs, a field gives the code's.
+layer alone on the student's (`[initial] trainable = "head"`); both are recipes of their own. The defaults are the
+paper's form; where the official code differs, a field gives the code's.
 
 loss = cross entropy - beta * the discriminator's + gamma * squared distance of the gradients, the last two in the last
 part of the training only. Input gradients are by pixel values of 0 to 255, as the code's: gamma's size depends on it.
@@ -11,10 +11,10 @@ part of the training only. Input gradients are by pixel values of 0 to 255, as t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal
 
 import torch
+from msgspec import Struct
 from torch import Tensor, nn
 
 from adroit.errors import UsageError
@@ -25,14 +25,14 @@ from adroit.models.networks.discriminator import GradientDiscriminator
 from adroit.models.training.methods.adversarial_training import check_classifies
 from adroit.models.training.methods.base import Method, Setup, Step
 from adroit.models.training.methods.features import required_teacher, teacher_size
-from adroit.models.training.methods.size_matching import TeacherInput
+from adroit.models.training.methods.size_matching import Matching, TeacherInput
 from adroit.models.training.optimizer import rate_factor
 from adroit.models.training.synchronized_norm import synchronize_norms
 from adroit.models.training.tasks import device_of
+from adroit.validation import NonNegative, PositiveInt, Share
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """The table [igam].
 
     Attributes:
@@ -47,18 +47,18 @@ class Settings:
         discriminator_rate, discriminator_decay: its learning rate (0: the student's), falling alike, and weight decay.
     """
 
-    beta: float = 2.0
-    gamma: float = 10.0
-    start: float = field(default=0.875, metadata={"most": 1.0})
-    gradient: str = field(default="loss", metadata={"choices": ("loss", "probability")})
-    difference: str = field(default="mean", metadata={"choices": ("mean", "sum")})
-    noise: float = 0.0
-    matching: str = field(default="resize", metadata={"choices": ("resize", "crop", "pad")})
-    discriminator_layers: int = field(default=5, metadata={"least": 1})
-    discriminator_base: int = field(default=16, metadata={"least": 1})
-    discriminator_every: int = field(default=5, metadata={"least": 1})
-    discriminator_rate: float = 0.0
-    discriminator_decay: float = 2e-4
+    beta: NonNegative = 2.0
+    gamma: NonNegative = 10.0
+    start: Share = 0.875
+    gradient: Literal["loss", "probability"] = "loss"
+    difference: Literal["mean", "sum"] = "mean"
+    noise: NonNegative = 0.0
+    matching: Matching = "resize"
+    discriminator_layers: PositiveInt = 5
+    discriminator_base: PositiveInt = 16
+    discriminator_every: PositiveInt = 5
+    discriminator_rate: NonNegative = 0.0
+    discriminator_decay: NonNegative = 2e-4
 
 
 class Igam(Method):
@@ -79,7 +79,7 @@ class Igam(Method):
         self._pixels = Pixels(task.preprocessing)
         own = Pixels(teacher.config.preprocessing)
         size = teacher_size(task, teacher)
-        self._to_teacher = TeacherInput(self._pixels, own, size, settings.matching)  # type: ignore[arg-type]
+        self._to_teacher = TeacherInput(self._pixels, own, size, settings.matching)
         self._check_teacher(teacher.network, setup)
         self.discriminator = GradientDiscriminator(
             task.input_size, settings.discriminator_layers, settings.discriminator_base, len(self._pixels.unit)
@@ -102,7 +102,7 @@ class Igam(Method):
         if own != wanted:
             raise UsageError(
                 f"the teacher has {own} classes, and the student {wanted}",
-                hint='train its logit layer on this task first: [initial] head = "new", trained = "head"',
+                hint='train its logit layer on this task first: [initial] head = "new", trainable = "head"',
             )
 
     def optimizers(self) -> Sequence[torch.optim.Optimizer]:
@@ -119,7 +119,7 @@ class Igam(Method):
         self._gradients = None
         if step.progress < self._settings.start:
             return None
-        kind: Any = self._settings.gradient
+        kind = self._settings.gradient
         unit = self._pixels.unit.to(step.x)
         student = unit * input_gradient(step.logits.float(), step.x, step.y, kind, create_graph=True)
         x = step.x.detach().requires_grad_()

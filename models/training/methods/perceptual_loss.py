@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
+from msgspec import Struct
 from torch import Tensor
 
 from adroit.errors import UsageError
 from adroit.models.losses.generic_perceptual import (
-    LEAST_SIZE,
-    LEVELS,
+    MINIMUM_SIZE,
     PAPER_GAIN,
     RECOMMENDED_LAYOUT,
     GenericPerceptualLoss,
+    Levels,
     RandomVgg,
     one_hot_map,
     score_map,
 )
 from adroit.models.networks.architectures import architecture_named
 from adroit.models.training.methods.base import Method, Setup, Step, Teacher
+from adroit.validation import Count, NonNegative, PositiveInt
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Weight and choices, of which the paper's are not all known (models/losses/generic_perceptual.py).
 
     Attributes:
@@ -34,15 +35,15 @@ class Settings:
         seed: of its weights; the recipe's own seed does not change them.
     """
 
-    weight: float = 1.0
-    target: str = field(default="teacher", metadata={"choices": ("teacher", "labels")})
-    layout: tuple[int, ...] = field(default=RECOMMENDED_LAYOUT, metadata={"least": 1, "count": 5})
-    width: int = field(default=64, metadata={"least": 1})
-    kernel_size: int = field(default=3, metadata={"least": 1})
-    gain: float = PAPER_GAIN
-    levels: str = field(default="blocks", metadata={"choices": LEVELS})
-    shrink: int = field(default=1, metadata={"least": 1})
-    seed: int = 0
+    weight: NonNegative = 1.0
+    target: Literal["teacher", "labels"] = "teacher"
+    layout: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt] = RECOMMENDED_LAYOUT
+    width: PositiveInt = 64
+    kernel_size: PositiveInt = 3
+    gain: NonNegative = PAPER_GAIN
+    levels: Levels = "blocks"
+    shrink: PositiveInt = 1
+    seed: Count = 0
 
 
 class PerceptualLoss(Method):
@@ -60,9 +61,9 @@ class PerceptualLoss(Method):
             raise UsageError(f"perceptual_loss does not fit {architecture.name}: it compares maps of pixels")
         if settings.kernel_size % 2 == 0:
             raise UsageError(f"perceptual_loss.kernel_size must be odd, and is {settings.kernel_size}")
-        if min(task.input_size) // settings.shrink < LEAST_SIZE:
+        if min(task.input_size) // settings.shrink < MINIMUM_SIZE:
             raise UsageError(
-                f"perceptual_loss.shrink of {settings.shrink} leaves fewer than {LEAST_SIZE} pixels a side",
+                f"perceptual_loss.shrink of {settings.shrink} leaves fewer than {MINIMUM_SIZE} pixels a side",
                 facts={"input": task.input_size},
             )
         self._weight, self._ignored, self._classes = settings.weight, task.ignored, len(task.labels)

@@ -7,9 +7,9 @@ and restarts do more harm, an attack without gradients does more, or a large dis
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import torch
+from msgspec import Struct
 from torch import Tensor, nn
 
 from adroit.errors import UsageError
@@ -18,10 +18,10 @@ from adroit.models.metrics.adversarial import Attack, attacked, fgsm, right_unde
 from adroit.models.metrics.square_attack import SquareAttack, square_attacked
 from adroit.models.training.methods.base import Method, Setup
 from adroit.models.training.tasks.classification import Classification
+from adroit.validation import Count, NonNegative, PositiveInt
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """The table [robustness].
 
     Attributes:
@@ -31,12 +31,12 @@ class Settings:
         large_epsilon: a distance at which nothing should be right, for one more PGD; 0 leaves it out.
     """
 
-    epsilon: float = 8.0
-    step: float = 2.0
-    steps: tuple[float, ...] = field(default=(5.0, 10.0, 20.0, 100.0), metadata={"least": 1})
-    restarts: int = field(default=1, metadata={"least": 1})
-    queries: int = 0
-    large_epsilon: float = 0.0
+    epsilon: NonNegative = 8.0
+    step: NonNegative = 2.0
+    steps: tuple[PositiveInt, ...] = (5, 10, 20, 100)
+    restarts: PositiveInt = 1
+    queries: Count = 0
+    large_epsilon: NonNegative = 0.0
 
 
 class Robustness(Method):
@@ -46,15 +46,13 @@ class Robustness(Method):
     these; `large_pgd_accuracy`, of the most steps, each a tenth of the large distance.
 
     Raises:
-        UsageError: targets that are no labels of images; steps that are not whole.
+        UsageError: targets that are no labels of images.
     """
 
     def __init__(self, settings: Settings, setup: Setup) -> None:
         super().__init__(settings, setup)
         if not isinstance(setup.task, Classification):
             raise UsageError("robustness is measured where images have labels, and the network learns these")
-        if any(steps != int(steps) for steps in settings.steps):
-            raise UsageError(f"robustness.steps must be whole numbers, and are {list(settings.steps)}")
         self._settings, self._task, self._seed = settings, setup.task, setup.recipe.seed
 
     def figures(self, network: nn.Module) -> Mapping[str, float]:
@@ -82,13 +80,13 @@ def rights(
         return square_attacked(network, x, y, SquareAttack(settings.epsilon, settings.queries), pixels, generator)
 
     found = {"fgsm": by_gradients(fgsm(settings.epsilon))}
-    for steps in map(int, settings.steps):
+    for steps in settings.steps:
         found[f"pgd{steps}"] = by_gradients(Attack(settings.epsilon, settings.step, steps, restarts=settings.restarts))
     if settings.queries:
         found["square"] = right_under(network, batches, by_squares, seed)
     found["worst"] = torch.stack(list(found.values())).all(0)
     if settings.large_epsilon:
-        most, large = int(max(settings.steps, default=1)), settings.large_epsilon
+        most, large = max(settings.steps, default=1), settings.large_epsilon
         found["large_pgd"] = by_gradients(Attack(large, large / 10, most))
     return found
 

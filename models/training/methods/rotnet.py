@@ -6,25 +6,20 @@ Every epoch shows every image in all four rotations, which are of one augmented 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 import torch
+from msgspec import Struct
 from torch import Tensor, nn
 
 from adroit.errors import UsageError
 from adroit.models.training.methods.base import Method, Teacher
 from adroit.models.training.methods.wrapped_task import WrappedTask
+from adroit.models.training.tables import Recipe
 from adroit.models.training.tasks import Task, device_of
-
-if TYPE_CHECKING:
-    from adroit.models.training.recipe import Recipe
 
 ANGLES = ("0", "90", "180", "270")
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """The table [rotnet]; the network has 4 classes.
 
     Attributes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import torch
+from msgspec import Meta, Struct
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,13 +20,13 @@ from adroit.models.training.methods.base import Method, Setup, Step
 from adroit.models.training.methods.exits import ExitHeads
 from adroit.models.training.methods.taps import Taps, tapped_channels
 from adroit.models.training.synchronized_norm import synchronize_norms
+from adroit.validation import NonNegative, PositiveInt
 
 # Share of the official code's 40,000 iterations before the exits teach each other, by its README.
 START = 0.25
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Weights and choices of models/losses/self_regulation.py, where the chosen ones are told from the paper's.
 
     Attributes:
@@ -40,17 +41,17 @@ class Settings:
         points: modules after which the exits sit, shallow to deep; empty is models/training/methods/attach_points.py.
     """
 
-    classification_weight: float = 0.2
-    segmentation_weight: float = 0.8
-    regulation_weight: float = 1.0
-    form: str = field(default="paper", metadata={"choices": ("paper", "code")})
-    feature_temperature: float = field(default=1.0, metadata={"least": 1e-3})
-    logit_temperature: float = field(default=1.0, metadata={"least": 1e-3})
-    normalization: str = field(default="softmax", metadata={"choices": tuple(losses.NORMALISATIONS)})
+    classification_weight: NonNegative = 0.2
+    segmentation_weight: NonNegative = 0.8
+    regulation_weight: NonNegative = 1.0
+    form: Literal["paper", "code"] = "paper"
+    feature_temperature: Annotated[float, Meta(ge=1e-3, le=1e6)] = 1.0
+    logit_temperature: Annotated[float, Meta(ge=1e-3, le=1e6)] = 1.0
+    normalization: Literal["softmax", "sum"] = "softmax"
     literal: bool = False
     pixel_logits: bool = False
-    start: float = START
-    channels: int = field(default=256, metadata={"least": 1})
+    start: NonNegative = START
+    channels: PositiveInt = 256
     points: tuple[str, ...] = ()
 
 

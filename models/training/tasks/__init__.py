@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from adroit.models.data.preprocessing import Preprocessing
 from adroit.models.networks.architectures import architecture_named
-from adroit.models.training.recipe import Recipe
+from adroit.models.training.tables import Recipe
 
 
 class Task(Protocol):

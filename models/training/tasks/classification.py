@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -19,8 +19,7 @@ from adroit.models.data.preprocessing import Preprocessing
 from adroit.models.metrics.shift_consistency import Batch, pad_images, shift_consistency
 from adroit.models.networks.architectures import Architecture, architecture_named
 from adroit.models.training.augmentation import area_crop, augmented
-from adroit.models.training.recipe import Recipe
-from adroit.models.training.tables import DataRecipe, EvaluationRecipe
+from adroit.models.training.tables import DataRecipe, EvaluationRecipe, Recipe
 from adroit.models.training.tasks import device_of
 
 _EVALUATION_BATCH = 256

@@ -15,7 +15,7 @@ from adroit.models.data.segmentation import READERS, LabelMap, SegmentationSet
 from adroit.models.metrics.segmentation import ConfusionMatrix
 from adroit.models.networks.architectures import architecture_named
 from adroit.models.training.augmentation import augmented_pair
-from adroit.models.training.recipe import Recipe
+from adroit.models.training.tables import Recipe
 from adroit.models.training.tasks import device_of
 
 
@@ -42,8 +42,7 @@ class Segmentation:
         self.preprocessing: Preprocessing = architecture.preprocessing
         self.labels: Sequence[str] = list(self._training.class_names)
         self.ignored: int | None = self._training.ignored
-        first = recipe.augmentation.crop or self._training.load(0)[1].shape
-        self.input_size = self.preprocessing.padded_size((first[0], first[1]))
+        self.input_size = self.preprocessing.input_size(recipe.augmentation.crop or self._training.size(0))
 
     def __len__(self) -> int:
         return len(self._training)

@@ -16,7 +16,7 @@ from adroit.models.data.images import ImageSet, read_images
 from adroit.models.data.preprocessing import CIFAR10, IMAGENET
 from adroit.models.metrics.shift_consistency import Batch, shift_consistency
 from adroit.models.networks.architectures import build_network
-from adroit.models.training.precise_batch_norm import settle_batch_norm
+from adroit.models.training.precise_batch_norm import recompute_batch_norm_statistics
 from tests.conftest import Adroit, make_checkpoint
 
 
@@ -35,7 +35,7 @@ def publish(path: Path, images: ImageSet) -> None:
     """Random weights with their statistics, laid out as the official training script saves them."""
     torch.manual_seed(1)
     network = build_network("aa-resnet18")
-    settle_batch_norm(network, [torch.from_numpy(x) for _, x in images.batches(IMAGENET, 4)])
+    recompute_batch_norm_statistics(network, [torch.from_numpy(x) for _, x in images.batches(IMAGENET, 4)])
     state = {f"module.{name}": tensor for name, tensor in network.state_dict().items()}
     torch.save({"epoch": 89, "arch": "resnet18_pasa", "state_dict": state, "best_acc1": 71.2}, path)
 

@@ -85,10 +85,10 @@ def test_digits_are_split_into_four_fifths_and_one() -> None:
 
 def test_values_follow_the_formula() -> None:
     image = np.array([[[10, 20, 30]]], np.uint8)[None]
-    steps = {"divisor": 2.0, "mean": (1.0, 2.0, 3.0), "deviation": (2.0, 4.0, 8.0)}
+    steps = {"divisor": 2.0, "mean": (1.0, 2.0, 3.0), "std": (2.0, 4.0, 8.0)}
     assert Preprocessing(**steps).values(image).ravel().tolist() == [2.0, 2.0, 1.5]
     assert Preprocessing(channels="bgr", **steps).values(image).ravel().tolist() == [7.0, 2.0, 0.25]
-    gray = Preprocessing(channels="gray", divisor=1.0, mean=(0.0,), deviation=(1.0,)).values(image)
+    gray = Preprocessing(channels="gray", divisor=1.0, mean=(0.0,), std=(1.0,)).values(image)
     assert gray.shape == (1, 1, 1, 1)
     assert gray.item() == pytest.approx(0.299 * 10 + 0.587 * 20 + 0.114 * 30)
 
@@ -105,7 +105,7 @@ def test_an_image_smaller_than_the_crop_is_refused() -> None:
 
 def test_preprocessing_survives_json() -> None:
     assert Preprocessing.from_json(IMAGENET.to_json()) == IMAGENET
-    with pytest.raises(UsageError, match="no field sharpen"):
+    with pytest.raises(UsageError, match="sharpen is not a field"):
         Preprocessing.from_json({"sharpen": 1})
-    with pytest.raises(UsageError, match="need 3 values"):
+    with pytest.raises(UsageError, match=r"preprocessing: mean must have a value for each of 3 channels, and has 1"):
         Preprocessing.from_json({"mean": [0.5]})

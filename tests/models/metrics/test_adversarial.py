@@ -23,9 +23,7 @@ def inputs(count: int, side: int = 8) -> Tensor:
     return torch.from_numpy(CIFAR10.values(values))
 
 
-@pytest.mark.parametrize(
-    "preprocessing", [CIFAR10, ROUTED, Preprocessing(channels="gray", mean=(0.5,), deviation=(2,))]
-)
+@pytest.mark.parametrize("preprocessing", [CIFAR10, ROUTED, Preprocessing(channels="gray", mean=(0.5,), std=(2,))])
 def test_pixels_are_where_the_preprocessing_puts_them(preprocessing: Preprocessing) -> None:
     pixels = Pixels(preprocessing)
     values = np.array([0, 1, 77, 255], np.uint8)
@@ -44,16 +42,16 @@ def test_steps_follow_the_formula_in_float64() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(192, 4, bias=False)).double()
     network[1].weight.data = weight
     attack = Attack(epsilon=5.0, step=2.0, steps=4, random_start=False)
-    mean, deviation = (torch.tensor(v, dtype=torch.float64)[:, None, None] for v in (CIFAR10.mean, CIFAR10.deviation))
-    values = 255.0 * (x * deviation + mean)
+    mean, std = (torch.tensor(v, dtype=torch.float64)[:, None, None] for v in (CIFAR10.mean, CIFAR10.std))
+    values = 255.0 * (x * std + mean)
     found = values.clone()
     for _ in range(attack.steps):
-        logits = ((found / 255.0 - mean) / deviation).flatten(1) @ weight.T
+        logits = ((found / 255.0 - mean) / std).flatten(1) @ weight.T
         gradient = (logits.softmax(1) - functional.one_hot(y, 4)) @ weight
         found = found + 2.0 * gradient.view_as(x).sign()
         found = found.clamp(values - 5.0, values + 5.0).clamp(0.0, 255.0)
     torch.testing.assert_close(
-        attacked(network, x, y, attack, PIXELS), (found / 255.0 - mean) / deviation, rtol=1e-5, atol=1e-5
+        attacked(network, x, y, attack, PIXELS), (found / 255.0 - mean) / std, rtol=1e-5, atol=1e-5
     )
 
 

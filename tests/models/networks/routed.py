@@ -14,7 +14,7 @@ from adroit.models.networks.dynamic_routing.gate import SoftGate
 from adroit.models.networks.dynamic_routing.network import DynamicRouting
 from adroit.models.operators.routing_gate import shrink_for_gate
 from adroit.models.routing.route import Route
-from adroit.models.training.precise_batch_norm import settle_batch_norm
+from adroit.models.training.precise_batch_norm import recompute_batch_norm_statistics
 
 SIZE = (128, 160)
 GATES = pytest.mark.parametrize("gate", ["normal", "small"])
@@ -61,7 +61,7 @@ def _prepared(
     torch.manual_seed(seed)
     network = DynamicRouting(depth, width, gate=gate, **{"classes": 5, **dict(more)}).double()
     inputs = images(8, seed=seed + 1)
-    settle_batch_norm(network, [inputs])
+    recompute_batch_norm_statistics(network, [inputs])
     network.eval()
     if gate != "none":
         _center_gates(network, inputs, lean, sharpest)

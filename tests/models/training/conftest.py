@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adroit.models.training.recipe import Recipe
-from adroit.models.training.tables import AugmentationRecipe, DataRecipe, OptimizerRecipe, RoutingRecipe
+from adroit.models.training.tables import AugmentationRecipe, DataRecipe, OptimizerRecipe, Recipe, RoutingRecipe
 
 VOID = 11
 # Neither side divides by 32, so that deployment pads.
@@ -41,7 +40,7 @@ def quiet(_: object) -> None:
 
 def routed_recipe(folder: Path, epochs: int = 1, seed: int = 0, **optimizer: float | str) -> Recipe:
     """A routed network of three layers on `camvid`."""
-    settings = {"batch": 3, "learning_rate": 0.05, "clip_gradient": 5.0, "settle_batches": 3, **optimizer}
+    settings = {"batch": 3, "learning_rate": 0.05, "clip_gradient": 5.0, "precise_batch_norm": 3, **optimizer}
     return Recipe(
         "dynamic-small",
         DataRecipe("camvid", str(folder)),

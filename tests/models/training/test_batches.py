@@ -37,7 +37,7 @@ class Faulty(Numbers):
 
 
 def batches(division: Division = Division(), workers: int = 0, seed: int = 0, task: object = None) -> Batches:  # noqa: B008
-    settings = OptimizerRecipe(3, 4, settle_batches=3)
+    settings = OptimizerRecipe(3, 4, precise_batch_norm=3)
     return Batches(task or Numbers(), settings, seed, division, workers)  # type: ignore[arg-type]
 
 
@@ -96,9 +96,9 @@ def test_views_of_an_image_are_in_one_batch_with_the_same_random_numbers() -> No
 
 
 def test_settling_takes_as_many_batches_as_asked() -> None:
-    found = list(batches().settling())
+    found = list(batches().statistics_inputs())
     assert [x.shape for x in found] == [(4, 2)] * 3
-    assert [len(x) for x in batches(Division(1, 2, 1)).settling()] == [2] * 3
+    assert [len(x) for x in batches(Division(1, 2, 1)).statistics_inputs()] == [2] * 3
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 from adroit.errors import UsageError
 from adroit.models.checkpoints.checkpoint import load_checkpoint
 from adroit.models.data.images import read_images
 from adroit.models.metrics.shift_consistency import pad_images, shift_consistency
 from adroit.models.training.loop import train
-from adroit.models.training.recipe import Recipe
-from adroit.models.training.tables import DataRecipe, EvaluationRecipe, OptimizerRecipe
+from adroit.models.training.tables import DataRecipe, EvaluationRecipe, OptimizerRecipe, Recipe
 from tests.models.training.conftest import quiet
 
 

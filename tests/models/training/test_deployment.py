@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from adroit.deploy.cli.main import main
 from adroit.models.training.loop import train
 from adroit.models.training.options import Accelerator, RunOptions
-from adroit.models.training.recipe import Recipe
-from adroit.models.training.tables import AugmentationRecipe, RoutingRecipe
+from adroit.models.training.tables import AugmentationRecipe, Recipe, RoutingRecipe
 from tests.models.training.conftest import image_recipe, quiet, routed_recipe
 
 
 def _adder(images: Path, camvid: Path) -> Recipe:
     """Its norms' statistics settled: a few steps are not enough for means near -1,000."""
-    recipe = image_recipe(images, settle_batches=2)
+    recipe = image_recipe(images, precise_batch_norm=2)
     return replace(recipe, architecture="adder-lenet5-bn", arguments={}, augmentation=AugmentationRecipe(shift=1))
 
 

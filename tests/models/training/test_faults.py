@@ -114,11 +114,15 @@ def test_full_memory_is_told(images: Path, tmp_path: Path, monkeypatch: pytest.M
         (_replace("batch = 4", "batch = 9"), 2, "optimizer.batch is 9, and there are 8 training images"),
         (_replace("batch = 4", "batch = 4\naccumulate = 3"), 2, "recipe.toml: optimizer.accumulate must divide"),
         (_replace("batch = 4", 'batch = 4\nschedule = "step"'), 2, "recipe.toml: optimizer.milestones are for"),
-        (_replace("batch = 4", "batch = 4\nmilestones = [1, true]"), 2, "optimizer.milestones must be a list of num"),
         (
-            _replace("batch = 4", 'batch = 4\nsettle_batches = 1\n[initial]\ntrained = "head"'),
+            _replace("batch = 4", "batch = 4\nmilestones = [1, true]"),
             2,
-            "optimizer.settle_batches changes the norms",
+            "optimizer.milestones[1] must be float, and is bool",
+        ),
+        (
+            _replace("batch = 4", 'batch = 4\nprecise_batch_norm = 1\n[initial]\ntrainable = "head"'),
+            2,
+            "optimizer.precise_batch_norm changes the norms",
         ),
         (_replace("batch = 4", "batch = 4\nlearning_rate = inf"), 2, "optimizer.learning_rate must be finite"),
         (_replace("batch = 4", "batch = 4\nbatchs = 4"), 2, "hint: did you mean optimizer.batch?"),

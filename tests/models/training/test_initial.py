@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 from adroit.errors import UnsupportedModel, UsageError
 from adroit.models.checkpoints.checkpoint import load_checkpoint
 from adroit.models.networks.architectures import build_network
 from adroit.models.training.initial import apply_initial, head_tensors, read_teacher
 from adroit.models.training.loop import train
-from adroit.models.training.recipe import Recipe
-from adroit.models.training.tables import InitialRecipe
+from adroit.models.training.tables import InitialRecipe, Recipe
 from tests.conftest import make_checkpoint
 from tests.models.training.conftest import image_recipe, quiet
 
@@ -76,8 +75,8 @@ def test_a_classifier_becomes_a_backbone(tmp_path: Path) -> None:
 
 
 def linear_probe(images: Path, begun: Path) -> Recipe:
-    initial = InitialRecipe(str(begun), trained="head")
-    return replace(image_recipe(images, settle_batches=0), initial=initial)
+    initial = InitialRecipe(str(begun), trainable="head")
+    return replace(image_recipe(images, precise_batch_norm=0), initial=initial)
 
 
 def test_only_the_head_is_trained_and_norms_keep_still(images: Path, begun: Path, tmp_path: Path) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
+from msgspec.structs import replace
 from torch import nn
 
 from adroit.models.losses.routing_budget import Budget, BudgetLoss
@@ -14,8 +13,7 @@ from adroit.models.networks.dynamic_routing.network import DynamicRouting
 from adroit.models.routing.cost import cost_table
 from adroit.models.training.learner import Learner, Outcome, RoutedLearner
 from adroit.models.training.optimizer import rate_factor
-from adroit.models.training.recipe import Recipe
-from adroit.models.training.tables import DataRecipe, OptimizerRecipe, RoutingRecipe
+from adroit.models.training.tables import DataRecipe, OptimizerRecipe, Recipe, RoutingRecipe
 
 RECIPE = Recipe(
     "dynamic-small", DataRecipe("camvid"), OptimizerRecipe(1, learning_rate=0.1), routing=RoutingRecipe(0.5, 0.2, 2.5)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from msgspec.structs import replace
 from safetensors.torch import load_file
 
 from adroit.models.layers.adder import AdderConv2d
@@ -20,7 +20,7 @@ CPU = RunOptions(Accelerator.CPU)
 @pytest.mark.parametrize("kind", ["images", "routed", "adder", "anti-aliased"])
 def test_mixed_precision_trains_float32_weights(kind: str, images: Path, camvid: Path, tmp_path: Path) -> None:
     recipes = {
-        "images": image_recipe(images, settle_batches=2),
+        "images": image_recipe(images, precise_batch_norm=2),
         "routed": routed_recipe(camvid, 2),
         "adder": replace(image_recipe(images), architecture="adder-lenet5-bn", arguments={}),
         "anti-aliased": replace(image_recipe(images), arguments={"width": 4}),

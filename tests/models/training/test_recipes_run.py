@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from PIL import Image
 
 from adroit.models.checkpoints.checkpoint import CheckpointConfig
@@ -16,8 +16,8 @@ from adroit.models.data.segmentation import CAMVID_CLASSES, CITYSCAPES_CLASSES, 
 from adroit.models.networks.architectures import ARCHITECTURES, architecture_named
 from adroit.models.training.loop import train
 from adroit.models.training.options import Accelerator, RunOptions, StepDone
-from adroit.models.training.recipe import Recipe, read_recipe, recipe_names
-from adroit.models.training.tables import DataRecipe
+from adroit.models.training.recipe import read_recipe, recipe_names
+from adroit.models.training.tables import DataRecipe, Recipe
 from tests.models.training.conftest import quiet
 
 SIDE = 128  # the smallest that a small gate takes
@@ -75,8 +75,8 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
 
 def small(recipe: Recipe, folder: Path) -> Recipe:
     """Two images a batch, one step; everything else as it is, but for the number of ImageNet's classes."""
-    optimizer = replace(recipe.optimizer, epochs=1, batch=2, settle_batches=min(1, recipe.optimizer.settle_batches))
-    optimizer = replace(optimizer, warm_up=min(1.0, optimizer.warm_up), milestones=optimizer.milestones)
+    batches, warm_up = min(1, recipe.optimizer.precise_batch_norm), min(1.0, recipe.optimizer.warm_up)
+    optimizer = replace(recipe.optimizer, epochs=1, batch=2, precise_batch_norm=batches, warm_up=warm_up)
     augmentation = recipe.augmentation
     arguments, data = dict(recipe.arguments), replace(recipe.data, folder=str(folder))
     if recipe.data.name in LAYOUTS:

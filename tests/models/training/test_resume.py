@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from torch import nn
 
 import adroit.models.training.methods
@@ -26,9 +27,9 @@ from adroit.files import sha256
 from adroit.models.training.loop import train
 from adroit.models.training.methods.base import Method, Setup, Step
 from adroit.models.training.options import Accelerator, RunOptions, StepDone
-from adroit.models.training.recipe import Recipe, read_recipe
+from adroit.models.training.recipe import read_recipe
 from adroit.models.training.state import random_state, set_random_state, state_path
-from adroit.models.training.tables import AugmentationRecipe, DataRecipe, OptimizerRecipe, RoutingRecipe
+from adroit.models.training.tables import AugmentationRecipe, DataRecipe, OptimizerRecipe, Recipe, RoutingRecipe
 from tests.conftest import ROOT
 from tests.models.training.conftest import image_recipe, quiet, routed_recipe
 
@@ -97,7 +98,7 @@ def wandering(monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def _images(images: Path, camvid: Path, settings: Settings) -> Recipe:
-    return replace(image_recipe(images, 3, settle_batches=2), methods={"wandering": settings})
+    return replace(image_recipe(images, 3, precise_batch_norm=2), methods={"wandering": settings})
 
 
 def _routed(images: Path, camvid: Path, settings: Settings) -> Recipe:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from PIL import Image
 
 from adroit.errors import UnsupportedModel, UsageError
@@ -19,12 +19,12 @@ from adroit.models.metrics.segmentation import ConfusionMatrix
 from adroit.models.networks.architectures import build_network
 from adroit.models.training.learner import learner_of
 from adroit.models.training.loop import Epoch, Trained, train
-from adroit.models.training.recipe import Recipe
 from adroit.models.training.tables import (
     AugmentationRecipe,
     DataRecipe,
     EvaluationRecipe,
     OptimizerRecipe,
+    Recipe,
     RoutingRecipe,
 )
 from adroit.models.training.tasks.segmentation import Segmentation
@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same_weights(camvid: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("settled", "expected"), [(0, 2 * 2), (3, 3)])
 def test_statistics_are_settled_at_the_end(camvid: Path, tmp_path: Path, settled: int, expected: int) -> None:
-    train(routed_recipe(camvid, epochs=2, settle_batches=settled), "", tmp_path / "checkpoint", quiet)
+    train(routed_recipe(camvid, epochs=2, precise_batch_norm=settled), "", tmp_path / "checkpoint", quiet)
     network, _ = load_checkpoint(tmp_path / "checkpoint")
     seen = {int(value) for name, value in network.state_dict().items() if name.endswith("num_batches_tracked")}
     assert seen == {expected}
@@ -205,7 +205,7 @@ def trained_on_camvid(shared_data: Path, tmp_path_factory: pytest.TempPathFactor
     recipe = Recipe(
         "dynamic-small",
         DataRecipe("camvid", str(folder)),
-        OptimizerRecipe(4, 8, 0.05, weight_decay=1e-4, schedule="poly", clip_gradient=5.0, settle_batches=10),
+        OptimizerRecipe(4, 8, 0.05, weight_decay=1e-4, schedule="poly", clip_gradient=5.0, precise_batch_norm=10),
         augmentation=AugmentationRecipe(crop=(128, 160), flip=True),
         routing=RoutingRecipe(0.5, 0.3),
         evaluation=EvaluationRecipe(every=4),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 from adroit.files import sha256
 from adroit.models.checkpoints.checkpoint import load_checkpoint
@@ -51,7 +51,7 @@ def test_adder_lenet5_reaches_97_percent_on_the_held_out_digits(adroit: Adroit, 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_same_seed_gives_the_same_weights(images: Path, tmp_path: Path, workers: int) -> None:
     for name, seed, own in (("a", 3, 0), ("b", 3, workers), ("c", 4, 0)):
-        recipe = replace(image_recipe(images, settle_batches=1), seed=seed)
+        recipe = replace(image_recipe(images, precise_batch_norm=1), seed=seed)
         train(recipe, "", tmp_path / name, quiet, RunOptions(Accelerator.CPU, workers=own))
         np.random.rand()
         torch.rand(())

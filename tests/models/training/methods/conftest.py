@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adroit.models.training.recipe import Recipe, read_recipe
+from adroit.models.training.recipe import read_recipe
+from adroit.models.training.tables import Recipe
 from tests.models.training.methods.recipes import tiny, trained
 
 RECIPE = """
@@ -27,7 +28,7 @@ epochs = 2
 batch = 2
 learning_rate = 0.02
 clip_gradient = 5.0
-settle_batches = 2
+precise_batch_norm = 2
 [augmentation]
 crop = [64, 96]
 flip = true

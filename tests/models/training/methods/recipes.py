@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from adroit.models.training.loop import Trained, train
 from adroit.models.training.methods.base import method_module
-from adroit.models.training.recipe import Recipe
-from adroit.models.training.tables import DataRecipe, InitialRecipe, OptimizerRecipe
+from adroit.models.training.tables import DataRecipe, InitialRecipe, OptimizerRecipe, Recipe
 
 NETWORK = {"depth": 10, "widen": 1, "stem_stride": 2}
 

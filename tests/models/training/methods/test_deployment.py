@@ -14,8 +14,7 @@ from adroit.deploy.profile.profile import Candidate, profile
 from adroit.deploy.runtimes.choices import RuntimeName
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.models.data.images import read_images
-from adroit.models.training.recipe import Recipe
-from adroit.models.training.tables import InitialRecipe
+from adroit.models.training.tables import InitialRecipe, Recipe
 from tests.models.training.methods.recipes import NETWORK, tiny, trained
 
 # IGAM's networks: leaky, and with shortcuts without weights.

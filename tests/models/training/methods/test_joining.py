@@ -12,7 +12,8 @@ from adroit.errors import UsageError
 from adroit.models.checkpoints.checkpoint import load_checkpoint
 from adroit.models.training.loop import train
 from adroit.models.training.options import RunOptions, StepDone
-from adroit.models.training.recipe import Recipe, read_recipe
+from adroit.models.training.recipe import read_recipe
+from adroit.models.training.tables import Recipe
 from tests.models.training.methods.recipes import tiny, trained
 
 BASE = """

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
+from msgspec.structs import replace
 from torch import nn
 
 from adroit.errors import UsageError
@@ -15,8 +14,7 @@ from adroit.models.losses.generic_perceptual import GenericPerceptualLoss, Rando
 from adroit.models.networks.architectures import architecture_named, build_network
 from adroit.models.training.methods.base import Setup, Step, Teacher
 from adroit.models.training.methods.perceptual_loss import PerceptualLoss, Settings
-from adroit.models.training.recipe import Recipe
-from adroit.models.training.tables import DataRecipe, OptimizerRecipe
+from adroit.models.training.tables import DataRecipe, OptimizerRecipe, Recipe
 from tests.models.training.methods.conftest import VOID
 
 SMALL = Settings(width=4)

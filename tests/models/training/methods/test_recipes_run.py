@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from adroit.models.checkpoints.checkpoint import load_checkpoint
 from adroit.models.networks.architectures import ARCHITECTURES, architecture_named
@@ -33,7 +34,7 @@ def test_our_recipes_take_a_step(
     known = architecture_named(recipe.architecture)
     if known.preprocessing.crop:  # ImageNet's
         smaller = replace(known.preprocessing, resize=32, crop=(32, 32))
-        monkeypatch.setitem(ARCHITECTURES, known.name, replace(known, preprocessing=smaller))  # type: ignore[misc]
+        monkeypatch.setitem(ARCHITECTURES, known.name, dataclasses.replace(known, preprocessing=smaller))  # type: ignore[misc]
     own_classes = bool({"rotnet", "clusterfit", "bownet"} & set(recipe.methods))
     arguments = {**recipe.arguments, "classes": 4 if own_classes else 10}
     if recipe.architecture == "wide-resnet":
@@ -44,11 +45,11 @@ def test_our_recipes_take_a_step(
         monkeypatch.setitem(  # type: ignore[misc]
             ARCHITECTURES,
             "aa-resnet18",
-            replace(ARCHITECTURES["aa-resnet18"], preprocessing=ARCHITECTURES["aa-resnet50"].preprocessing),
+            dataclasses.replace(ARCHITECTURES["aa-resnet18"], preprocessing=ARCHITECTURES["aa-resnet50"].preprocessing),
         )
     needed = {"igam": robust, "clusterfit": rotnet, "bownet": rotnet}
     teacher = next((path for method, path in needed.items() if method in recipe.methods), "")
-    if recipe.initial.trained == "head":
+    if recipe.initial.trainable == "head":
         recipe = replace(recipe, initial=replace(recipe.initial, checkpoint=""))
     recipe = replace(
         recipe,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 
 from adroit.errors import UsageError
@@ -16,8 +17,7 @@ from adroit.models.networks.architectures import build_network
 from adroit.models.training.methods.base import Setup, Step
 from adroit.models.training.methods.exits import ExitHeads
 from adroit.models.training.methods.self_regulation import SelfRegulation, Settings
-from adroit.models.training.recipe import Recipe
-from adroit.models.training.tables import DataRecipe, OptimizerRecipe
+from adroit.models.training.tables import DataRecipe, OptimizerRecipe, Recipe
 from tests.models.losses.direct import Array, softmax
 from tests.models.training.methods.conftest import VOID, Recipes
 
@@ -101,7 +101,7 @@ def test_the_whole_loss_is_the_formulas(recipes: Recipes, progress: float, weigh
         names = ("classification_weight", "segmentation_weight", "regulation_weight")
         settings = replace(settings, **dict(zip(names, weights, strict=True)))
     network, method, step = segmenter(recipes("")[0], settings)
-    total = method.loss(replace(step, progress=progress))
+    total = method.loss(dataclasses.replace(step, progress=progress))
     total.backward()
     network.zero_grad()
     logits = network(step.x)
@@ -126,7 +126,7 @@ def test_every_head_and_every_block_learns(recipes: Recipes) -> None:
     """From the first step on: several GPUs wait for a gradient of every layer."""
     for form in ("paper", "code"):
         network, method, step = segmenter(recipes("")[0], replace(SHORT, form=form))
-        method.loss(replace(step, progress=0.0)).backward()
+        method.loss(dataclasses.replace(step, progress=0.0)).backward()
         assert all(p.grad is not None for p in method.parameters())
         assert all(p.grad is not None for p in network.get_submodule("backbone.stem").parameters())
 
@@ -211,5 +211,5 @@ def test_mixed_precision_is_close_to_float32(recipes: Recipes) -> None:
     network, method, step = segmenter(recipes("")[0], SHORT)
     exact = method.loss(step).item()
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = method.loss(replace(step, logits=network(step.x)))
+        mixed = method.loss(dataclasses.replace(step, logits=network(step.x)))
     assert mixed.dtype == torch.float32 and mixed.item() == pytest.approx(exact, rel=0.05)
