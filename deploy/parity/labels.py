@@ -67,8 +67,8 @@ class Overlap:
         if self._images.maps is None:
             return
         for offset in range(len(predictions[0])):
-            image = self._preprocessing.geometry(self._images.load(first + offset))
-            labels = label_map(self._images, first + offset, (image.shape[0], image.shape[1]), self._void)
+            size = self._preprocessing.geometry_size(self._images.size(first + offset))
+            labels = label_map(self._images, first + offset, size, self._void)
             for matrix, classes in zip(self._matrices, predictions, strict=True):
                 matrix.add(self._preprocessing.unpadded(classes[offset], labels.shape), labels)
 

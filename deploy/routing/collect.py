@@ -97,9 +97,9 @@ def collect_routes(
 def _loss(deployment: Deployment, images: ImageSet, index: int, logits: NDArray[np.float32]) -> float | None:
     """Returns the mean cross entropy of one image; logits: [classes,H,W], of the padded image."""
     steps = deployment.info.preprocessing
-    height, width, _ = steps.geometry(images.load(index)).shape
-    labels = label_map(images, index, (height, width), len(logits))
-    return mean_cross_entropy(steps.unpadded(logits, (height, width)), labels)
+    size = steps.geometry_size(images.size(index))
+    labels = label_map(images, index, size, len(logits))
+    return mean_cross_entropy(steps.unpadded(logits, size), labels)
 
 
 def route_samples(

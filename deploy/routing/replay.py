@@ -97,7 +97,7 @@ def replay(
     for where, x in _batches(preprocessing, images, progress):
         (free, _), (held, gates) = run(x, None), run(x, route)
         for index in range(len(x)):
-            size = preprocessing.geometry(images.load(where.start + index)).shape[:2]
+            size = preprocessing.geometry_size(images.size(where.start + index))
             ours, theirs = (preprocessing.unpadded(logits[index], size) for logits in (held, free))
             replayed.append(
                 ReplayedImage(

@@ -132,13 +132,14 @@ class Preprocessing(Struct, frozen=True, forbid_unknown_fields=True):
         return planes if self.pad_multiple == 1 else np.pad(planes, [(0, 0), (0, 0), *more])
 
 
-def resized(image: Image, size: tuple[int, int]) -> Image:
-    """Resizes [H,W,3] uint8 to `size` (height, width), bilinear as Pillow does it."""
+def resized(image: Image, size: tuple[int, int], nearest: bool = False) -> Image:
+    """Resizes [H,W,3] or [H,W] uint8 to `size` (height, width), as Pillow does it: bilinear, or by nearest pixels."""
     from PIL import Image as Pillow
 
     if size == image.shape[:2]:
         return image
-    return np.asarray(Pillow.fromarray(image).resize((size[1], size[0]), Pillow.Resampling.BILINEAR))
+    how = Pillow.Resampling.NEAREST if nearest else Pillow.Resampling.BILINEAR
+    return np.asarray(Pillow.fromarray(image).resize((size[1], size[0]), how))
 
 
 def center_crop(image: Image, size: tuple[int, int]) -> Image:

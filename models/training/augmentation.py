@@ -13,7 +13,7 @@ import torch
 from PIL import Image as Pillow
 from PIL import ImageEnhance
 
-from adroit.models.data.preprocessing import Image
+from adroit.models.data.preprocessing import Image, resized
 from adroit.models.data.segmentation import LabelMap
 from adroit.models.training.tables import AugmentationRecipe
 
@@ -45,13 +45,7 @@ def area_crop(image: Image, area: tuple[float, ...], size: tuple[int, int], gene
         w = min(width, round(height * ASPECT_RATIOS[1]))
         h = min(height, round(width / ASPECT_RATIOS[0]))
         top, left = (height - h) // 2, (width - w) // 2
-    return _resize(image[top : top + h, left : left + w], size, Pillow.Resampling.BILINEAR)
-
-
-def _resize(image: Image, size: tuple[int, int], how: Pillow.Resampling) -> Image:
-    if image.shape[:2] == size:
-        return image
-    return np.asarray(Pillow.fromarray(image).resize((size[1], size[0]), how))
+    return resized(image[top : top + h, left : left + w], size)
 
 
 def augmented(image: Image, recipe: AugmentationRecipe, generator: torch.Generator) -> Image:
@@ -92,7 +86,7 @@ def _rescaled(
     else:
         return image, labels
     size = (max(1, round(height * factor)), max(1, round(width * factor)))
-    return _resize(image, size, Pillow.Resampling.BILINEAR), _resize(labels, size, Pillow.Resampling.NEAREST)
+    return resized(image, size), resized(labels, size, nearest=True)
 
 
 def recolored(image: Image, recipe: AugmentationRecipe, generator: torch.Generator) -> Image:

@@ -142,8 +142,9 @@ def _checked_size(deployment: Deployment, images: ImageSet) -> tuple[int, int]:
     """Returns (height, width) of all images after resize and crop; reads all, and their label maps, before any runs."""
     sizes: dict[tuple[int, int], str] = {}
     for index in range(len(images)):
-        shape = deployment.info.preprocessing.geometry(images.load(index)).shape
-        sizes.setdefault((shape[0], shape[1]), images.names[index])
+        height, width, _ = images.load(index).shape  # not `size`: a damaged image ends this before any runs
+        size = deployment.info.preprocessing.geometry_size((height, width))
+        sizes.setdefault(size, images.names[index])
         if len(sizes) > 1:
             raise UsageError(
                 "a budget table is of one image size, since operations grow with the pixels",
@@ -151,7 +152,7 @@ def _checked_size(deployment: Deployment, images: ImageSet) -> tuple[int, int]:
                 hint="calibrate on images of the size that will be served",
             )
         if images.maps is not None:
-            label_map(images, index, (shape[0], shape[1]), 255)
+            label_map(images, index, size, 255)
     return next(iter(sizes))
 
 

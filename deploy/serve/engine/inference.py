@@ -194,20 +194,14 @@ def input_size(preprocessing: Preprocessing, size: tuple[int, int], limits: Limi
     Raises:
         Refusal: the image is too large, before or after resizing, or smaller than what is cut out of it.
     """
-    height, width = size
     # Resizing the shorter side of a thin strip makes a huge image of a small one.
-    if isinstance(preprocessing.resize, int):
-        short = min(size)
-        height, width = (round(side * preprocessing.resize / short) for side in size)
-    elif preprocessing.resize is not None:
-        height, width = preprocessing.resize
+    height, width = preprocessing.resized_size(size)
     if max(size[0] * size[1], height * width) > limits.image_pixels:
         raise invalid(f"images may have {limits.image_pixels} pixels, this one is {size[0]} x {size[1]}")
-    if preprocessing.crop is not None:
-        if height < preprocessing.crop[0] or width < preprocessing.crop[1]:
-            raise invalid(f"an image of {height} x {width} pixels is smaller than the crop {preprocessing.crop}")
-        height, width = preprocessing.crop
-    return preprocessing.padded_size((height, width))
+    try:
+        return preprocessing.input_size(size)
+    except UsageError as error:
+        raise invalid(error.message) from error
 
 
 def resize_images(preprocessing: Preprocessing, images: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -44,8 +44,8 @@ def decode_image(model: Model, content: RawBytes, limits: Limits) -> Image:
 def class_map(model: Model, logits: NDArray[Any], image: Image) -> NDArray[np.uint8]:
     """Return the class of every pixel, [H,W], of logits [1,classes,H,W], without the padding that the network needs."""
     preprocessing = model.deployment.info.preprocessing
-    height, width = preprocessing.geometry(image).shape[:2]
-    return preprocessing.unpadded(logits[0].argmax(0).astype(np.uint8), (height, width))
+    size = preprocessing.geometry_size((image.shape[0], image.shape[1]))
+    return preprocessing.unpadded(logits[0].argmax(0).astype(np.uint8), size)
 
 
 def encode_png(classes: NDArray[np.uint8]) -> bytes:

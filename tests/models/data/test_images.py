@@ -61,6 +61,23 @@ def test_archive_and_its_parts(tmp_path: Path) -> None:
         read_images(f"{tmp_path / 'd.npz'}:train")
 
 
+def test_sizes_are_read_without_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "folder" / "a.png", 7)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # the camera was held upright
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "folder" / "b.jpg", exif=turned)
+    np.savez(tmp_path / "d.npz", images=np.zeros((2, 3, 5, 3), np.uint8))
+    folder, archive = read_images(tmp_path / "folder"), read_images(tmp_path / "d.npz")
+    for images in (folder, archive, folder.first(1), read_images(tmp_path / "folder" / "b.jpg")):
+        assert [images.size(i) for i in range(len(images))] == [images.load(i).shape[:2] for i in range(len(images))]
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "load", None)
+        assert [folder.size(i) for i in range(2)] == [(4, 6), (6, 4)]
+    (tmp_path / "folder" / "a.png").write_bytes(b"no image")
+    with pytest.raises(UsageError, match="cannot read image"):
+        folder.size(0)
+
+
 def test_gray_and_transparent_files_become_three_channels(tmp_path: Path) -> None:
     Image.fromarray(np.full((5, 5), 9, np.uint8)).save(tmp_path / "gray.png")
     Image.fromarray(np.full((5, 5, 4), 9, np.uint8)).save(tmp_path / "rgba.png")

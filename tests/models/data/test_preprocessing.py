@@ -37,3 +37,23 @@ def test_padding_is_part_of_the_record() -> None:
 def test_impossible_padding_is_refused(value: object) -> None:
     with pytest.raises(UsageError, match="pad_multiple"):
         Preprocessing.from_json({**ROUTED.to_json(), "pad_multiple": value})
+
+
+@pytest.mark.parametrize("pad_multiple", [1, 32])
+@pytest.mark.parametrize("crop", [None, (20, 24)])
+@pytest.mark.parametrize("resize", [None, (30, 41), 25])
+@pytest.mark.parametrize("size", [(24, 25), (37, 60), (61, 33)])
+def test_sizes_are_known_without_pixels(
+    size: tuple[int, int], resize: tuple[int, int] | int | None, crop: tuple[int, int] | None, pad_multiple: int
+) -> None:
+    steps = Preprocessing(resize=resize, crop=crop, pad_multiple=pad_multiple)
+    image = steps.geometry(np.zeros((*size, 3), np.uint8))
+    assert steps.geometry_size(size) == image.shape[:2]
+    assert steps.input_size(size) == steps.values(image[None]).shape[2:]
+    if steps.size:
+        assert steps.input_size(size) == steps.size
+
+
+def test_an_image_that_is_smaller_than_the_crop_has_no_input_size() -> None:
+    with pytest.raises(UsageError, match="an image of 20 x 30 pixels is smaller than the crop of 24 x 24"):
+        Preprocessing(resize=20, crop=(24, 24)).input_size((40, 60))

@@ -64,6 +64,12 @@ def test_data_sets_have_the_names_that_recipes_may_give() -> None:
         (SEGMENTATION, "[data]", "methods = 1\n[data]", "methods is not a field of a recipe"),
         (SEGMENTATION, "[data]", "igam = 1\n[data]", "igam must be a table, and is int 1"),
         (SEGMENTATION, "epochs = 1", "epochs = 1\n[igam]\nbeta = -1", "igam.beta must not be negative, and is -1"),
+        (
+            SEGMENTATION,
+            "epochs = 1",
+            "epochs = 1\n[robustness]\nsteps = [2, 1.5]",
+            r"robustness.steps\[1\] must be int",
+        ),
         (SEGMENTATION, "epochs = 1", "epochs = 1\n[igam]\nbetta = 1", "did you mean igam.beta?"),
         (SEGMENTATION, "epochs = 1", 'epochs = 1\n[bownet]\nhead = "cosin"', "did you mean cosine?"),
         (SEGMENTATION, "epochs = 1", "epochs = 1\nlr = 1", "optimizer.lr is not a field of a recipe"),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 
 from adroit.errors import UsageError
-from adroit.models.training.methods.clusters import ALGORITHMS, cluster_centers, nearest_center, normalized_features
+from adroit.models.training.methods.clusters import Algorithm, cluster_centers, nearest_center, normalized_features
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", get_args(Algorithm))
 def test_separate_clusters_are_found_whatever_the_seed(algorithm: str) -> None:
     truth = 10.0 * torch.eye(4)
     generator = torch.Generator().manual_seed(0)

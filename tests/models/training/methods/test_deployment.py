@@ -26,9 +26,7 @@ RECIPES: dict[str, Callable[[Path, str, str], Recipe]] = {
     "clusterfit": lambda images, rotnet, _: tiny(images, {"clusterfit": {"clusters": 3}}, classes=3, teacher=rotnet),
     "bownet": lambda images, rotnet, _: tiny(images, {"bownet": {"words": 6}}, classes=6, teacher=rotnet),
     "probe": lambda images, rotnet, _: tiny(images, {}, initial=InitialRecipe(rotnet, "new", "head")),
-    "robust": lambda images, _, __: tiny(
-        images, {"adversarial_training": {"steps": 2}, "robustness": {"steps": (2.0,)}}
-    ),
+    "robust": lambda images, _, __: tiny(images, {"adversarial_training": {"steps": 2}, "robustness": {"steps": (2,)}}),
     "igam": lambda images, _, robust: tiny(images, {"igam": SMALL}, teacher=robust, arguments=LEAKY),
 }
 

@@ -21,7 +21,7 @@ SMALLER: dict[str, dict[str, Any]] = {
     "bownet": {"words": 4, "layer": "layer3", "locations": 1.0},
     "adversarial_training": {"steps": 1},
     "igam": {"start": 0.0},
-    "robustness": {"steps": (1.0,)},
+    "robustness": {"steps": (1,)},
 }
 OURS = [name for name in recipe_names() if set(read_recipe(name)[0].methods) & set(SMALLER)]
 
