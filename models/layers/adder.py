@@ -44,6 +44,7 @@ class AdderConv2d(nn.Module):
         self.bias = nn.Parameter(torch.rand(out_channels)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolves x [N,C,H,W]; returns [N,out,H',W']."""
         weight: Tensor = self.weight
         if self.normalizes and weight.requires_grad and torch.is_grad_enabled():
             weight = normalize_gradient(weight, self.eta)
@@ -52,6 +53,7 @@ class AdderConv2d(nn.Module):
         return result if self.bias is None else result + self.bias[:, None, None]
 
     def extra_repr(self) -> str:
+        """Returns what repr shows in the brackets."""
         shape = "x".join(map(str, self.weight.shape))
         bias = "" if self.bias is None else ", bias=True"
         return f"{shape}, stride={self.stride}, padding={self.padding}{bias}"
@@ -61,6 +63,7 @@ class Add(nn.Module):
     """The sum of a residual block, as a module so that it has a name in exported graphs."""
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Adds two maps of one shape [N,C,H,W]."""
         return a + b
 
 

@@ -89,6 +89,7 @@ class AdaptiveAntiAlias(nn.Module):
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
+        """Filters x [N,C,H,W]; returns [N,C,H',W'], of the stride's size."""
         # While a graph is traced sizes are symbols, and the padding states this condition itself.
         if not torch.compiler.is_compiling() and min(x.shape[2:]) <= self.filter_size // 2:
             raise UsageError(
@@ -107,6 +108,7 @@ class AdaptiveAntiAlias(nn.Module):
         return functional.conv2d(padded, self.conv.weight)
 
     def extra_repr(self) -> str:
+        """Returns what repr shows in the brackets."""
         return (
             f"filter_size={self.filter_size}, stride={self.stride}, groups={self.groups},"
             f" joint_softmax={self.joint_softmax}"
@@ -146,6 +148,7 @@ class BinomialFilter(nn.Module):
         self.register_buffer("filt", kernel.repeat(channels or 1, 1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Filters x [N,C,H,W]; returns [N,C,H',W'], of the stride's size."""
         if any(self.padding):
             x = functional.pad(x, self.padding, mode=self.padding_mode)
         if self.filter_size == 1:
@@ -154,6 +157,7 @@ class BinomialFilter(nn.Module):
         return functional.conv2d(x, kernel, stride=self.stride, groups=kernel.shape[0])
 
     def extra_repr(self) -> str:
+        """Returns what repr shows in the brackets."""
         return (
             f"{self.channels}, filter_size={self.filter_size}, stride={self.stride},"
             f" padding={self.padding}, padding_mode={self.padding_mode}"

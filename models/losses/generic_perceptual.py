@@ -157,9 +157,9 @@ class GenericPerceptualLoss(nn.Module):
         if prediction.shape != target.shape:
             raise UsageError(f"prediction and target differ: {list(prediction.shape)} and {list(target.shape)}")
         with torch.no_grad():
-            wanted = self.embedding(target.to(prediction), counted)
-        found = self.embedding(prediction, counted)
-        differences = [in_float32(a) - in_float32(b) for a, b in zip(found, wanted, strict=True)]
+            target_levels = self.embedding(target.to(prediction), counted)
+        levels = self.embedding(prediction, counted)
+        differences = [in_float32(a) - in_float32(b) for a, b in zip(levels, target_levels, strict=True)]
         return torch.stack([d.square().mean() for d in differences]).sum()
 
     def embedding(self, x: Tensor, counted: Tensor | None = None) -> list[Tensor]:

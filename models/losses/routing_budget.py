@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from adroit.errors import UsageError
 from adroit.models.routing.cost import CostTable
 
-# The official code's shares of the training, see Budget.
+# The official code's shares of the training, see BudgetSchedule.
 START, WARM_UP = 0.4, 0.02
 # What the official code divides by, in operations of paper counting: for depth 16, width 64 and
 # 768 x 768 pixels (all paths open: 26.89e9). Its origin is unpublished.
@@ -23,7 +23,7 @@ OFFICIAL_FULL_COST = 26.3e9
 
 
 @dataclass(frozen=True)
-class Budget:
+class BudgetSchedule:
     """weight: lambda. target: mu, the wanted share of the full cost.
 
     start, warm_up: shares of the training; the loss is off until the first is done, and grows to its full
@@ -44,10 +44,10 @@ class Budget:
         return self.weight * self.warm(progress)
 
 
-BUDGETS: Mapping[str, Budget] = {
-    "dynamic-a": Budget(0.8, 0.1),
-    "dynamic-b": Budget(0.5, 0.1),
-    "dynamic-c": Budget(0.5, 0.2),
+BUDGETS: Mapping[str, BudgetSchedule] = {
+    "dynamic-a": BudgetSchedule(0.8, 0.1),
+    "dynamic-b": BudgetSchedule(0.5, 0.1),
+    "dynamic-c": BudgetSchedule(0.5, 0.2),
 }
 
 
@@ -70,7 +70,7 @@ class BudgetLoss(nn.Module):
     cells: Tensor
     paths: Tensor
 
-    def __init__(self, costs: CostTable, budget: Budget, full_cost: float | None = None) -> None:
+    def __init__(self, costs: CostTable, budget: BudgetSchedule, full_cost: float | None = None) -> None:
         super().__init__()
         check_paper(costs)
         self.space, self.budget = costs.space, budget

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from adroit.models.losses.routing_budget import Budget, check_paper
+from adroit.models.losses.routing_budget import BudgetSchedule, check_paper
 from adroit.models.routing.cost import CostTable
 from adroit.models.routing.space import INIT, Node
 
@@ -34,7 +34,7 @@ class SpreadLoss(nn.Module):
 
     costs: Tensor
 
-    def __init__(self, costs: CostTable, budget: Budget, weight: float) -> None:
+    def __init__(self, costs: CostTable, budget: BudgetSchedule, weight: float) -> None:
         super().__init__()
         check_paper(costs)
         self.space, self.budget, self.weight = costs.space, budget, weight

@@ -102,8 +102,8 @@ def teaching(
     teacher = teacher.detach()
     if student.shape[2:] != teacher.shape[2:]:
         student = functional.interpolate(student, teacher.shape[2:], mode="bilinear", align_corners=False)
-    least = tempered_cross_entropy(teacher, teacher, temperature, normalization, literal)
-    return tempered_cross_entropy(teacher, student, temperature, normalization, literal) - least
+    minimum = tempered_cross_entropy(teacher, teacher, temperature, normalization, literal)
+    return tempered_cross_entropy(teacher, student, temperature, normalization, literal) - minimum
 
 
 def shallow_to_deep(

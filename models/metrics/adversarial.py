@@ -7,7 +7,7 @@ Sources: FGSM, arXiv 1412.6572; PGD, arXiv 1706.06083, both in the maximum norm.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -29,9 +29,9 @@ class Attack:
 
     epsilon: float = 8.0
     step: float = 2.0
-    steps: int = field(default=20, metadata={"least": 1})
+    steps: int = 20
     random_start: bool = True
-    restarts: int = field(default=1, metadata={"least": 1})
+    restarts: int = 1
 
 
 def fgsm(epsilon: float = 8.0) -> Attack:
@@ -54,16 +54,16 @@ def perturbed(
     """
     reach = attack.epsilon * pixels.unit.to(x)
     low, high = (x - reach).maximum(pixels.low.to(x)), (x + reach).minimum(pixels.high.to(x))
-    found = x.detach()
+    perturbed = x.detach()
     if attack.random_start:
         draws = torch.rand(x.shape, generator=generator).to(x)
-        found = (found + (2.0 * draws - 1.0) * reach).clamp(low, high)
+        perturbed = (perturbed + (2.0 * draws - 1.0) * reach).clamp(low, high)
     with torch.enable_grad():
         for _ in range(attack.steps):
-            found.requires_grad_()
-            (gradient,) = torch.autograd.grad(loss(found), found)
-            found = (found.detach() + attack.step * pixels.unit.to(x) * gradient.sign()).clamp(low, high)
-    return found.detach()
+            perturbed.requires_grad_()
+            (gradient,) = torch.autograd.grad(loss(perturbed), perturbed)
+            perturbed = (perturbed.detach() + attack.step * pixels.unit.to(x) * gradient.sign()).clamp(low, high)
+    return perturbed.detach()
 
 
 def attacked(
@@ -95,17 +95,17 @@ def right_under(
     network.eval()
     device = next(network.parameters()).device
     generator = torch.Generator().manual_seed(seed)
-    found = []
+    rights = []
     for x, y in ((x.to(device), y.to(device)) for x, y in batches):
         right = torch.ones(len(y), dtype=torch.bool)
         for _ in range(restarts):
             changed = hostile(x, y, generator)
             with torch.inference_mode():
                 right &= (network(changed).argmax(1) == y).cpu()
-        found.append(right)
-    if not found:
+        rights.append(right)
+    if not rights:
         raise UsageError("robust accuracy was given no images")
-    return torch.cat(found)
+    return torch.cat(rights)
 
 
 def robust_accuracy(

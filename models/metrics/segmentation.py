@@ -33,11 +33,11 @@ class ConfusionMatrix:
             raise UsageError(f"predicted classes have shape {list(predicted.shape)}, labels {list(labels.shape)}")
         counted = np.ones(labels.shape, bool) if self.ignored is None else labels != self.ignored
         classes = len(self.counts)
-        true, found = labels[counted].astype(np.int64), predicted[counted].astype(np.int64)
-        for name, values in (("labels", true), ("predicted classes", found)):
+        true, predictions = labels[counted].astype(np.int64), predicted[counted].astype(np.int64)
+        for name, values in (("labels", true), ("predicted classes", predictions)):
             if values.size and (values.min() < 0 or values.max() >= classes):
                 raise UsageError(f"{name} hold {values.min()} to {values.max()}, and there are {classes} classes")
-        self.counts += np.bincount(true * classes + found, minlength=classes**2).reshape(classes, classes)
+        self.counts += np.bincount(true * classes + predictions, minlength=classes**2).reshape(classes, classes)
 
     @property
     def intersection_over_union(self) -> NDArray[np.float64]:

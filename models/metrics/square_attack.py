@@ -8,7 +8,7 @@ several others with them, or fix the versions of what is installed.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ class SquareAttack:
     """
 
     epsilon: float = 8.0
-    queries: int = field(default=1000, metadata={"least": 1})
+    queries: int = 1000
     area: float = 0.8
 
 

@@ -92,6 +92,7 @@ class AdderResNet(nn.Module):
         self.bn2 = nn.BatchNorm2d(classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes logits [N,classes] of images [N,3,H,W]."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         for stage in range(self.stages):
             x = self.get_submodule(f"layer{stage + 1}")(x)

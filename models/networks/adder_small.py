@@ -30,6 +30,7 @@ class VggSmall(nn.Module):
         self.classifier = nn.Linear(512 * 4 * 4, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes logits [N,classes] of images [N,3,32,32]."""
         logits: Tensor = self.classifier(self.features(x).flatten(1))
         return logits
 
@@ -53,4 +54,5 @@ class LeNet5BN(nn.Module):
         self.norm = nn.BatchNorm2d(classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes logits [N,classes] of images [N,1,32,32]."""
         return self.norm(self.classifier(self.features(x))).flatten(1)  # type: ignore[no-any-return]

@@ -147,6 +147,7 @@ class AntiAliasedResNet(nn.Module):
         return outputs
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes logits [N,classes] of images [N,3,H,W]."""
         assert self.avgpool is not None, "a backbone has no classifier"
         logits: Tensor = self.fc(self.avgpool(self.features(x)[-1]).flatten(1))
         return logits

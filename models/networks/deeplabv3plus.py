@@ -28,6 +28,7 @@ class ResizeLike(nn.Module):
     """
 
     def forward(self, x: Tensor, like: Tensor) -> Tensor:
+        """Resizes x [N,C,h,w] to the height and width of `like`, bilinear."""
         return functional.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=False)
 
 
@@ -35,6 +36,7 @@ class Concatenate(nn.Module):
     """Joins maps [N,C_i,H,W] along their channels."""
 
     def forward(self, *maps: Tensor) -> Tensor:
+        """Returns one map [N,sum of C_i,H,W]."""
         return torch.cat(maps, 1)
 
 
@@ -62,6 +64,7 @@ class SpatialPyramidPooling(nn.Module):
         self.project = nn.Sequential(*_unit(5 * _CHANNELS, _CHANNELS), nn.Dropout(0.1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps features [N,C,h,w] to [N,out,h,w]."""
         *branches, pooled = (conv(x) for conv in self.convs)
         joined = self.concatenate(*branches, self.resize(pooled, x))
         result: Tensor = self.project(joined)
@@ -85,6 +88,7 @@ class Decoder(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, low_level: Tensor, deep: Tensor) -> Tensor:
+        """Computes logits [N,classes,h,w] at the size of `low_level`."""
         fine = self.project(low_level)
         joined = self.concatenate(fine, self.resize(self.aspp(deep), fine))
         logits: Tensor = self.classifier(joined)
@@ -116,6 +120,7 @@ class DeepLabV3Plus(nn.Module):
         self.resize = ResizeLike()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes logits [N,classes,H,W] of images [N,3,H,W]."""
         stages = self.backbone.features(x)
         logits: Tensor = self.resize(self.classifier(stages[0], stages[-1]), x)
         return logits

@@ -49,5 +49,6 @@ class GradientDiscriminator(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, gradients: Tensor) -> Tensor:
+        """Computes logits [N,2] (student, teacher) of input gradients [N,C,H,W]."""
         logits: Tensor = self.fc(self.layers(gradients).flatten(1))
         return logits

@@ -33,6 +33,7 @@ class BasicBlock(nn.Module):
         self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps x [N,C,H,W] to the block's output [N,out,H/stride,W/stride]."""
         out = self.relu1(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
         result: Tensor = self.relu2(self.add(out, self.downsample(x)))
@@ -59,6 +60,7 @@ class Bottleneck(nn.Module):
         self.relu3 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps x [N,C,H,W] to the block's output [N,out,H/stride,W/stride]."""
         out = self.relu1(self.bn1(self.conv1(x)))
         out = self.relu2(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))

@@ -29,6 +29,7 @@ class PaddedShortcut(nn.Module):
         self.after = out_channels - in_channels - self.before
 
     def forward(self, x: Tensor) -> Tensor:
+        """Pools x [N,C,H,W] by its mean, and adds channels of zeros."""
         return functional.pad(self.pool(x), [0, 0, 0, 0, self.before, self.after])
 
 
@@ -52,6 +53,7 @@ class PreActivationBlock(nn.Module):
         self.add = Add()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps x [N,C,H,W] to the block's output [N,out,H/stride,W/stride]."""
         active = self.act1(self.bn1(x))
         out = self.conv2(self.act2(self.bn2(self.conv1(active))))
         result: Tensor = self.add(out, self.shortcut(active if self.changes else x))
@@ -94,6 +96,7 @@ class WideResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes logits [N,classes] of images [N,3,H,W]."""
         x = self.conv1(x)
         for stage in range(3):
             x = self.get_submodule(f"layer{stage + 1}")(x)

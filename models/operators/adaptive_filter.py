@@ -41,8 +41,8 @@ def check_inputs(x: Tensor, logits: Tensor, kernel_size: int, stride: int, group
         raise UsageError(f"adaptive_filter: X ({_shape(x)}) is too small to reflect by {kernel_size // 2} pixels")
     expected = (x.shape[0], groups * kernel_size**2, kept_size(x.shape[2], stride), kept_size(x.shape[3], stride))
     if tuple(logits.shape) != expected:
-        wanted = "x".join(map(str, expected))
-        raise UsageError(f"adaptive_filter: logits has shape {_shape(logits)}, expected {wanted}")
+        expected_shape = "x".join(map(str, expected))
+        raise UsageError(f"adaptive_filter: logits has shape {_shape(logits)}, expected {expected_shape}")
 
 
 def _shape(tensor: Tensor) -> str:

@@ -22,8 +22,11 @@ CHUNK_ELEMENTS = 1 << 18
 
 
 def _images(x: Tensor) -> tuple[Tensor, ...]:
-    """Parts of the batch that are worked through one after the other: on a CPU an image, whose temporaries then fit a
-    cache; elsewhere all at once, since each step of the work is a kernel to be launched."""
+    """Divides the batch [N,C,H,W] into parts that are computed one after the other.
+
+    On a CPU a part is an image, whose temporaries then fit a cache; elsewhere it is the whole batch, since each
+    step of the work is a kernel to be launched.
+    """
     parts: tuple[Tensor, ...] = x.split(1 if x.device.type == "cpu" else x.shape[0])
     return parts
 

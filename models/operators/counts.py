@@ -33,6 +33,7 @@ class OperationCounts:
 
     @property
     def total(self) -> int:
+        """All operations together."""
         return sum(getattr(self, f) for f in COLUMNS)
 
 

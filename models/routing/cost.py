@@ -125,17 +125,17 @@ class CostTable:
         """
         if route.space != self.space:
             raise UsageError(f"the cost table is of {self.space}, the route of {route.space}")
-        found = [("stem", self.stem)]
+        parts = [("stem", self.stem)]
         for node in self.space.nodes:
             arrive = sum(route.sends(path, self.gated) for path in self.space.arriving(node))
             if route.is_live(node) and arrive > 1:
-                found.append((f"{node.name} sum", sum([self.sums[node]] * (arrive - 1), NOTHING)))
+                parts.append((f"{node.name} sum", sum([self.sums[node]] * (arrive - 1), NOTHING)))
             if route.is_open(node) if baked else self.counting == "paper" or route.is_live(node):
-                found.append((f"{node.name} gate", self.gates[node]))
+                parts.append((f"{node.name} gate", self.gates[node]))
             if route.is_open(node):
-                found.append((f"{node.name} cell", self.cells[node]))
-                found += [(f"{node.name} {kind}", self.paths[Path(node, kind)]) for kind in route.open_kinds(node)]
-        return [*found, ("head", self.head)]
+                parts.append((f"{node.name} cell", self.cells[node]))
+                parts += [(f"{node.name} {kind}", self.paths[Path(node, kind)]) for kind in route.open_kinds(node)]
+        return [*parts, ("head", self.head)]
 
     @property
     def cell_totals(self) -> NDArray[np.float64]:
@@ -160,13 +160,13 @@ class CostTable:
 
 def check_size(size: tuple[int, int], gate: Gate) -> None:
     """Raises UsageError for an input of `size` (height, width) that no network with such gates takes."""
-    least = SIZE_MULTIPLE * GATE_SHRINK.get(gate, 1)
-    if any(side % SIZE_MULTIPLE for side in size) or min(size) < least:
+    minimum = SIZE_MULTIPLE * GATE_SHRINK.get(gate, 1)
+    if any(side % SIZE_MULTIPLE for side in size) or min(size) < minimum:
         pad = "pad the input with zeros at the bottom and right, and crop the output"
         enlarge = "its deepest map, at 1/32, would have fewer pixels than a gate looks at: give larger images"
         raise UsageError(
-            f"this network takes multiples of {SIZE_MULTIPLE} pixels, at least {least}, not {size[0]} x {size[1]}",
-            hint=enlarge if min(size) < least else pad,
+            f"this network takes multiples of {SIZE_MULTIPLE} pixels, at least {minimum}, not {size[0]} x {size[1]}",
+            hint=enlarge if min(size) < minimum else pad,
         )
 
 

@@ -45,6 +45,7 @@ class Route:
 
     @classmethod
     def all_open(cls, space: RoutingSpace) -> Route:
+        """Returns the route with every path open."""
         return cls(space, (True,) * len(space.paths))
 
     @classmethod
@@ -55,12 +56,12 @@ class Route:
     @classmethod
     def of_paths(cls, space: RoutingSpace, paths: Iterable[Path]) -> Route:
         """Raises UsageError for a path that the space does not have."""
-        wanted = set(paths)
-        unknown = wanted - set(space.paths)
+        requested = set(paths)
+        unknown = requested - set(space.paths)
         if unknown:
             names = sorted(f"{path.node.name} {path.kind}" for path in unknown)
             raise UsageError(f"this space has no path {', '.join(names)}")
-        return cls(space, tuple(path in wanted for path in space.paths))
+        return cls(space, tuple(path in requested for path in space.paths))
 
     @classmethod
     def union(cls, routes: Sequence[Route]) -> Route:

@@ -13,7 +13,7 @@ from adroit.errors import UsageError
 
 SCALES = 4
 # Layers until a node exists at every scale: the head needs all four.
-LEAST_DEPTH = SCALES - 1
+MINIMUM_DEPTH = SCALES - 1
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,13 @@ class RoutingSpace:
     width: int = 64
 
     def __post_init__(self) -> None:
-        if self.depth < LEAST_DEPTH:
-            raise UsageError(f"a routing space has at least {LEAST_DEPTH} layers, not {self.depth}")
+        if self.depth < MINIMUM_DEPTH:
+            raise UsageError(f"a routing space has at least {MINIMUM_DEPTH} layers, not {self.depth}")
         if self.width < 2 or self.width % 2:
             raise UsageError(f"a routing space has an even width of at least 2 channels, not {self.width}")
 
     def channels(self, scale: int) -> int:
+        """Channels of the maps at `scale`: twice as many at each."""
         return self.width << scale
 
     def scales(self, layer: int) -> int:

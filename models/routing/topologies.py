@@ -36,7 +36,7 @@ from adroit.models.routing.space import INIT, SCALES, Node, Path, RoutingSpace
 
 # The scale of each of the 12 cells of Auto-DeepLab (arXiv 1901.02985, figure 3), 0 for 1/4 to 3 for 1/32.
 AUTO_DEEPLAB = (0, 0, 0, 1, 2, 1, 2, 2, 3, 3, 2, 1)
-LEAST_DEPTH = 2 * SCALES
+MINIMUM_DEPTH = 2 * SCALES
 _DEEPEST = SCALES - 1
 
 
@@ -44,8 +44,8 @@ def topology(name: str, space: RoutingSpace) -> Route:
     """The route called `name` in `space`; raises UsageError for an unknown name or too shallow a space."""
     if name not in TOPOLOGIES:
         raise UsageError(f"there is no topology named {name!r}", facts={"known": ", ".join(TOPOLOGIES)})
-    if space.depth < LEAST_DEPTH:
-        raise UsageError(f"{name} needs at least {LEAST_DEPTH} layers, the network has {space.depth}")
+    if space.depth < MINIMUM_DEPTH:
+        raise UsageError(f"{name} needs at least {MINIMUM_DEPTH} layers, the network has {space.depth}")
     return Route.of_paths(space, TOPOLOGIES[name](space)).normalized()
 
 
@@ -59,11 +59,11 @@ def _one_path(scales: Sequence[int]) -> list[Path]:
 
 def _stretched(scales: Sequence[int], depth: int) -> list[int]:
     """`scales` repeated or thinned to `depth` layers; a layer moves by one scale at most."""
-    found: list[int] = []
+    path: list[int] = []
     for layer in range(depth):
-        wanted, at = scales[layer * len(scales) // depth], found[-1] if found else 0
-        found.append(at + max(-1, min(1, wanted - at)))
-    return found
+        target, at = scales[layer * len(scales) // depth], path[-1] if path else 0
+        path.append(at + max(-1, min(1, target - at)))
+    return path
 
 
 def _fcn_32s(space: RoutingSpace) -> list[Path]:

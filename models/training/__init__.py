@@ -11,7 +11,7 @@ How a method joins
 ------------------
 1. `models/training/methods/<name>.py` holds `Settings`, a frozen dataclass of numbers, strings, bools and lists of
    numbers or strings (limits in a field's metadata, see fields.py), and `METHOD`, a subclass of
-   `adroit.models.training.methods.base.Method`. Losses that stand alone are functions in `models/losses/`.
+   `adroit.models.training.methods.base.TrainingMethod`. Losses that stand alone are functions in `models/losses/`.
 2. `<name>` is added to `METHODS` in models/training/methods/__init__.py. A recipe then may have the table `[<name>]`:
    it is built into `Settings`, and a wrong field is refused with its place (`<name>.<field>`). The table's
    presence switches the method on; several may stand in one recipe.

@@ -17,7 +17,7 @@ from adroit.models.training.batches import Batches, generator_of, steps_of_epoch
 from adroit.models.training.device import division_of
 from adroit.models.training.initial import apply_initial, read_teacher
 from adroit.models.training.learner import Learner, learner_of
-from adroit.models.training.methods.base import Method, Setup, Teacher, method_module
+from adroit.models.training.methods.base import Setup, Teacher, TrainingMethod, method_module
 from adroit.models.training.optimizer import make_optimizer
 from adroit.models.training.state import Parts
 from adroit.models.training.step import TrainingStep
@@ -45,7 +45,7 @@ class Assembly:
     batches: Batches
     learner: Learner
     adders: list[AdderConv2d]
-    methods: dict[str, Method]
+    methods: dict[str, TrainingMethod]
     optimizer: torch.optim.Optimizer
     trained: list[nn.Parameter]
     step: TrainingStep
@@ -54,6 +54,7 @@ class Assembly:
 
     @property
     def network(self) -> nn.Module:
+        """The network in training."""
         return self.learner.network
 
 
@@ -123,7 +124,7 @@ def _network(recipe: Recipe) -> nn.Module:
 
 def _methods(
     fabric: Fabric, recipe: Recipe, task: Task, network: nn.Module, teacher: Teacher | None
-) -> dict[str, Method]:
+) -> dict[str, TrainingMethod]:
     if teacher is not None:
         teacher.network.to(fabric.device)
     setup = Setup(recipe, task, network, teacher)

@@ -93,12 +93,12 @@ def recolored(image: Image, recipe: AugmentationRecipe, generator: torch.Generat
     """[H,W,3] with other brightness, contrast, saturation and hue, or none of its colors."""
     amounts = (recipe.brightness, recipe.contrast, recipe.saturation)
     if (any(amounts) or recipe.hue) and uniform(generator, 0, 1) < recipe.color_probability:
-        picture = Pillow.fromarray(np.ascontiguousarray(image))
+        pixels = Pillow.fromarray(np.ascontiguousarray(image))
         changes = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
         for change, amount in zip(changes, amounts, strict=True):
             if amount:
-                picture = change(picture).enhance(uniform(generator, 1.0 - amount, 1.0 + amount))
-        image = np.asarray(picture)
+                pixels = change(pixels).enhance(uniform(generator, 1.0 - amount, 1.0 + amount))
+        image = np.asarray(pixels)
         if recipe.hue:
             image = _turned(image, uniform(generator, -recipe.hue, recipe.hue))
     if recipe.gray and uniform(generator, 0, 1) < recipe.gray:

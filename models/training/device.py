@@ -58,33 +58,32 @@ def start_fabric(options: RunOptions, settings: OptimizerRecipe) -> Fabric:
 
 def gathered(fabric: Fabric, own: T) -> list[T]:
     """What every process has; of processes with a global rank, in its order."""
-    found: list[Any] = [own]
+    values: list[Any] = [own]
     if fabric.world_size > 1:
-        found = [None] * fabric.world_size
-        torch.distributed.all_gather_object(found, own)
-    return found
+        values = [None] * fabric.world_size
+        torch.distributed.all_gather_object(values, own)
+    return values
 
 
 def agreed(fabric: Fabric, make: Callable[[], T]) -> T:
     """What `make` returns; where it raises in one process, all raise that: none is left waiting for the others."""
-    made, error = None, None
+    result, error = None, None
     try:
-        made = make()
+        result = make()
     except AdroitError as raised:
         error = raised
     failed = torch.tensor(float(error is not None), device=fabric.device)
     if float(fabric.all_reduce(failed, reduce_op="sum")):  # type: ignore[arg-type]
         raise next(raised for raised in gathered(fabric, error) if raised is not None)
-    return made  # type: ignore[return-value]
+    return result  # type: ignore[return-value]
 
 
 @contextmanager
 def processes(fabric: Fabric) -> Iterator[None]:
-    """While it lasts the processes talk to each other; then their connections are closed, before threads of theirs
-    meet the interpreter's end.
+    """Closes the processes' connections after its body, before their threads meet the interpreter's end.
 
     Raises:
-        EnvironmentFault: another process is gone; it has told why. OutOfResource: memory is full.
+        EnvironmentFault: another process is gone; it has written why. OutOfResource: memory is full.
     """
     try:
         yield

@@ -64,9 +64,9 @@ def apply_initial(network: nn.Module, architecture: str, arguments: Mapping[str,
 def _as_backbone(tensors: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A classifier's tensors below `backbone.`, the rest as it is; empty where they are not all that is there."""
     below = {f"backbone.{name}": tensor for name, tensor in tensors.items()}
-    found = {name: tensor for name, tensor in below.items() if name in own}
-    whole = all(name in found for name in own if name.startswith("backbone."))
-    return {**own, **found} if found and whole else {}
+    matching = {name: tensor for name, tensor in below.items() if name in own}
+    whole = all(name in matching for name in own if name.startswith("backbone."))
+    return {**own, **matching} if matching and whole else {}
 
 
 def set_training_mode(network: nn.Module, head_only: bool) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adroit.models.losses.routing_budget import Budget, BudgetLoss
+from adroit.models.losses.routing_budget import BudgetLoss, BudgetSchedule
 from adroit.models.losses.routing_spread import SpreadLoss
 from adroit.models.networks.dynamic_routing.network import DynamicRouting
 from adroit.models.networks.dynamic_routing.parameter_groups import parameter_groups
@@ -101,15 +101,18 @@ class RoutedLearner(Learner):
         super().__init__(network, ignored)
         self._classes = network.sem_seg_head.predictor.out_channels
         costs = cost_table(network.space, size, self._classes, network.gate, "paper")
-        wanted = recipe.routing
-        budget = Budget(wanted.budget_weight, wanted.budget_target, wanted.budget_start, wanted.budget_warm_up)
+        routing = recipe.routing
+        budget = BudgetSchedule(
+            routing.budget_weight, routing.budget_target, routing.budget_start, routing.budget_warm_up
+        )
         device = device_of(network)
-        self._budget = BudgetLoss(costs, budget, wanted.full_cost or None).to(device)
-        self._largest_threshold = wanted.largest_threshold
-        self._spread = SpreadLoss(costs, budget, wanted.spread_weight).to(device) if wanted.spread_weight else None
+        self._budget = BudgetLoss(costs, budget, routing.full_cost or None).to(device)
+        self._largest_threshold = routing.largest_threshold
+        self._spread = SpreadLoss(costs, budget, routing.spread_weight).to(device) if routing.spread_weight else None
         self._progress = 0.0
 
     def parameter_groups(self, recipe: Recipe) -> list[dict[str, Any]]:
+        """As Learner.parameter_groups; gates learn faster, and norms never decay."""
         settings = recipe.optimizer
         groups = parameter_groups(
             self.network, settings.learning_rate, settings.weight_decay, recipe.routing.gate_rate_multiplier
@@ -117,10 +120,12 @@ class RoutedLearner(Learner):
         return [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups]
 
     def set_progress(self, progress: float) -> None:
+        """Moves the schedules of drop path, budget and spread to `progress`, 0 to 1."""
         self._progress = progress
         self.network.set_progress(progress)
 
     def loss(self, x: Tensor, y: Tensor) -> Outcome:
+        """As Learner.loss; the budget's and the spread's losses are added."""
         started = self._largest_threshold > 0.0 and self._progress > self._budget.budget.start
         whole = len(x) - len(x) // 2 if started else len(x)
         logits, gates = self.network(x, self._thresholds(whole, len(x) - whole).to(x.device), with_gates=True)

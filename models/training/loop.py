@@ -92,32 +92,32 @@ class _Training:
         self, fabric: Fabric, recipe: Recipe, folder: Path, report: Callable[[Epoch], None], options: RunOptions
     ) -> None:
         self._fabric, self._recipe, self._folder, self._report, self._options = fabric, recipe, folder, report, options
-        self._made = assemble(fabric, recipe, options.workers)
+        self._assembly = assemble(fabric, recipe, options.workers)
         self._speaks = fabric.global_rank == 0
         self._origins = _origins(recipe)
-        images, processes = len(self._made.task), fabric.world_size
+        images, processes = len(self._assembly.task), fabric.world_size
         counts = {"training images": images, "processes": processes}
         self._about = {**msgspec.to_builtins(recipe), "checkpoints": self._origins, **counts}
 
     def run(self) -> None:
         """All steps that are not done yet."""
-        made, options, settings = self._made, self._options, self._recipe.optimizer
-        total = settings.epochs * made.steps
-        step = Stepper(self._fabric, made, total)
+        assembly, options, settings = self._assembly, self._options, self._recipe.optimizer
+        total = settings.epochs * assembly.steps
+        step = Stepper(self._fabric, assembly, total)
         position = self._begin()
         losses = position.losses
         if options.on_begin and self._speaks:
             options.on_begin(position.step, total)
-        set_training_mode(made.network, self._recipe.initial.trainable == "head")
-        batches = made.batches.steps(position.step, total)
+        set_training_mode(assembly.network, self._recipe.initial.trainable == "head")
+        batches = assembly.batches.steps(position.step, total)
         for done in range(position.step + 1, total + 1):
             loss = step(agreed(self._fabric, lambda: next(batches)), done)
             losses += loss
-            ends_epoch = done % made.steps == 0
+            ends_epoch = done % assembly.steps == 0
             if options.on_step and self._speaks:
                 options.on_step(StepDone(done, total, loss, rate_factor(settings, (done - 1) / total)))
             if ends_epoch:
-                self._end_epoch(done // made.steps, losses / made.steps)
+                self._end_epoch(done // assembly.steps, losses / assembly.steps)
                 losses = 0.0
             if ends_epoch or (options.keep_every and done % options.keep_every == 0):
                 self._keep(Position(done, losses))
@@ -126,10 +126,10 @@ class _Training:
         epochs = self._recipe.optimizer.epochs
         measured = number % self._recipe.evaluation.every == 0 and number < epochs
         if self._speaks:
-            accuracy = self._made.task.evaluate(self._made.network) if measured else None
+            accuracy = self._assembly.task.evaluate(self._assembly.network) if measured else None
             self._report(Epoch(number, epochs, loss, accuracy))
         self._fabric.barrier()
-        set_training_mode(self._made.network, self._recipe.initial.trainable == "head")
+        set_training_mode(self._assembly.network, self._recipe.initial.trainable == "head")
 
     def _begin(self) -> Position:
         path = state_path(self._folder)
@@ -139,23 +139,24 @@ class _Training:
             raise UsageError(
                 f"{path} holds an interrupted training", hint="give --resume to go on with it, or delete it"
             )
-        return read_state(path, self._about, self._made.parts, self._fabric.global_rank)
+        return read_state(path, self._about, self._assembly.parts, self._fabric.global_rank)
 
     def _keep(self, position: Position) -> None:
         randoms = gathered(self._fabric, random_state())
         if self._speaks:
-            save_state(state_path(self._folder), self._about, position, self._made.parts, randoms)
+            save_state(state_path(self._folder), self._about, position, self._assembly.parts, randoms)
 
     def recompute_statistics(self) -> None:
-        """Batch norms get the statistics of the finished weights."""
+        """Gives batch norms the statistics of the finished weights."""
         if self._recipe.optimizer.precise_batch_norm:
-            device = self._fabric.device
-            self._made.learner.recompute_statistics(x.to(device) for x in self._made.batches.statistics_inputs())
+            device, batches = self._fabric.device, self._assembly.batches
+            self._assembly.learner.recompute_statistics(x.to(device) for x in batches.statistics_inputs())
 
     def finish(self, recipe_text: str) -> Trained:
         """Measures the network and writes the checkpoint."""
-        recipe, task, network, methods = self._recipe, self._made.task, self._made.network, self._made.methods.values()
-        figures = {**task.figures(network), **self._made.learner.figures(task.held_out())}
+        recipe, task, network = self._recipe, self._assembly.task, self._assembly.network
+        methods = self._assembly.methods.values()
+        figures = {**task.figures(network), **self._assembly.learner.figures(task.held_out())}
         for method in methods:
             figures |= method.figures(network)
         for method in methods:
@@ -178,8 +179,8 @@ class _Training:
 
 def _origins(recipe: Recipe) -> dict[str, Any]:
     """Methods, and the checkpoints that the training began from, by their weights."""
-    found: dict[str, Any] = {name: msgspec.to_builtins(settings) for name, settings in recipe.methods.items()}
+    origins: dict[str, Any] = {name: msgspec.to_builtins(settings) for name, settings in recipe.methods.items()}
     for name, path in (("teacher", recipe.teacher), ("initial", recipe.initial.checkpoint)):
         if path:
-            found[name] = {"folder": path, "sha256": files.sha256(Path(path) / "model.safetensors")}
-    return found
+            origins[name] = {"folder": path, "sha256": files.sha256(Path(path) / "model.safetensors")}
+    return origins

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from adroit.models.training.learner import Learner
-from adroit.models.training.methods.base import Method, Step
+from adroit.models.training.methods.base import Step, TrainingMethod
 
 
 class TrainingStep(nn.Module):
@@ -17,7 +17,7 @@ class TrainingStep(nn.Module):
     Network and methods are one module, so that one wrapper (several processes, autocast) covers both.
     """
 
-    def __init__(self, learner: Learner, methods: Mapping[str, Method]) -> None:
+    def __init__(self, learner: Learner, methods: Mapping[str, TrainingMethod]) -> None:
         super().__init__()
         self.network, self._learner = learner.network, learner
         self.methods = nn.ModuleDict(methods)
@@ -30,7 +30,7 @@ class TrainingStep(nn.Module):
             share: how many times the mean number of counted targets in the step's parts this part has, so that
                 the mean over the parts is the mean over all targets; 1 where all count.
         """
-        methods: list[Method] = list(self.methods.values())  # type: ignore[arg-type]
+        methods: list[TrainingMethod] = list(self.methods.values())  # type: ignore[arg-type]
         for method in methods:
             x = method.inputs(self.network, x, y)
         outcome = self._learner.loss(x, y)

@@ -30,7 +30,7 @@ class Stepper:
     """
 
     def __init__(self, fabric: Fabric, assembly: Assembly, steps: int) -> None:
-        self._fabric, self._made, self._steps = fabric, assembly, steps
+        self._fabric, self._assembly, self._steps = fabric, assembly, steps
 
     def __call__(self, parts: list[Batch], number: int) -> float:
         """Returns the mean loss of the whole batch; `number` counts from 1.
@@ -38,35 +38,35 @@ class Stepper:
         Raises:
             UnsupportedModel: a loss or gradient is not finite; names the layer. Nothing was changed then.
         """
-        fabric, made, settings = self._fabric, self._made, self._made.recipe.optimizer
+        fabric, assembly, settings = self._fabric, self._assembly, self._assembly.recipe.optimizer
         progress = (number - 1) / self._steps
-        made.learner.set_progress(progress)
-        set_rate(made.optimizer, rate_factor(settings, progress))
-        made.optimizer.zero_grad()
+        assembly.learner.set_progress(progress)
+        set_rate(assembly.optimizer, rate_factor(settings, progress))
+        assembly.optimizer.zero_grad()
         batches = [(x.to(fabric.device), y.to(fabric.device)) for x, y in parts]
         shares = self._shares([y for _, y in batches])
         mean = torch.zeros((), device=fabric.device)
         for i, ((x, y), share) in enumerate(zip(batches, shares, strict=True)):
             again = (random_state(), (x, y, progress, share))
-            with fabric.no_backward_sync(made.wrapped, enabled=i + 1 < len(batches)):
-                loss, seen, logits = made.wrapped(x, y, progress, share)
+            with fabric.no_backward_sync(assembly.wrapped, enabled=i + 1 < len(batches)):
+                loss, seen, logits = assembly.wrapped(x, y, progress, share)
                 if not torch.isfinite(loss) and fabric.world_size == 1:
                     self._fail(f"the loss is {loss.item()}", number, *again)
                 fabric.backward(loss / len(batches))  # of several processes all have its gradient then
             mean += loss.detach() / len(batches)
-        if not all_finite([p.grad for p in made.trained if p.grad is not None]):
+        if not all_finite([p.grad for p in assembly.trained if p.grad is not None]):
             self._fail("a gradient is not finite", number, *again)
-        normalize_step(made.adders)
+        normalize_step(assembly.adders)
         if settings.clip_gradient:
-            nn.utils.clip_grad_norm_(made.trained, settings.clip_gradient)
-        made.optimizer.step()
-        for method in made.methods.values():
+            nn.utils.clip_grad_norm_(assembly.trained, settings.clip_gradient)
+        assembly.optimizer.step()
+        for method in assembly.methods.values():
             method.after_step(Step(seen, y, logits, progress))
         return float(fabric.all_reduce(mean, reduce_op="mean"))  # type: ignore[arg-type]
 
     def _shares(self, targets: list[Tensor]) -> list[float]:
         """How many times the mean of the step's parts, over all processes, each part's targets count."""
-        counts = [self._made.learner.counted(y) for y in targets]
+        counts = [self._assembly.learner.counted(y) for y in targets]
         mean = torch.tensor(sum(counts) / len(counts), dtype=torch.float64, device=self._fabric.device)
         mean = self._fabric.all_reduce(mean, reduce_op="mean")  # type: ignore[assignment]
         return [count / float(mean) if float(mean) else 1.0 for count in counts]
@@ -74,11 +74,11 @@ class Stepper:
     def _fail(self, what: str, number: int, randoms: Mapping[str, Tensor], arguments: tuple[Any, ...]) -> None:
         """Raises UnsupportedModel with the layer, found by the same pass again."""
         set_random_state(randoms)
-        where = first_fault(self._made.network, lambda: self._made.step(*arguments)[0])
-        found = [place for place in gathered(self._fabric, where) if place != NOWHERE]
-        epoch, step = (number - 1) // self._made.steps + 1, (number - 1) % self._made.steps + 1
+        where = first_fault(self._assembly.network, lambda: self._assembly.step(*arguments)[0])
+        places = [place for place in gathered(self._fabric, where) if place != NOWHERE]
+        epoch, step = (number - 1) // self._assembly.steps + 1, (number - 1) % self._assembly.steps + 1
         raise UnsupportedModel(
             f"{what} in epoch {epoch}, step {step}",
-            facts={"first in": found[0] if found else NOWHERE},
+            facts={"first in": places[0] if places else NOWHERE},
             hint="lower optimizer.learning_rate, or set optimizer.clip_gradient",
         )

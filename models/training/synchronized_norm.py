@@ -16,6 +16,7 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
     """As nn.BatchNorm2d of all processes' samples together; every process has equally many."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalizes x [N,C,H,W] by the statistics of all processes' samples."""
         if not self.training or not torch.distributed.is_initialized():
             return super().forward(x)
         processes = torch.distributed.get_world_size()

@@ -31,17 +31,17 @@ def first_fault(network: nn.Module, loss: Callable[[], Tensor]) -> str:
     for name, parameter in network.named_parameters():
         if not all_finite([parameter.detach()]):
             return f"the weights {name}"
-    found: list[str] = []
+    faults: list[str] = []
 
     def watch(name: str) -> Callable[..., None]:
         def look_back(gradient: Tensor) -> None:
             if not all_finite([gradient]):
-                found.append(f"the gradient of the output of {name}")
+                faults.append(f"the gradient of the output of {name}")
 
         def look(_: nn.Module, __: Any, output: Any) -> None:
             for tensor in _tensors(output):
                 if not all_finite([tensor.detach()]):
-                    found.append(f"the output of {name}")
+                    faults.append(f"the output of {name}")
                 elif tensor.requires_grad:
                     tensor.register_hook(look_back)
 
@@ -53,7 +53,7 @@ def first_fault(network: nn.Module, loss: Callable[[], Tensor]) -> str:
     finally:
         for handle in handles:
             handle.remove()
-    return found[0] if found else NOWHERE
+    return faults[0] if faults else NOWHERE
 
 
 def _tensors(output: Any) -> Iterator[Tensor]:

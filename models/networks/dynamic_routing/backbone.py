@@ -37,6 +37,7 @@ class RoutedBackbone(nn.Module):
         self.init_layer = node(INIT)
 
     def node(self, at: Node) -> RoutedNode:
+        """Returns the module of the node `at`."""
         name = "init_layer" if at == INIT else f"all_cell_list.{at.name}"
         module = self.get_submodule(name)
         assert isinstance(module, RoutedNode)

@@ -110,11 +110,13 @@ class GateProduct(nn.Module):
     """What a path delivers, [N,C,H,W], times its gate, [N,1,1,1]."""
 
     def forward(self, x: Tensor, gate: Tensor) -> Tensor:
+        """Multiplies x [N,C,H,W] by its samples' gates [N,1,1,1]."""
         return x * gate
 
 
 class PassClosed(nn.Module):
     """What the keep path delivers: a closed node's input unchanged, without ReLU."""
 
-    def forward(self, opened: Tensor, kept: Tensor, x: Tensor) -> Tensor:
-        return torch.where(opened, kept, x)
+    def forward(self, opened: Tensor, passed: Tensor, x: Tensor) -> Tensor:
+        """Returns `passed` for samples whose node is open, x for the others; all [N,C,H,W]."""
+        return torch.where(opened, passed, x)

@@ -42,6 +42,7 @@ class ConvNorm(nn.Conv2d):
         self.activation = nn.ReLU() if relu else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolves, normalizes and activates x [N,C,H,W]."""
         h: Tensor = self.norm(x) if isinstance(self.norm, _FoldedConvolution) else self.norm(super().forward(x))
         result: Tensor = self.activation(h)
         return result
@@ -92,19 +93,20 @@ class DropPath(nn.Module):
     `rate` is set by the schedule (DynamicRouting.set_progress); it is 0 at first.
     """
 
-    def __init__(self, most: float) -> None:
+    def __init__(self, maximum: float) -> None:
         super().__init__()
-        self.most, self.rate = most, 0.0
+        self.maximum, self.rate = maximum, 0.0
 
     def set_progress(self, progress: float) -> None:
         """progress: share of the training that is done, 0 to 1."""
-        self.rate = self.most * progress
+        self.rate = self.maximum * progress
 
     def forward(self, x: Tensor) -> Tensor:
+        """Drops whole samples of x [N,C,H,W] in training, and scales the others up."""
         if not self.training or self.rate == 0.0:
             return x
-        kept = torch.rand(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device) >= self.rate
-        return x * kept / (1.0 - self.rate)
+        alive = torch.rand(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device) >= self.rate
+        return x * alive / (1.0 - self.rate)
 
 
 class Stem(nn.Module):
@@ -117,5 +119,6 @@ class Stem(nn.Module):
         self.stem_3 = nn.Sequential(*separable(width, stride=2))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps images [N,3,H,W] to [N,width,H/4,W/4]."""
         result: Tensor = self.stem_3(self.stem_2(self.stem_1(x)))
         return result

@@ -24,6 +24,7 @@ class SepConv(nn.Module):
         self.op = nn.Sequential(*separable(channels), *separable(channels, relu=False))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Applies the operation to x [N,C,H,W]."""
         result: Tensor = self.op(x)
         return result
 
@@ -38,6 +39,7 @@ class CellOperations(nn.Module):
         self.add = Add()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Applies the operation to x [N,C,H,W]."""
         branch, identity = self._ops
         result: Tensor = self.add(self.drop_path(branch(x)), identity(x))
         return result
@@ -88,6 +90,7 @@ class RoutedNode(nn.Module):
             self.register_load_state_dict_post_hook(_require_ones)  # type: ignore[no-untyped-call]
 
     def initialize(self) -> None:
+        """Sets the gates' biases so that all paths begin open."""
         if self.gated:
             nn.init.constant_(self.gate_conv_beta.last()[1], INITIAL_BIAS)
 

@@ -16,7 +16,7 @@ from adroit.errors import UsageError
 from adroit.models.data.pixels import Pixels
 from adroit.models.metrics.adversarial import Attack, attacked
 from adroit.models.networks.architectures import architecture_named
-from adroit.models.training.methods.base import Method, Setup
+from adroit.models.training.methods.base import Setup, TrainingMethod
 from adroit.validation import NonNegative, PositiveInt
 
 
@@ -36,7 +36,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     norms: Literal["running", "batch"] = "running"
 
 
-class AdversarialTraining(Method):
+class AdversarialTraining(TrainingMethod):
     """Attacks the inputs.
 
     Raises:
@@ -51,6 +51,7 @@ class AdversarialTraining(Method):
         self._norms = settings.norms
 
     def inputs(self, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Attacks x [n,C,H,W] with the network as it is."""
         if self._norms == "batch":
             return attacked(network, x, y, self._attack, self._pixels)
         with evaluating(network):

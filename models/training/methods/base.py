@@ -53,7 +53,7 @@ class Step:
     progress: float
 
 
-class Method(nn.Module):
+class TrainingMethod(nn.Module):
     """The loop calls these in the order in which they stand; each does nothing here.
 
     Submodules whose parameters want a gradient (exit heads, say) are trained by the recipe's optimizer,
@@ -76,8 +76,8 @@ class Method(nn.Module):
 
     def parameter_groups(self, recipe: Recipe) -> list[dict[str, Any]]:
         """For the recipe's optimizer."""
-        found = [p for p in self.parameters() if p.requires_grad]
-        return [{"params": found, "weight_decay": recipe.optimizer.weight_decay}] if found else []
+        trainable = [p for p in self.parameters() if p.requires_grad]
+        return [{"params": trainable, "weight_decay": recipe.optimizer.weight_decay}] if trainable else []
 
     def optimizers(self) -> Sequence[torch.optim.Optimizer]:
         """Those that the method steps itself; their parameters are kept out of `parameter_groups`."""
@@ -103,5 +103,5 @@ class Method(nn.Module):
 
 
 def method_module(name: str) -> Any:
-    """The module of the method `name`: its `Settings` (a frozen dataclass) and its `METHOD` (a subclass of Method)."""
+    """Imports the module of the method `name`, with `Settings` (a struct) and `METHOD` (a TrainingMethod's class)."""
     return importlib.import_module(f"adroit.models.training.methods.{name}")

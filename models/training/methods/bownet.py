@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from adroit.models.training.augmentation import integer, uniform
-from adroit.models.training.methods.base import Method, Setup, Teacher
+from adroit.models.training.methods.base import Setup, Teacher, TrainingMethod
 from adroit.models.training.methods.clusters import Algorithm, cluster_centers
 from adroit.models.training.methods.cutmix import mixed
 from adroit.models.training.methods.features import last_linear, maps_of, required_teacher, teacher_batches
@@ -68,6 +68,7 @@ class VisualWords(WrappedTask):
         self.words, self.held_out_words, self._settings = words, held_out_words, settings
 
     def sample(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Returns a perturbed image and the bag of words [K] of the clean one; see Task.sample."""
         own = self._perturbed(index, generator)
         if not self._settings.cutmix or uniform(generator, 0.0, 1.0) >= self._settings.cutmix:
             return own
@@ -86,7 +87,7 @@ class VisualWords(WrappedTask):
         return float((self.held_out_words == first[:, None]).any(1).double().mean())
 
 
-class BowNet(Method):
+class BowNet(TrainingMethod):
     """See VisualWords; during the training the last linear layer is the paper's prediction layer."""
 
     def __init__(self, settings: Settings, setup: Setup) -> None:
@@ -101,6 +102,7 @@ class BowNet(Method):
 
     @classmethod
     def task(cls, settings: Settings, task: Task, recipe: Recipe, teacher: Teacher | None) -> Task:
+        """Makes the vocabulary and the bags of all images by the teacher's maps."""
         teacher = required_teacher(teacher, "bownet", "the network whose feature maps become words")
         generator = torch.Generator().manual_seed(recipe.seed)
 
@@ -116,6 +118,7 @@ class BowNet(Method):
         return VisualWords(task, words, held_out_words, settings)
 
     def finish(self, network: nn.Module) -> None:
+        """Folds the prediction layer's scale and unit rows into its weight."""
         for linear in self._linear:
             parametrize.remove_parametrizations(linear, "weight", leave_parametrized=True)
 

@@ -13,7 +13,7 @@ import torch
 from msgspec import Meta, Struct
 from torch import Tensor, nn
 
-from adroit.models.training.methods.base import Method, Teacher
+from adroit.models.training.methods.base import Teacher, TrainingMethod
 from adroit.models.training.methods.clusters import Algorithm, cluster_centers, nearest_center, normalized_features
 from adroit.models.training.methods.features import features_of, required_teacher, teacher_batches
 from adroit.models.training.methods.wrapped_task import WrappedTask
@@ -48,6 +48,7 @@ class PseudoLabels(WrappedTask):
         self.clusters, self.held_out_clusters = clusters, held_out_clusters
 
     def sample(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Returns an augmented image and its cluster; see Task.sample."""
         x, _ = self.inner.sample(index, generator)
         return x, self.clusters[index]
 
@@ -56,19 +57,20 @@ class PseudoLabels(WrappedTask):
         network.eval()
         device = device_of(network)
         with torch.inference_mode():
-            answers = torch.cat([network(x.to(device)).argmax(1).cpu() for x in self.held_out()])
-        return float((answers == self.held_out_clusters).double().mean())
+            predictions = torch.cat([network(x.to(device)).argmax(1).cpu() for x in self.held_out()])
+        return float((predictions == self.held_out_clusters).double().mean())
 
 
-class ClusterFit(Method):
+class ClusterFit(TrainingMethod):
     """See PseudoLabels."""
 
     @classmethod
     def task(cls, settings: Settings, task: Task, recipe: Recipe, teacher: Teacher | None) -> Task:
+        """Clusters the teacher's features of all images."""
         teacher = required_teacher(teacher, "clusterfit", "the pretrained network whose features are clustered")
-        name, pictures = teacher.config.architecture, (task.training_inputs(), task.held_out())
+        name, inputs = teacher.config.architecture, (task.training_inputs(), task.held_out())
         training, held_out = (
-            normalized_features(features_of(teacher.network, teacher_batches(x, task, teacher), name)) for x in pictures
+            normalized_features(features_of(teacher.network, teacher_batches(x, task, teacher), name)) for x in inputs
         )
         training, held_out = reduced(training, held_out, settings.components, recipe.seed)
         centers = cluster_centers(training, settings.clusters, recipe.seed, settings.iterations, settings.algorithm)

@@ -27,7 +27,7 @@ def last_linear(network: nn.Module, architecture: str) -> tuple[str, nn.Linear]:
 
 
 class Observed:
-    """Keeps what a layer last got (`given`) and made (`made`); a context manager, gone from the network after it.
+    """Keeps what a layer last got (`input`) and returned (`output`); a context manager, gone from the network after it.
 
     Raises:
         UsageError: no layer of that name.
@@ -39,12 +39,12 @@ class Observed:
             children = ", ".join(name for name in modules if name and name.count(".") == 0)
             raise UsageError(f"the network has no layer named {layer!r}", facts={"layers": children})
         self._module = modules[layer]
-        self.given: Tensor
-        self.made: Tensor
+        self.input: Tensor
+        self.output: Tensor
 
     def __enter__(self) -> Observed:
         def keep(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            self.given, self.made = inputs[0], output
+            self.input, self.output = inputs[0], output
 
         self._handle = self._module.register_forward_hook(keep)
         return self
@@ -82,7 +82,7 @@ def features_of(network: nn.Module, batches: Iterable[Tensor], architecture: str
         parts = []
         for x in batches:
             network(x)
-            parts.append(seen.given.flatten(1).float().cpu())
+            parts.append(seen.input.flatten(1).float().cpu())
     return torch.cat(parts)
 
 
@@ -97,6 +97,6 @@ def maps_of(network: nn.Module, batches: Iterable[Tensor], layer: str) -> Iterat
         for x in batches:
             with torch.inference_mode():
                 network(x)
-            if not isinstance(seen.made, Tensor) or seen.made.ndim != 4:
+            if not isinstance(seen.output, Tensor) or seen.output.ndim != 4:
                 raise UsageError(f"layer {layer!r} makes no feature maps")
-            yield seen.made.float().cpu()
+            yield seen.output.float().cpu()

@@ -23,7 +23,7 @@ from adroit.models.losses.input_gradients import discriminator_loss, gradient_di
 from adroit.models.networks.architectures import architecture_named
 from adroit.models.networks.discriminator import GradientDiscriminator
 from adroit.models.training.methods.adversarial_training import check_classifies
-from adroit.models.training.methods.base import Method, Setup, Step
+from adroit.models.training.methods.base import Setup, Step, TrainingMethod
 from adroit.models.training.methods.features import required_teacher, teacher_size
 from adroit.models.training.methods.size_matching import Matching, TeacherInput
 from adroit.models.training.optimizer import rate_factor
@@ -61,7 +61,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     discriminator_decay: NonNegative = 2e-4
 
 
-class Igam(Method):
+class Igam(TrainingMethod):
     """The student's two further terms, and the discriminator's training.
 
     Raises:
@@ -98,17 +98,19 @@ class Igam(Method):
         with torch.inference_mode():
             own = teacher(self._to_teacher(x)).shape[1]
         defaults = architecture_named(setup.recipe.architecture).defaults
-        wanted = {**defaults, **setup.recipe.arguments}["classes"]
-        if own != wanted:
+        requested = {**defaults, **setup.recipe.arguments}["classes"]
+        if own != requested:
             raise UsageError(
-                f"the teacher has {own} classes, and the student {wanted}",
+                f"the teacher has {own} classes, and the student {requested}",
                 hint='train its logit layer on this task first: [initial] head = "new", trainable = "head"',
             )
 
     def optimizers(self) -> Sequence[torch.optim.Optimizer]:
+        """The discriminator's."""
         return (self._optimizer,)
 
     def inputs(self, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Adds noise to x [n,C,H,W], if the settings say so, and lets a gradient flow to it."""
         if self._settings.noise:
             reach = self._settings.noise * self._pixels.unit.to(x)
             noise = (2.0 * torch.rand(x.shape) - 1.0).to(x) * reach
@@ -116,6 +118,7 @@ class Igam(Method):
         return x.detach().requires_grad_()
 
     def loss(self, step: Step) -> Tensor | None:
+        """The difference of the input gradients minus the discriminator's loss; None before `start`."""
         self._gradients = None
         if step.progress < self._settings.start:
             return None
@@ -131,6 +134,7 @@ class Igam(Method):
         return difference - self._settings.beta * discriminator_loss(self.discriminator, student, teacher)
 
     def after_step(self, step: Step) -> None:
+        """Trains the discriminator in every `discriminator_every`th step."""
         if self._gradients is None:
             return
         if int(self.steps) % self._settings.discriminator_every == 0:

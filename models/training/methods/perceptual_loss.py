@@ -20,7 +20,7 @@ from adroit.models.losses.generic_perceptual import (
     score_map,
 )
 from adroit.models.networks.architectures import architecture_named
-from adroit.models.training.methods.base import Method, Setup, Step, Teacher
+from adroit.models.training.methods.base import Setup, Step, Teacher, TrainingMethod
 from adroit.validation import Count, NonNegative, PositiveInt
 
 
@@ -46,7 +46,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     seed: Count = 0
 
 
-class PerceptualLoss(Method):
+class PerceptualLoss(TrainingMethod):
     """weight * the loss between the network's scores and the target's.
 
     Raises:
@@ -76,6 +76,7 @@ class PerceptualLoss(Method):
         self.to(next(setup.network.parameters()).device)
 
     def loss(self, step: Step) -> Tensor:
+        """The weighted distance between the network's score map and the target's."""
         prediction = score_map(step.logits)
         if not self._teacher:
             target = one_hot_map(step.y, self._classes, prediction.dtype)

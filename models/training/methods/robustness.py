@@ -16,7 +16,7 @@ from adroit.errors import UsageError
 from adroit.models.data.pixels import Pixels
 from adroit.models.metrics.adversarial import Attack, attacked, fgsm, right_under
 from adroit.models.metrics.square_attack import SquareAttack, square_attacked
-from adroit.models.training.methods.base import Method, Setup
+from adroit.models.training.methods.base import Setup, TrainingMethod
 from adroit.models.training.tasks.classification import Classification
 from adroit.validation import Count, NonNegative, PositiveInt
 
@@ -39,11 +39,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     large_epsilon: NonNegative = 0.0
 
 
-class Robustness(Method):
+class Robustness(TrainingMethod):
     """Percent of the held-out images that are right under attack.
 
     `fgsm_accuracy`; `pgd<steps>_accuracy` for each number of steps; `square_accuracy`; `worst_accuracy`, under all of
-    these; `large_pgd_accuracy`, of the most steps, each a tenth of the large distance.
+    these; `large_pgd_accuracy`, of the largest number of steps, each a tenth of the large distance.
 
     Raises:
         UsageError: targets that are no labels of images.
@@ -56,6 +56,7 @@ class Robustness(Method):
         self._settings, self._task, self._seed = settings, setup.task, setup.recipe.seed
 
     def figures(self, network: nn.Module) -> Mapping[str, float]:
+        """Accuracy in percent under each attack; see the class."""
         pixels = Pixels(self._task.preprocessing)
         right = rights(network, list(self._task.labeled_held_out()), self._settings, pixels, self._seed)
         return {f"{name}_accuracy": 100.0 * float(one.double().mean()) for name, one in right.items()}
@@ -79,16 +80,16 @@ def rights(
     def by_squares(x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         return square_attacked(network, x, y, SquareAttack(settings.epsilon, settings.queries), pixels, generator)
 
-    found = {"fgsm": by_gradients(fgsm(settings.epsilon))}
+    right = {"fgsm": by_gradients(fgsm(settings.epsilon))}
     for steps in settings.steps:
-        found[f"pgd{steps}"] = by_gradients(Attack(settings.epsilon, settings.step, steps, restarts=settings.restarts))
+        right[f"pgd{steps}"] = by_gradients(Attack(settings.epsilon, settings.step, steps, restarts=settings.restarts))
     if settings.queries:
-        found["square"] = right_under(network, batches, by_squares, seed)
-    found["worst"] = torch.stack(list(found.values())).all(0)
+        right["square"] = right_under(network, batches, by_squares, seed)
+    right["worst"] = torch.stack(list(right.values())).all(0)
     if settings.large_epsilon:
-        most, large = max(settings.steps, default=1), settings.large_epsilon
-        found["large_pgd"] = by_gradients(Attack(large, large / 10, most))
-    return found
+        steps, large = max(settings.steps, default=1), settings.large_epsilon
+        right["large_pgd"] = by_gradients(Attack(large, large / 10, steps))
+    return right
 
 
 METHOD = Robustness

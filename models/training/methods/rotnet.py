@@ -11,7 +11,7 @@ from msgspec import Struct
 from torch import Tensor, nn
 
 from adroit.errors import UsageError
-from adroit.models.training.methods.base import Method, Teacher
+from adroit.models.training.methods.base import Teacher, TrainingMethod
 from adroit.models.training.methods.wrapped_task import WrappedTask
 from adroit.models.training.tables import Recipe
 from adroit.models.training.tasks import Task, device_of
@@ -44,6 +44,7 @@ class Rotations(WrappedTask):
         return len(ANGLES) * len(self.inner)
 
     def sample(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Returns a rotated image and its quarter turns, 0 to 3; see Task.sample."""
         image, quarters = divmod(index, len(ANGLES))
         x, _ = self.inner.sample(image, generator)
         return torch.rot90(x, quarters, (1, 2)), torch.tensor(quarters)
@@ -56,17 +57,18 @@ class Rotations(WrappedTask):
         with torch.inference_mode():
             for x in self.held_out():
                 for quarters in range(len(ANGLES)):
-                    answers = network(torch.rot90(x, quarters, (2, 3)).to(device)).argmax(1)
-                    right += int((answers == quarters).sum())
+                    predictions = network(torch.rot90(x, quarters, (2, 3)).to(device)).argmax(1)
+                    right += int((predictions == quarters).sum())
                 total += len(ANGLES) * len(x)
         return right / total
 
 
-class RotNet(Method):
+class RotNet(TrainingMethod):
     """See Rotations."""
 
     @classmethod
     def task(cls, settings: Settings, task: Task, recipe: Recipe, teacher: Teacher | None) -> Task:
+        """Replaces the task's classes by rotations."""
         return Rotations(task, settings.together)
 
 

@@ -16,7 +16,7 @@ from adroit.models.losses.precision import in_float32
 from adroit.models.losses.self_regulation import ExitAnswers
 from adroit.models.networks.architectures import architecture_named
 from adroit.models.training.methods.attach_points import attach_points
-from adroit.models.training.methods.base import Method, Setup, Step
+from adroit.models.training.methods.base import Setup, Step, TrainingMethod
 from adroit.models.training.methods.exits import ExitHeads
 from adroit.models.training.methods.taps import Taps, tapped_channels
 from adroit.models.training.synchronized_norm import synchronize_norms
@@ -55,7 +55,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     points: tuple[str, ...] = ()
 
 
-class SelfRegulation(Method):
+class SelfRegulation(TrainingMethod):
     """The whole loss of a segmentation network, its own logits being those of the last exit.
 
     For classification an image is one pixel: L_cls and L_seg are one loss, with the sum of their weights. (The
@@ -100,8 +100,8 @@ class SelfRegulation(Method):
     def _multi_exit(self, exits: Sequence[ExitAnswers], y: Tensor) -> Tensor:
         classification, segmentation = self.settings.classification_weight, self.settings.segmentation_weight
         if not self.heads.of_pixels:
-            answers = torch.stack([functional.cross_entropy(in_float32(e.image), y) for e in exits])
-            return (classification + segmentation) * answers.sum()
+            losses_of_exits = torch.stack([functional.cross_entropy(in_float32(e.image), y) for e in exits])
+            return (classification + segmentation) * losses_of_exits.sum()
         present = losses.present_classes(y, self.classes)
         images = [functional.binary_cross_entropy_with_logits(in_float32(e.image), present) for e in exits]
         pixels = [losses.pixel_cross_entropy(e.of_pixels, y, self._ignored) for e in exits]
@@ -116,6 +116,7 @@ class SelfRegulation(Method):
         return features + logits
 
     def finish(self, network: object) -> None:
+        """Removes the taps from the network."""
         self._taps.remove()
 
 

@@ -25,7 +25,7 @@ def match_size(x: Tensor, size: tuple[int, int], how: Matching) -> Tensor:
     """
     if how == "resize":
         return functional.interpolate(x, size, mode="bilinear", align_corners=False)
-    more = [wanted - have for wanted, have in zip(size, x.shape[2:], strict=True)]
+    more = [target - side for target, side in zip(size, x.shape[2:], strict=True)]
     wrong = [m for m in more if (m > 0 if how == "crop" else m < 0)]
     if wrong:
         raise UsageError(
@@ -47,4 +47,5 @@ class TeacherInput:
         self._student, self._teacher, self._size, self._how = student, teacher, size, how
 
     def __call__(self, x: Tensor) -> Tensor:
+        """Converts inputs [N,C,H,W] of the student to the teacher's, [N,C,*size]."""
         return match_size(self._teacher.inputs(self._student.shares(x)), self._size, self._how)

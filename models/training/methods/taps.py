@@ -54,9 +54,9 @@ class Taps:
         missed = [name for name in self._names if name not in self._seen]
         if missed:
             raise UsageError(f"a forward of the network does not reach {', '.join(missed)}", hint="name other modules")
-        found = [self._seen[name] for name in self._names]
+        outputs = [self._seen[name] for name in self._names]
         self._seen.clear()
-        return found
+        return outputs
 
     def remove(self) -> None:
         """Leaves no hook in the network."""
@@ -67,9 +67,9 @@ class Taps:
 
 def _module_named(network: nn.Module, name: str) -> nn.Module:
     modules = dict(network.named_modules())
-    found: nn.Module | None = modules.get(name)
-    if found is not None:
-        return found
+    module: nn.Module | None = modules.get(name)
+    if module is not None:
+        return module
     near = difflib.get_close_matches(name, list(modules), n=1, cutoff=0.0)[0]
     raise UsageError(f"the network has no module {name!r}", hint=f"did you mean {near}?" if near else None)
 

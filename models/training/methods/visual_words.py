@@ -55,4 +55,5 @@ class ScaledUnitRows(nn.Module):
         self.scale = nn.Parameter(torch.tensor(float(scale)))
 
     def forward(self, weight: Tensor) -> Tensor:
+        """Returns the weight [K,D] that the layer uses."""
         return self.scale * functional.normalize(weight, dim=1)

@@ -33,9 +33,11 @@ class WrappedTask:
         return len(self.inner)
 
     def sample(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """See Task.sample; a subclass says what it returns."""
         raise NotImplementedError
 
     def check_classes(self, classes: int) -> None:
+        """Raises UsageError where the network has another number of classes than the new labels."""
         if classes != len(self.labels):
             raise UsageError(
                 f"there are {len(self.labels)} classes to be learnt, and the network has {classes}",
@@ -44,12 +46,15 @@ class WrappedTask:
             )
 
     def training_inputs(self) -> Iterator[Tensor]:
+        """The inner task's; see Task.training_inputs."""
         return self.inner.training_inputs()
 
     def held_out(self) -> Iterator[Tensor]:
+        """The inner task's; see Task.held_out."""
         return self.inner.held_out()
 
     def evaluate(self, network: nn.Module) -> float:
+        """See Task.evaluate; a subclass measures its own classes."""
         raise NotImplementedError
 
     def figures(self, network: nn.Module) -> Mapping[str, float]:

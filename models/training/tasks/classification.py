@@ -53,6 +53,7 @@ class Classification:
         return len(self._training)
 
     def check_classes(self, classes: int) -> None:
+        """Raises UsageError where labels or class names do not fit a network of `classes`."""
         for y in (self._y, self._y_held):
             low, high = int(y.min()), int(y.max())
             if low < 0 or high >= classes:
@@ -67,18 +68,21 @@ class Classification:
             )
 
     def sample(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        image, wanted = self._training.load(index), self._recipe.augmentation
-        if wanted.crop_area:
-            image = area_crop(image, wanted.crop_area, self.input_size, generator)
+        """Returns an augmented image [C,H,W] and its label; see Task.sample."""
+        image, settings = self._training.load(index), self._recipe.augmentation
+        if settings.crop_area:
+            image = area_crop(image, settings.crop_area, self.input_size, generator)
         else:
             image = self.preprocessing.geometry(image)
-        x = self.preprocessing.values(augmented(image, wanted, generator)[None])[0]
+        x = self.preprocessing.values(augmented(image, settings, generator)[None])[0]
         return torch.from_numpy(x), torch.tensor(self._y[index])
 
     def training_inputs(self) -> Iterator[Tensor]:
+        """See Task.training_inputs."""
         return self._inputs(self._training)
 
     def held_out(self) -> Iterator[Tensor]:
+        """See Task.held_out."""
         return self._inputs(self._validation)
 
     def labeled_held_out(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -94,13 +98,13 @@ class Classification:
         network.eval()
         device = device_of(network)
         with torch.inference_mode():
-            answers = torch.cat([network(part.to(device)).argmax(1).cpu() for part in self.held_out()])
-        return float((answers.numpy() == self._y_held).mean())
+            predictions = torch.cat([network(part.to(device)).argmax(1).cpu() for part in self.held_out()])
+        return float((predictions.numpy() == self._y_held).mean())
 
     def figures(self, network: nn.Module) -> Mapping[str, float]:
         """`shift_consistency` and `shift_accuracy`, in percent, if the recipe asks for them."""
-        wanted = self._recipe.evaluation
-        if not wanted.shift_consistency:
+        settings = self._recipe.evaluation
+        if not settings.shift_consistency:
             return {}
         network.eval()
         device = device_of(network)
@@ -111,14 +115,14 @@ class Classification:
             return logits
 
         # The square that all crops together cover, cut from the image's center or made by the margin.
-        side = wanted.crop + wanted.max_offset - 1 - 2 * wanted.margin
+        side = settings.crop + settings.max_offset - 1 - 2 * settings.margin
         larger = replace(self.preprocessing, crop=(side, side))
 
         def batches() -> Iterator[tuple[Batch, NDArray[np.int64] | None]]:
             for place, x in self._validation.batches(larger, _CONSISTENCY_BATCH):
-                yield pad_images(x, wanted.margin), self._y_held[place]
+                yield pad_images(x, settings.margin), self._y_held[place]
 
-        result = shift_consistency(predict, batches, (wanted.crop, wanted.crop), wanted.max_offset)
+        result = shift_consistency(predict, batches, (settings.crop, settings.crop), settings.max_offset)
         return {"shift_consistency": result.consistent, "shift_accuracy": result.accuracy or 0.0}
 
 

@@ -48,6 +48,7 @@ class Segmentation:
         return len(self._training)
 
     def check_classes(self, classes: int) -> None:
+        """Raises UsageError where the network has another number of classes than the data set."""
         if classes != len(self.labels):
             raise UsageError(
                 f"{self._name} has {len(self.labels)} classes, and the network {classes}",
@@ -55,11 +56,13 @@ class Segmentation:
             )
 
     def sample(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Returns an augmented image [C,H,W] and its labels [H,W]; see Task.sample."""
         image, labels = augmented_pair(*self._training.load(index), self._augmentation, generator)
         x, y = self._filled(image, labels, self._training.images[index])
         return torch.from_numpy(x), torch.from_numpy(y.astype(np.int64))
 
     def training_inputs(self) -> Iterator[Tensor]:
+        """See Task.training_inputs."""
         return self._inputs(self._training)
 
     def _filled(self, image: Image, labels: LabelMap, file: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -75,6 +78,7 @@ class Segmentation:
         return x, np.pad(labels, ((0, bottom), (0, right)), constant_values=self.ignored or 0)
 
     def held_out(self) -> Iterator[Tensor]:
+        """See Task.held_out."""
         return self._inputs(self._validation)
 
     def _inputs(self, images: SegmentationSet) -> Iterator[Tensor]:
@@ -90,9 +94,10 @@ class Segmentation:
             for index in range(len(self._validation)):
                 image, labels = self._validation.load(index)
                 x = torch.from_numpy(self.preprocessing.values(image[None])).to(device)
-                answer = network(x).argmax(1)[0].cpu().numpy()
-                matrix.add(self.preprocessing.unpadded(answer, (labels.shape[0], labels.shape[1])), labels)
+                prediction = network(x).argmax(1)[0].cpu().numpy()
+                matrix.add(self.preprocessing.unpadded(prediction, (labels.shape[0], labels.shape[1])), labels)
         return matrix.mean_intersection_over_union
 
     def figures(self, network: nn.Module) -> Mapping[str, float]:
+        """None: the mean intersection over union is all that is measured."""
         return {}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adroit.errors import UsageError
-from adroit.models.losses.routing_budget import BUDGETS, OFFICIAL_FULL_COST, Budget, BudgetLoss
+from adroit.models.losses.routing_budget import BUDGETS, OFFICIAL_FULL_COST, BudgetLoss, BudgetSchedule
 from adroit.models.routing.cost import cost_table
 from adroit.models.routing.space import INIT, RoutingSpace
 
@@ -24,7 +24,7 @@ def test_the_expected_share_is_the_cost_tables() -> None:
 
 
 def test_the_loss_is_the_squared_excess_of_the_mean() -> None:
-    loss = BudgetLoss(COSTS, Budget(0.5, 0.2))
+    loss = BudgetLoss(COSTS, BudgetSchedule(0.5, 0.2))
     gates = torch.cat([torch.zeros(1, len(SPACE.paths)), torch.ones(1, len(SPACE.paths))])
     assert float(loss(gates, 1.0)) == pytest.approx(0.5 * (0.5 - 0.2) ** 2, rel=1e-5)
 
@@ -42,13 +42,13 @@ def test_what_is_not_steered_has_no_gradient() -> None:
 
 @pytest.mark.parametrize(("progress", "weight"), [(0.0, 0.0), (0.4, 0.0), (0.41, 0.5), (0.42, 1.0), (1.0, 1.0)])
 def test_warm_up(progress: float, weight: float) -> None:
-    assert Budget(3.0, 0.0).weight_at(progress) == pytest.approx(3.0 * weight)
-    loss = BudgetLoss(COSTS, Budget(1.0, 0.0))
+    assert BudgetSchedule(3.0, 0.0).weight_at(progress) == pytest.approx(3.0 * weight)
+    loss = BudgetLoss(COSTS, BudgetSchedule(1.0, 0.0))
     assert float(loss(torch.ones(1, len(SPACE.paths)), progress)) == pytest.approx(weight, rel=1e-5, abs=1e-9)
 
 
 def test_a_schedule_of_ones_own() -> None:
-    budget = Budget(2.0, 0.0, start=0.2, warm_up=0.4)
+    budget = BudgetSchedule(2.0, 0.0, start=0.2, warm_up=0.4)
     assert [budget.weight_at(p) for p in (0.2, 0.4, 0.6, 1.0)] == pytest.approx([0.0, 1.0, 2.0, 2.0])
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adroit.errors import UsageError
-from adroit.models.losses.routing_budget import Budget
+from adroit.models.losses.routing_budget import BudgetSchedule
 from adroit.models.losses.routing_spread import SpreadLoss
 from adroit.models.routing.cost import cost_table
 from adroit.models.routing.route import Route
@@ -15,7 +15,7 @@ from adroit.models.routing.space import INIT, Node, RoutingSpace
 
 SPACE = RoutingSpace(4, 8)
 COSTS = cost_table(SPACE, (128, 160), 11, "small", "paper")
-BUDGET = Budget(1.0, 0.45, start=0.1, warm_up=0.2)
+BUDGET = BudgetSchedule(1.0, 0.45, start=0.1, warm_up=0.2)
 NODES = {node: place for place, node in enumerate(SPACE.nodes)}
 
 

@@ -7,7 +7,7 @@ import torch
 from msgspec.structs import replace
 from torch import nn
 
-from adroit.models.losses.routing_budget import Budget, BudgetLoss
+from adroit.models.losses.routing_budget import BudgetLoss, BudgetSchedule
 from adroit.models.networks.dynamic_routing.layers import DropPath
 from adroit.models.networks.dynamic_routing.network import DynamicRouting
 from adroit.models.routing.cost import cost_table
@@ -55,7 +55,9 @@ def test_the_budget_joins_the_loss_when_its_time_has_come(routed: RoutedLearner)
         routed.set_progress(0.4)
         torch.testing.assert_close(total(routed.loss(x, y)), plain)
         routed.set_progress(0.9)
-        share = BudgetLoss(cost_table(network.space, SIZE, 5, "normal", "paper"), Budget(1, 0)).expected_share(gates)
+        share = BudgetLoss(cost_table(network.space, SIZE, 5, "normal", "paper"), BudgetSchedule(1, 0)).expected_share(
+            gates
+        )
         torch.testing.assert_close(total(routed.loss(x, y)), plain + 0.5 * (share.mean() - 0.2) ** 2)
     assert abs(share.mean() - 0.2) > 0.05
 
@@ -74,7 +76,9 @@ def test_half_of_a_batch_learns_under_thresholds_and_the_budget_is_of_the_other(
         torch.manual_seed(4)
         thresholds = torch.cat([torch.zeros(3), 0.9 * torch.rand(2)])
         logits, gates = network(x, thresholds, with_gates=True)
-        share = BudgetLoss(cost_table(network.space, SIZE, 5, "normal", "paper"), Budget(1, 0)).expected_share(gates)
+        share = BudgetLoss(cost_table(network.space, SIZE, 5, "normal", "paper"), BudgetSchedule(1, 0)).expected_share(
+            gates
+        )
         held = (share[:3].mean() - 0.2) ** 2
         torch.testing.assert_close(found, learner.cross_entropy(logits, y) + 0.5 * 0.5 * held)
     assert (gates[3:] > 0).sum() < (network(x[3:], with_gates=True)[1] > 0).sum(), "the thresholds close nothing"

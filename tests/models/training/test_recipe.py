@@ -68,7 +68,7 @@ def test_data_sets_have_the_names_that_recipes_may_give() -> None:
             SEGMENTATION,
             "epochs = 1",
             "epochs = 1\n[robustness]\nsteps = [2, 1.5]",
-            r"robustness.steps\[1\] must be int",
+            r"steps\[1\] must be int",
         ),
         (SEGMENTATION, "epochs = 1", "epochs = 1\n[igam]\nbetta = 1", "did you mean igam.beta?"),
         (SEGMENTATION, "epochs = 1", 'epochs = 1\n[bownet]\nhead = "cosin"', "did you mean cosine?"),

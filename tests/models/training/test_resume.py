@@ -25,7 +25,7 @@ from adroit import files
 from adroit.errors import OutOfResource, UsageError
 from adroit.files import sha256
 from adroit.models.training.loop import train
-from adroit.models.training.methods.base import Method, Setup, Step
+from adroit.models.training.methods.base import Setup, Step, TrainingMethod
 from adroit.models.training.options import Accelerator, RunOptions, StepDone
 from adroit.models.training.recipe import read_recipe
 from adroit.models.training.state import random_state, set_random_state, state_path
@@ -55,7 +55,7 @@ class Settings:
     weight: float = 0.1
 
 
-class Wandering(Method):
+class Wandering(TrainingMethod):
     """Has all that a method may have: a head, an optimizer of its own, a buffer, and draws from every generator."""
 
     count: torch.Tensor
