@@ -9,8 +9,8 @@ given the checkpoint before it: `teacher` (learnt from, unchanged) or `[initial]
 
 How a method joins
 ------------------
-1. `models/training/methods/<name>.py` holds `Settings`, a frozen dataclass of numbers, strings, bools and lists of
-   numbers or strings (limits in a field's metadata, see fields.py), and `METHOD`, a subclass of
+1. `models/training/methods/<name>.py` holds `Settings`, a frozen msgspec struct with `forbid_unknown_fields`
+   (src/adroit/validation.py has types of limited numbers), and `METHOD`, a subclass of
    `adroit.models.training.methods.base.TrainingMethod`. Losses that stand alone are functions in `models/losses/`.
 2. `<name>` is added to `METHODS` in models/training/methods/__init__.py. A recipe then may have the table `[<name>]`:
    it is built into `Settings`, and a wrong field is refused with its place (`<name>.<field>`). The table's
@@ -28,10 +28,10 @@ How a method joins
    float32 what needs it.
 
 `teacher`: `setup.teacher` (network and config), or None: raise UsageError where the method needs one.
-`[initial] checkpoint, head ("new" or "kept"), trained ("all" or "head")`: initial.py. "head" freezes the rest
+`[initial] checkpoint, head ("new" or "kept"), trainable ("all" or "head")`: initial.py. "head" freezes the rest
 in evaluation mode: a linear probe, or a new logit layer on a frozen teacher. The head is every tensor whose
 shape follows the number of classes (`head_tensors(architecture, arguments)`).
 
-A task (tasks/) tells `sample(index, generator) -> (x, y)`, `training_inputs()` (all of them, not augmented, in
+A task (tasks/) has `sample(index, generator) -> (x, y)`, `training_inputs()` (all of them, not augmented, in
 order), `held_out()`, `evaluate`, `check_classes`. y is int64 classes, or float32 shares of classes ([K]).
 """

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from msgspec.structs import replace
 
 from adroit.api.arguments import Images, PathLike, Progress, choice, image_set, read_deployment
 from adroit.deploy.build.choices import Backend, Precision
