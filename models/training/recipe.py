@@ -98,9 +98,23 @@ def _check_fit(recipe: Recipe, source: str) -> None:
                 f"{source}: {name} does not fit {recipe.architecture}",
                 facts={"task": architecture.task, "gates": gate},
             )
-    if recipe.initial.trainable == "head" and optimizer.precise_batch_norm:
-        raise UsageError(
-            f"{source}: optimizer.precise_batch_norm changes the norms that"
-            ' initial.trainable = "head" leaves as they are',
-            hint="remove optimizer.precise_batch_norm",
-        )
+    _check_optimizer(recipe, source)
+
+
+def _check_optimizer(recipe: Recipe, source: str) -> None:
+    """Raises UsageError, naming the field, for one that contradicts another."""
+    optimizer = recipe.optimizer
+    steps = optimizer.schedule == "step"
+    wrong = {
+        "milestones": (bool(optimizer.milestones) != steps, 'are for the schedule "step", which needs them'),
+        "accumulate": (optimizer.batch % optimizer.accumulate != 0, "must divide optimizer.batch"),
+        "nesterov": (optimizer.nesterov and not optimizer.momentum, "needs a momentum"),
+        "warm_up": (optimizer.warm_up > optimizer.epochs, "is longer than the training"),
+        "precise_batch_norm": (
+            recipe.initial.trainable == "head" and optimizer.precise_batch_norm > 0,
+            'changes the norms that initial.trainable = "head" leaves as they are',
+        ),
+    }
+    for name, (is_wrong, reason) in wrong.items():
+        if is_wrong:
+            raise UsageError(f"{source}: optimizer.{name} {reason}")

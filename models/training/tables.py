@@ -94,16 +94,6 @@ class OptimizerRecipe(Struct, frozen=True, forbid_unknown_fields=True):
     accumulate: PositiveInt = 1
     precision: Literal["float32", "bfloat16"] = "float32"
 
-    def __post_init__(self) -> None:
-        if bool(self.milestones) != (self.schedule == "step"):
-            raise ValueError('milestones are for the schedule "step", which needs them')
-        if self.batch % self.accumulate:
-            raise ValueError("accumulate must divide optimizer.batch")
-        if self.nesterov and not self.momentum:
-            raise ValueError("nesterov needs a momentum")
-        if self.warm_up > self.epochs:
-            raise ValueError("warm_up is longer than the training")
-
 
 class AugmentationRecipe(Struct, frozen=True, forbid_unknown_fields=True):
     """Random changes to training images (models/training/augmentation.py), in this order.
