@@ -35,16 +35,16 @@ adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d 
 adaptive_max_pool3d avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool1d_with_indices max_pool2d
 max_pool2d_with_indices max_pool3d max_pool3d_with_indices max_unpool2d max_unpool3d
 conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution bilinear einsum tensordot
-batch_norm group_norm instance_norm layer_norm native_group_norm native_layer_norm rms_norm local_response_norm
+batch_norm group_norm instance_norm layer_norm native_group_norm native_layer_norm rms_norm
 celu elu gelu glu hardshrink hardsigmoid hardswish hardtanh leaky_relu log_sigmoid log_softmax mish prelu relu relu6
-rrelu selu silu softmax softplus softshrink threshold softmin
+rrelu selu silu softmax softplus softshrink threshold
 dropout feature_dropout alpha_dropout feature_alpha_dropout scaled_dot_product_attention
-affine_grid_generator channel_shuffle col2im fold grid_sampler grid_sampler_2d im2col native_channel_shuffle pad
+affine_grid_generator channel_shuffle col2im grid_sampler grid_sampler_2d im2col native_channel_shuffle pad
 constant_pad_nd pixel_shuffle pixel_unshuffle reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d
 replication_pad2d replication_pad3d upsample_bicubic2d upsample_bilinear2d upsample_linear1d upsample_nearest1d
 upsample_nearest2d upsample_nearest3d upsample_trilinear3d _upsample_nearest_exact1d _upsample_nearest_exact2d
 _upsample_nearest_exact3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa cosine_similarity pairwise_distance cdist
-cross outer
+cross outer vdot _weight_norm lstm gru rnn_tanh rnn_relu
 alias atleast_1d atleast_2d atleast_3d broadcast_tensors broadcast_to cat chunk clone concat concatenate contiguous
 detach diag_embed diagonal expand expand_as flatten flip fliplr flipud hstack vstack dstack lift_fresh_copy
 meshgrid moveaxis movedim narrow narrow_copy numpy_T permute ravel repeat repeat_interleave reshape reshape_as roll
@@ -67,8 +67,8 @@ square_ squeeze_ sub_ tanh_ threshold_ transpose_ tril_ triu_ unsqueeze_ zero_
 _ADROIT = "adder_conv2d adaptive_filter q_adder_conv2d q_adder_conv2d_add routing_gate"
 _ARITHMETIC = "add sub mul floordiv mod truediv neg eq ne lt le gt ge and_ or_ not_"
 _SPLITTING = "unbind split chunk tensor_split unsafe_split unsafe_chunk split_with_sizes"
-_PACKETS = {
-    "aten": frozenset(name for name in (*_ATEN.split(), *_ATEN_IN_PLACE.split()) if hasattr(torch.ops.aten, name)),
+_PACKETS: Mapping[str, frozenset[str]] = {
+    "aten": frozenset((*_ATEN.split(), *_ATEN_IN_PLACE.split())),
     "adroit": frozenset(_ADROIT.split()),
 }
 _REFUSED = frozenset(("aten.view.dtype", "aten.repeat_interleave.Tensor"))
@@ -91,6 +91,8 @@ GETITEM = "operator.getitem"
 REQUIRE = "require"
 COND, CALL = "cond", "call"
 STRUCTURAL = frozenset((GETITEM, REQUIRE, COND, CALL))
+# Results are whatever memory holds; here they are zeros, so that nothing leaks and runs are alike.
+UNFILLED = frozenset(("empty", "empty_like", "new_empty"))
 # Results are lists with an element for each slice of the dimension `dim`.
 LISTS = frozenset(_SPLITTING.split())
 
@@ -111,7 +113,7 @@ def resolve(name: str) -> Callable[..., Any] | None:
     if len(words) != 3 or words[1] not in _PACKETS.get(words[0], ()) or name in _REFUSED:
         raise KeyError(name)
     packet = getattr(getattr(torch.ops, words[0]), words[1])
-    if words[2] not in packet.overloads():
+    if words[2] not in packet.overloads():  # never `getattr` with a word of a file that is no overload
         raise KeyError(name)
     overload = getattr(packet, words[2])
     written = [i for i, a in enumerate(overload._schema.arguments) if a.alias_info and a.alias_info.is_write]

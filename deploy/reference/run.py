@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from adroit.deploy.reference.check import MAX_ELEMENTS
-from adroit.deploy.reference.operators import CALL, COND, GETITEM, LISTS, NUMBERS, REQUIRE, bind, resolve
+from adroit.deploy.reference.operators import CALL, COND, GETITEM, LISTS, NUMBERS, REQUIRE, UNFILLED, bind, resolve
 from adroit.deploy.reference.program import (
     Argument,
     Device,
@@ -139,9 +139,12 @@ class Run:
         if node.op in NUMBERS:
             return self._number(function, args)
         kwargs = {name: self._argument(argument, values) for name, argument in node.kwargs.items()}
-        if self._meta and node.op.split(".")[1] in LISTS:
+        packet = node.op.split(".")[1]
+        if self._meta and packet in LISTS:
             _check_pieces(bind(function, args, kwargs))
         result = function(*args, **kwargs)
+        if packet in UNFILLED:
+            result = result.zero_()
         if self._double and _is_shorter(result):
             result = self._in_double(node, function, args, kwargs)
         return result

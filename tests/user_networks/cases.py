@@ -82,6 +82,7 @@ CASES = (
     Case("norms", layers.Norms, sizes=ODD),
     Case("movements", layers.Movements, default_type=True),
     Case("poolings", layers.Poolings),
+    Case("text_reader", layers.TextReader, {"image": ("batch", 1, 32, "width")}),
     Case("coordinates", layers.Coordinates, sizes=ODD, default_type=True),
 )
 BY_NAME = {case.name: case for case in CASES}

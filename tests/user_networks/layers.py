@@ -111,3 +111,21 @@ class Coordinates(nn.Module):
         with torch.autocast("cpu", enabled=False):
             y = y.float() * mask
         return (y.to(torch.float32) * 0.1 + torch.full((h, w), 0.3)).type_as(x)
+
+
+class TextReader(nn.Module):
+    """Columns of an image read by a recurrent layer both ways, as in CRNN; weight and spectral normalization."""
+
+    def __init__(self, characters: int = 12) -> None:
+        super().__init__()
+        self.conv1 = nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 8, 3, 2, 1))
+        self.conv2 = nn.utils.parametrizations.spectral_norm(nn.Conv2d(8, 8, 3, 2, 1))
+        self.lstm = nn.LSTM(8, 16, bidirectional=True, batch_first=True, num_layers=2, dropout=0.1)
+        self.gru = nn.GRU(32, 16)
+        self.head = nn.Linear(16, characters)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv2(self.conv1(x).relu()).amax(2)
+        x, _ = self.lstm(x.permute(0, 2, 1))
+        x, _ = self.gru(x.transpose(0, 1))
+        return self.head(x).log_softmax(-1)
