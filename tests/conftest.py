@@ -11,17 +11,16 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 
-from adroit.deploy.cli.main import main
-from adroit.deploy.deployment.deployment import Deployment
-from adroit.deploy.export.deployment import export_deployment
-from adroit.models.checkpoints.checkpoint import CheckpointConfig, save_checkpoint
-from adroit.models.networks.architectures import architecture_named, build_network
+# The rest of adroit is imported where it is used: the checks on a GPU run without its packages (tests/gpu/check.py).
+if TYPE_CHECKING:
+    from adroit.deploy.deployment.deployment import Deployment
 
 # Small tensors: more threads only wait for each other, and on shared cores for long.
 torch.set_num_threads(1)
@@ -75,6 +74,8 @@ def adroit() -> Adroit:
 
 def _run_here(words: list[str]) -> Result:
     """The command in this process, which it leaves as it was."""
+    from adroit.deploy.cli.main import main
+
     out, err = io.StringIO(), io.StringIO()
     threads = torch.get_num_threads()
     with contextlib.chdir(ROOT), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -90,6 +91,9 @@ def _run_here(words: list[str]) -> Result:
 
 def make_checkpoint(folder: Path, architecture: str, size: tuple[int, int], **arguments: object) -> Path:
     """A checkpoint with random weights whose batch norms have seen data, so that activations are alive."""
+    from adroit.models.checkpoints.checkpoint import CheckpointConfig, save_checkpoint
+    from adroit.models.networks.architectures import architecture_named, build_network
+
     torch.manual_seed(0)
     network = build_network(architecture, arguments)
     known = architecture_named(architecture)
@@ -123,12 +127,16 @@ def lenet_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def resnet_deployment(resnet_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     """The exported ResNet-20; do not change it."""
+    from adroit.deploy.export.deployment import export_deployment
+
     return export_deployment(resnet_checkpoint, tmp_path_factory.mktemp("repository"))
 
 
 @pytest.fixture(scope="session")
 def lenet_deployment(lenet_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     """The exported LeNet-5-BN; do not change it."""
+    from adroit.deploy.export.deployment import export_deployment
+
     return export_deployment(lenet_checkpoint, tmp_path_factory.mktemp("repository"))
 
 

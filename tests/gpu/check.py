@@ -69,7 +69,8 @@ def verdict(code: int, output: str) -> str:
 
 def environment() -> dict[str, str]:
     """The environment of every step: where adroit is not installed, its sources are on Python's path."""
-    if importlib.util.find_spec("adroit"):
+    installed = importlib.util.find_spec("adroit")
+    if installed and installed.origin:  # a folder of that name alone has no origin
         return {**os.environ}
     path = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))
     return {**os.environ, "PYTHONPATH": path}
