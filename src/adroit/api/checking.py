@@ -84,8 +84,8 @@ def profile(
     threads: int | None = None,
     providers: Sequence[str] | None = None,
     seconds: float = 5.0,
-    on_report: Callable[[ProfileReport], None] | None = None,
-    on_start: Callable[[int], None] | None = None,
+    on_report: Callable[[ProfileReport], None] = lambda report: None,
+    on_start: Callable[[int], None] = lambda count: None,
     progress: Progress | None = None,
 ) -> ProfileReport:
     """Counts operations and measures latency of deployments, side by side in one run.
@@ -101,8 +101,7 @@ def profile(
         threads, providers: see RuntimeArguments.
         seconds: to spend on each candidate.
         on_report: called with the report before latencies of routes are stored in the deployments with gates.
-        on_start: called with the number of candidates.
-        progress: called with images done and images in all while routes are counted.
+        on_start: called with the number of candidates. progress: with images done and in all, of counting routes.
 
     Returns:
         The report: latency in milliseconds, operations by kind, every layer, and routes where there are gates.
@@ -126,10 +125,8 @@ def profile(
     ]
     candidates = side_by_side(read, options, gate_threshold, gflops)
     opened = None if images is None else image_set(images, limit=limit)
-    if on_start is not None:
-        on_start(len(candidates))
+    on_start(len(candidates))
     report = measure(candidates, opened, batch, size, seconds, progress)
-    if on_report is not None:
-        on_report(report)
+    on_report(report)
     store_latencies(report)
     return report

@@ -178,22 +178,15 @@ def budget(
     if is_limited:
         requested_budget(*limits)
     report = None if html is None else Path(html)
-    if report is not None:
-        for file in (report, json_beside(report)):
-            files.check_writable(file)
+    for file in () if report is None else (report, json_beside(report)):
+        files.check_writable(file)
     if images is None:
         table = read_table(read)
     else:
         table = calibrate(
-            read,
-            images,
-            limit=limit,
-            settings=settings,
-            instability=instability,
-            seconds=seconds,
-            progress=progress,
-            **runtime,
-        )
+            read, images, limit=limit, settings=settings, instability=instability, seconds=seconds,
+            progress=progress, **runtime,
+        )  # fmt: skip
     setting = choose(table, *limits, paper=paper, worst=worst) if is_limited else None
     if report is not None:
         write_report(report, read.info.name, table, setting)

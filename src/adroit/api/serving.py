@@ -46,7 +46,7 @@ def serve(
     floor_gflops: float | None = None,
     classes: PathLike | None = None,
     page: bool = False,
-    on_start: Callable[[Addresses], None] | None = None,
+    on_start: Callable[[Addresses], None] = lambda addresses: None,
     **runtime: Unpack[RuntimeArguments],
 ) -> None:
     """Serves deployments by the Open Inference Protocol (V2), over HTTP and gRPC, until a signal to stop.
@@ -54,16 +54,15 @@ def serve(
     Args:
         repository: a folder of deployments, or one deployment.
         models: names of deployments to serve; all if empty.
-        host: address to listen at; "0.0.0.0" opens the server to the network.
+        host: address to listen at; "0.0.0.0" opens the server to all.
         http_port, grpc_port, metrics_port: 0 is any free port, None leaves that server out.
-        instances: runtimes of each network, each with a thread of its own.
+        instances: runtimes of each network, each with its own thread.
         limits: what one request, one queue and the whole server may take; see deploy/serve/options.py.
         security: see ServerArguments.
         floor_gflops: under load, lower budgets to so many operations / 1e9 an image before refusing.
-        classes: TOML file: what an image of each class of clients may cost at most.
-        page: a web page at the HTTP address, on which people try the networks.
+        classes: TOML file: what an image of each class of clients may cost. page: a web page at the HTTP address.
         on_start: called with the addresses once the server listens, before deployments are loaded.
-        runtime: what runs the networks; see RuntimeArguments.
+        runtime: see RuntimeArguments.
 
     Raises:
         UsageError: an empty repository, a file that cannot be read, or an address that is taken.
@@ -82,10 +81,7 @@ def serve(
     options = ServeOptions(
         Path(repository),
         tuple(models),
-        host,
-        http_port,
-        grpc_port,
-        metrics_port,
+        *(host, http_port, grpc_port, metrics_port),
         instances=instances,
         runtime=runtime_options(**runtime),
         limits=limits or Limits(),
@@ -95,7 +91,7 @@ def serve(
         page=page,
     )
     start_logging()
-    uvloop.run(serve_repository(options, on_start or (lambda addresses: None)))
+    uvloop.run(serve_repository(options, on_start))
 
 
 def _security(**given: Unpack[ServerArguments]) -> Security:
