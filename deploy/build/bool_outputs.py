@@ -26,8 +26,8 @@ def _cast(node: ir.Node) -> int:
     described = operators()[node.op_type].outputs
     read = [
         value
-        for value, told in zip(node.outputs, described, strict=True)
-        if told.type == "bool" and (value.uses() or value.is_graph_output())
+        for value, output in zip(node.outputs, described, strict=True)
+        if output.type == "bool" and (value.uses() or value.is_graph_output())
     ]
     for value in read:
         assert node.graph is not None

@@ -15,7 +15,7 @@ from typing import Any
 from adroit.deploy.build.job import CACHE, MODEL, PLAN, Job
 from adroit.deploy.runtimes.tensorrt.modules import import_tensorrt
 from adroit.deploy.runtimes.tensorrt.near_miss import near_miss
-from adroit.deploy.runtimes.tensorrt.plugin_library import load_plugins, registered, told
+from adroit.deploy.runtimes.tensorrt.plugin_library import load_plugins, registered, text_of
 from adroit.errors import AdroitError, EnvironmentFault, OutOfResource, UnsupportedModel
 
 Tell = Callable[[dict[str, Any]], None]
@@ -153,8 +153,8 @@ def _no_plugin(trt: ModuleType, lost: list[str], job: Job, reason: str) -> Adroi
     return EnvironmentFault(
         f"no plugin provides node {node.name!r} ({node.operator})",
         facts={
-            "asked for": node,
-            "registered": told(found),
+            "requested": node,
+            "registered": text_of(found),
             "the registry": near_miss((node.operator, node.version, node.namespace), found),
             "reason": f"{reason}; the model has {len(job.custom)} nodes that need one",
         },

@@ -136,10 +136,10 @@ class _Caster:
             value = node.inputs[index]
             if value is not None and value.dtype in (FLOAT, HALF):
                 node.replace_input_with(index, self.as_type(value, HALF if wanted.name in half else FLOAT))
-        for value, told in zip(node.outputs, described.outputs, strict=True):
-            if told.name in half:
+        for value, output in zip(node.outputs, described.outputs, strict=True):
+            if output.name in half:
                 value.type = ir.TensorType(HALF)
-            elif told.name in described.half:
+            elif output.name in described.half:
                 self._back_to_half(value)
         stay = [v.name for v in (*described.inputs, *described.outputs) if v.name not in half and v.type is None]
         why = f"{', '.join([*stay, 'every sum'])}" if self._operators_too else "its portable body computes in float32"
@@ -180,7 +180,7 @@ class _Caster:
     def _why_float(self, node: ir.Node, constants: list[ir.Value]) -> str:
         """Why the node stays in float32; nothing where it does not."""
         if node.name in self._keep:
-            return "asked for"
+            return "requested"
         if node.op_type in SUMS:
             return "a sum of many terms or an exponential, which float16 may not hold"
         if node.op_type == "Cast" and node.inputs[0] is not None and node.inputs[0].dtype == ir.DataType.INT64:
@@ -203,8 +203,8 @@ class _Caster:
         if node.op_type == "Cast":
             node.attributes["to"] = ir.AttrInt64("to", int(dtype))
         elif node.op_type == "ConstantOfShape":
-            told = node.attributes.get("value")
-            array = np.zeros(1, np.float32) if told is None else told.as_tensor().numpy()
+            stored = node.attributes.get("value")
+            array = np.zeros(1, np.float32) if stored is None else stored.as_tensor().numpy()
             node.attributes["value"] = ir.AttrTensor("value", ir.tensor(array.astype(dtype.numpy())))
         elif node.op_type == "Constant":
             held = constant(node.outputs[0])

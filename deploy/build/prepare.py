@@ -49,12 +49,13 @@ class Prepared:
 
     @property
     def content(self) -> bytes:
+        """The ONNX file."""
         content: bytes = self.model.SerializeToString(deterministic=True)
         return content
 
 
 def prepare(deployment: Deployment, form: Form, precision: Precision, keep: Collection[str] = ()) -> Prepared:
-    """The deployment's model in `form` and `precision`.
+    """Puts the deployment's model into `form` and `precision`.
 
     Args:
         keep: names of nodes to leave in float32.
@@ -68,8 +69,8 @@ def prepare(deployment: Deployment, form: Form, precision: Precision, keep: Coll
     custom = tuple(_custom_node(node) for node in all_nodes(model.graph) if node.domain == DOMAIN)
     if precision == Precision.fp16 and deployment.info.form == "portable":
         raise UnsupportedModel(
-            "fp16 was requested, but this deployment holds standard operators only: what of it must stay float32"
-            " cannot be told any more",
+            "fp16 was requested, but this deployment holds standard operators only: which nodes must stay float32"
+            " cannot be seen in it",
             hint="export it without --portable, and build that",
         )
     if precision == Precision.fp16 and deployment.info.quantization is not None:

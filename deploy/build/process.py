@@ -25,7 +25,7 @@ def run_in_process(folder: Path, job: Job, progress: Progress | None = None) -> 
     Raises:
         AdroitError: as builder.run_job.
         OutOfResource: the system ended the process for its memory.
-        UnsupportedModel: the process ended itself; the last line it wrote is told.
+        UnsupportedModel: the process ended itself; the error has the last line that it wrote.
     """
     job.write(folder)
     reading, writing = os.pipe()
@@ -57,9 +57,9 @@ def run_in_process(folder: Path, job: Job, progress: Progress | None = None) -> 
     raise _ended(code, job, written.read_text(errors="replace").strip().split("\n")[-1])
 
 
-def _error(told: dict[str, Any]) -> AdroitError:
-    kind: type[AdroitError] = getattr(errors, told["kind"])
-    return kind(told["message"], facts=told["facts"], hint=told["hint"])
+def _error(event: dict[str, Any]) -> AdroitError:
+    kind: type[AdroitError] = getattr(errors, event["kind"])
+    return kind(event["message"], facts=event["facts"], hint=event["hint"])
 
 
 def _ended(code: int, job: Job, last: str) -> AdroitError:

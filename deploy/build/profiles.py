@@ -96,13 +96,13 @@ def _check(profile: Profile, inputs: Sequence[TensorSpec]) -> None:
 
 
 def _check_range(profile: str, spec: TensorSpec, span: Range) -> None:
-    told = {"input": str(spec), **{kind: "x".join(map(str, shape)) for kind, shape in span.shapes.items()}}
+    facts = {"input": str(spec), **{kind: "x".join(map(str, shape)) for kind, shape in span.shapes.items()}}
     for kind, shape in span.shapes.items():
         if len(shape) != len(spec.shape):
             raise UsageError(
                 f"profile {profile!r}: {kind} of input {spec.name} has {len(shape)} dimensions,"
                 f" the input {len(spec.shape)}",
-                facts=told,
+                facts=facts,
                 hint=HINT,
             )
     for index, dimension in enumerate(spec.shape):
@@ -110,14 +110,14 @@ def _check_range(profile: str, spec: TensorSpec, span: Range) -> None:
         where += f" ({dimension})" if isinstance(dimension, str) else ""
         low, usual, high = (shape[index] for shape in span.shapes.values())
         if isinstance(dimension, int) and not low == usual == high == dimension:
-            raise UsageError(f"{where} is fixed at {dimension} in the model", facts=told)
+            raise UsageError(f"{where} is fixed at {dimension} in the model", facts=facts)
         if low < 1 or high > LARGEST:
-            raise UsageError(f"{where} must be 1 to {LARGEST}", facts=told)
+            raise UsageError(f"{where} must be 1 to {LARGEST}", facts=facts)
         pairs = (("min", low, "max", high), ("min", low, "opt", usual), ("opt", usual, "max", high))
         for small, below, large, above in pairs:
             if below > above:
                 raise UsageError(
                     f"{where}: {small} {below} is above {large} {above}",
-                    facts=told,
+                    facts=facts,
                     hint="give min <= opt <= max in every dimension",
                 )

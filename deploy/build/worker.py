@@ -18,6 +18,8 @@ from adroit.errors import AdroitError
 
 
 def main(folder: Path, descriptor: int) -> None:
+    """Runs the job in `folder`, and writes events as lines of JSON to `descriptor`."""
+
     def tell(event: dict[str, Any]) -> None:
         os.write(descriptor, json.dumps(event).encode() + b"\n")
 

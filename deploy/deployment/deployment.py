@@ -1,4 +1,4 @@
-"""A deployment on disk: a deployment of a model repository, readable by Triton Inference Server too.
+"""A deployment on disk, which Triton Inference Server reads as a model of its repository too.
 
     <repository>/<name>/config.pbtxt        Triton's configuration
     <repository>/<name>/1/model.onnx        the model
@@ -55,6 +55,7 @@ class Deployment:
 
     @property
     def model_file(self) -> Path:
+        """The path of the exported ONNX file."""
         return self.path / MODEL_FILE
 
     @property

@@ -40,7 +40,7 @@ _TYPES = {
 
 
 def triton_config(info: Description, versions: Sequence[int] = ()) -> str:
-    """For the exported model in ONNX Runtime, with adroit's operators where the model has them.
+    """Writes the configuration of the exported model in ONNX Runtime, with adroit's operators where the model has them.
 
     Args:
         versions: the version folders to serve; the newest if none is named.
@@ -54,7 +54,7 @@ def triton_config(info: Description, versions: Sequence[int] = ()) -> str:
 
 
 def plan_config(info: Description, version: int, record: TensorRTBuild) -> str:
-    """For a plan: one instance a GPU, CUDA graphs, every profile of the build.
+    """Writes the configuration of a plan: one instance a GPU, CUDA graphs, every profile of the build.
 
     Args:
         version: the version folder of the plan. record: of the build.

@@ -141,7 +141,7 @@ def replacing_deployment(path: Path) -> Iterator[Path]:
 
 
 def write_description(folder: Path, description: Description) -> None:
-    """Writes adroit.json whole or not at all. Only for a folder that is locked, or that nobody else knows yet.
+    """Writes adroit.json whole or not at all, in a folder that is locked, or that nobody else knows yet.
 
     Raises:
         UsageError, OutOfResource: as adroit.files.write_bytes.
@@ -152,7 +152,7 @@ def write_description(folder: Path, description: Description) -> None:
 
 
 def _locked(path: Path) -> int:
-    """A descriptor of the folder at `path`, or of its lock file, that holds the lock."""
+    """Returns a descriptor of the folder at `path`, or of its lock file, that holds the lock."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:

@@ -46,7 +46,7 @@ def measure_bias(
     options: RuntimeOptions,
     progress: Progress | None = None,
 ) -> dict[str, Vector]:
-    """By node name, [M] float64: the mean of float32 less 8-bit results, to be added to shift.
+    """Measures the mean of float32 less 8-bit results, [M] float64 by node name, to be added to shift.
 
     Args:
         model: the deployment's, in float32. grids: of every layer's X.

@@ -34,7 +34,7 @@ def byte_tensors(graph: ir.Graph, layers: Collection[str]) -> list[str]:
 
 
 def activations(adder: ir.Node) -> list[ir.Value]:
-    """X, and the residual where there is one."""
+    """Returns X, and the residual where there is one."""
     return [value for value in (adder.inputs[0], *adder.inputs[4:]) if value is not None]
 
 

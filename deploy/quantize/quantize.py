@@ -63,12 +63,12 @@ class QuantizeOptions:
 
 @dataclass(frozen=True)
 class Quantized:
-    """What came of it.
+    """The result of `adroit quantize`.
 
     Attributes:
         deployment: the new deployment.
         cost: of the whole, on the calibration images.
-        layers: what each layer costs alone, where asked for.
+        layers: what each layer costs alone, where it was measured.
     """
 
     deployment: Deployment
@@ -146,7 +146,7 @@ def _float_model(deployment: Deployment) -> onnx.ModelProto:
         )
     if info.form == "portable":
         raise UnsupportedModel(
-            f"{deployment.path} holds standard operators only: its adder layers cannot be told any more",
+            f"{deployment.path} holds standard operators only: its adder layers cannot be found in it",
             hint="export it without --portable, and quantize that",
         )
     return deployment.load_model()

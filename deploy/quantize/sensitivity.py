@@ -20,7 +20,7 @@ from adroit.models.data.images import ImageSet
 def logits_of(
     deployment: Deployment, model: onnx.ModelProto, images: ImageSet, options: RuntimeOptions
 ) -> NDArray[np.float32]:
-    """[N,classes] of all images."""
+    """Runs all images through `model`, and returns their logits, [N,classes]."""
     name = deployment.info.outputs[0].name
     with OnnxRuntime(model, options, custom=True) as runtime:
         batches = images.batches(deployment.info.preprocessing, BATCH)
@@ -28,7 +28,7 @@ def logits_of(
 
 
 def cost_of(quantized: NDArray[Any], exact: NDArray[Any], labels: NDArray[np.int64] | None) -> QuantizationCost:
-    """Of two networks' logits, [N,classes] each."""
+    """Compares the logits of two networks, [N,classes] each."""
     spread = float(exact.std()) or 1.0
     ours, theirs = quantized.argmax(1), exact.argmax(1)
     top1 = None if labels is None else (float((ours == labels).mean()), float((theirs == labels).mean()))
@@ -45,7 +45,7 @@ def layer_costs(
     options: RuntimeOptions,
     progress: Progress | None = None,
 ) -> dict[str, QuantizationCost]:
-    """By layer.
+    """Measures the cost of each layer alone in 8 bits, by layer.
 
     Args:
         exact: the float network's logits of `images`.

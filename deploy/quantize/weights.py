@@ -35,14 +35,14 @@ class QuantizedWeights:
     clamped: float
 
     def moved(self, bias: NDArray[np.float64]) -> QuantizedWeights:
-        """With `bias` [M] added to shift."""
+        """The same weights with `bias` [M] added to shift."""
         return replace(self, shift=(self.shift.astype(np.float64) + bias).astype(np.float32))
 
 
 def quantize_weights(
     weight: NDArray[np.float32], scale: NDArray[np.float32], shift: NDArray[np.float32], grid: Grid
 ) -> QuantizedWeights:
-    """W [M,C,kH,kW], scale [M] and shift [M] of AdderConv2d for an X on `grid`; computed in float64."""
+    """Quantizes W [M,C,kH,kW], scale [M] and shift [M] of AdderConv2d for an X on `grid`, in float64."""
     exact = weight.astype(np.float64)
     inside = np.clip(exact, grid.low, grid.high)
     constant = np.abs(exact - inside).sum((1, 2, 3))

@@ -12,7 +12,7 @@ from adroit.files import sha256
 
 
 def find_build(deployment: Deployment, backend: str, version: int | None) -> tuple[str, BuildRecord, Path]:
-    """Version, record and file of the deployment's build for `backend`: the newest, or the one of `version`.
+    """Finds the deployment's build for `backend`, the newest or the one of `version`: its version, record and file.
 
     Raises:
         UsageError: there is none.

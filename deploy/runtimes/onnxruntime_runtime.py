@@ -116,6 +116,7 @@ class OnnxRuntime(Runtime):
 
     @property
     def facts(self) -> dict[str, Any]:
+        """Versions and settings of this runtime; see Runtime.facts."""
         return dict(self._facts)
 
     def _run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
@@ -131,6 +132,7 @@ class OnnxRuntime(Runtime):
         return path
 
     def close(self) -> None:
+        """Frees the runtime; it cannot run afterwards."""
         self._session = None
 
 

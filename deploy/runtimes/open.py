@@ -1,4 +1,4 @@
-"""Opening a deployment in the runtime that is asked for."""
+"""Opens a deployment in one of the runtimes."""
 
 from __future__ import annotations
 

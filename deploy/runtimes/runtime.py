@@ -25,7 +25,7 @@ class Runtime(ABC):
         """What ran: versions, threads, provider, instruction set; JSON values."""
 
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
-        """All outputs by name for inputs by name.
+        """Runs the deployment on inputs by name, and returns all outputs by name.
 
         Raises:
             UsageError: a missing, unknown or misshapen input.

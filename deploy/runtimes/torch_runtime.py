@@ -57,6 +57,7 @@ class TorchRuntime(Runtime):
 
     @property
     def facts(self) -> dict[str, Any]:
+        """Versions and settings of this runtime; see Runtime.facts."""
         return dict(self._facts)
 
     def _run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
@@ -72,4 +73,5 @@ class TorchRuntime(Runtime):
         return {spec.name: value.numpy() for spec, value in zip(self.outputs, values, strict=True)}
 
     def close(self) -> None:
+        """Frees the runtime; it cannot run afterwards."""
         self._network = None

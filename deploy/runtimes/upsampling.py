@@ -41,7 +41,7 @@ def use_own_upsampling(model: OnnxFile) -> bytes:
 
 
 def _replace(graph: GraphProto, outer: Mapping[str, NDArray[np.float32]]) -> None:
-    """In branches too; `outer`: constants of four numbers that are known outside of the graph."""
+    """Replaces them in branches too; `outer`: constants of four numbers that are known outside of the graph."""
     known = {**outer, **{t.name: _numbers(t) for t in graph.initializer if t.data_type == _FLOAT and t.dims == [4]}}
     for node in graph.node:
         factor = _factor(node, known) if node.op_type == "Resize" else None
@@ -69,5 +69,5 @@ def _factor(node: NodeProto, known: Mapping[str, NDArray[np.float32]]) -> int | 
 
 
 def _numbers(tensor: TensorProto) -> NDArray[np.float32]:
-    """Of a float32 tensor of four; none where they are stored in another file."""
+    """The numbers of a float32 tensor of four; none where they are stored in another file."""
     return np.frombuffer(tensor.raw_data, "<f4") if len(tensor.raw_data) == 16 else np.array(tensor.float_data, "f4")

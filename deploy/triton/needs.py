@@ -18,7 +18,7 @@ OLDEST = "25.07"
 
 @dataclass(frozen=True)
 class TritonNeeds:
-    """Of a repository whose configurations were checked.
+    """The needs of a repository whose configurations were checked.
 
     Attributes:
         models: names, in alphabetical order.
@@ -33,7 +33,11 @@ class TritonNeeds:
 
     @classmethod
     def of(cls, repository: Path) -> TritonNeeds:
-        """Raises UsageError: no repository, or a configuration with a fault that Triton would not tell of."""
+        """Checks a repository.
+
+        Raises:
+            UsageError: a folder without deployments, or a fault that Triton would accept in silence.
+        """
         deployments = [Deployment.read(path.parent) for path in sorted(repository.glob(f"*/{DESCRIPTION_FILE}"))]
         if not deployments:
             raise UsageError(f"{repository} holds no deployment", hint="give a folder that `adroit export` wrote to")
@@ -81,13 +85,13 @@ def _check(repository: Path, deployments: list[Deployment]) -> None:
         for path in (deployment.path / "config.pbtxt", deployment.path / PLAN_CONFIG)
         if path.is_file()
     ]
-    faults = {f"{path.relative_to(repository)} {i + 1}": told for path in paths for i, told in enumerate(lint(path))}
+    faults = {f"{path.relative_to(repository)} {i + 1}": fault for path in paths for i, fault in enumerate(lint(path))}
     if faults:
         raise UsageError("Triton would load this and serve other than meant", facts=faults, hint="correct the files")
 
 
 def _compatible(deployment: Deployment) -> bool:
-    """Of the newest plan, which is the one that is served."""
+    """Whether the newest plan, which is the one that is served, is version-compatible."""
     plans = {
         int(version): record
         for version, record in deployment.info.builds.items()

@@ -1,4 +1,4 @@
-"""Whether this process may run a plan: asked before TensorRT is."""
+"""Checks whether this process may run a plan, before TensorRT sees it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from adroit.errors import EnvironmentFault, UnsupportedModel
 
 
 def check_plan(path: Path, record: TensorRTBuild, flavor: Flavor, trt: ModuleType, rebuild: str) -> PlanHeader:
-    """The plan's header, if `trt` can run it.
+    """Reads the plan's header, and checks that `trt` can run the plan.
 
     Args:
         record: of the build, in adroit.json.
         rebuild: the command that builds it again.
 
     Raises:
-        EnvironmentFault: a plan of another TensorRT; told are both versions and the library's file.
+        EnvironmentFault: a plan of another TensorRT; the error names both versions and the library's file.
         UnsupportedModel: no plan, or one without weights.
     """
     header = read_plan_header(path)

@@ -50,10 +50,11 @@ class Device:
                 return torch.empty(shape, dtype=_TYPES[dtype], device="cuda")
         except torch.OutOfMemoryError as error:
             raise OutOfResource(
-                "the GPU's memory is full", facts={"asked for": f"{dtype} {list(shape)}"}, hint="lower --batch"
+                "the GPU's memory is full", facts={"requested": f"{dtype} {list(shape)}"}, hint="lower --batch"
             ) from error
 
     def upload(self, array: NDArray[Any], buffer: torch.Tensor) -> None:
+        """Queues a copy of `array` into `buffer` on the device."""
         with torch.cuda.stream(self._stream):
             buffer.copy_(torch.from_numpy(np.ascontiguousarray(array)).pin_memory(), non_blocking=True)
 

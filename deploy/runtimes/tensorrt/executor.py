@@ -1,4 +1,4 @@
-"""Runs an engine: buffers, shapes, profiles and, if asked for, a CUDA graph of every shape."""
+"""Runs an engine: buffers, shapes, profiles and, if requested, a CUDA graph of every shape."""
 
 from __future__ import annotations
 
@@ -18,14 +18,28 @@ MOST_GRAPHS = 8
 
 
 class Memory(Protocol):
-    """What the executor asks of a device (device.Device; the tests have one of NumPy arrays)."""
+    """The part of a device that the executor uses (device.Device; the tests have one of NumPy arrays)."""
 
     @property
-    def stream(self) -> int: ...
-    def empty(self, shape: tuple[int, ...], dtype: str) -> Any: ...
-    def upload(self, array: NDArray[Any], buffer: Any) -> None: ...
-    def download(self, buffers: dict[str, Any]) -> dict[str, NDArray[Any]]: ...
-    def capture(self, work: Callable[[], None]) -> Callable[[], None]: ...
+    def stream(self) -> int:
+        """The handle of the stream."""
+        ...
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
+        """Allocates a buffer on the device."""
+        ...
+
+    def upload(self, array: NDArray[Any], buffer: Any) -> None:
+        """Queues a copy of `array` into `buffer`."""
+        ...
+
+    def download(self, buffers: dict[str, Any]) -> dict[str, NDArray[Any]]:
+        """Copies the buffers to the host, and waits for them."""
+        ...
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Records `work`, and returns what replays it."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""The NVIDIA GPU of this machine, asked of the driver itself: no package is needed.
+"""Finds the NVIDIA GPU of this machine by the driver itself: no package is needed.
 
-TensorRT must not be asked first: without a driver its Python bindings hand out a null runtime, and
+TensorRT must not come first: without a driver its Python bindings hand out a null runtime, and
 the next call ends the process.
 """
 

@@ -1,4 +1,4 @@
-"""What a plan file says of itself, read before any runtime sees it.
+"""Reads the header of a plan file, before any runtime sees the plan.
 
 A runtime of another version answers with a magic number, or crashes; so the version is compared
 first. Sources: TensorRT's tag and version bytes are those that NVIDIA's trtexec reads for
@@ -31,7 +31,7 @@ _CAPABILITIES = (75, 80, 86, 89, 120, 121)
 
 @dataclass(frozen=True)
 class PlanHeader:
-    """Who built a plan.
+    """The header of a plan: which builder built it, and for what.
 
     Attributes:
         version: major, minor, patch, build.
@@ -53,11 +53,12 @@ class PlanHeader:
 
 
 def version_text(version: tuple[int, ...]) -> str:
+    """Joins the parts of a version with dots."""
     return ".".join(map(str, version))
 
 
 def read_plan_header(path: Path) -> PlanHeader:
-    """The header of the plan at `path`.
+    """Reads the header of the plan at `path`.
 
     Raises:
         UsageError: a file that cannot be read.
@@ -79,8 +80,8 @@ def read_plan_header(path: Path) -> PlanHeader:
     version = struct.unpack_from("4B", data, 24)
     if kind == "tensorrt":
         return PlanHeader(kind, version)
-    told, mask = struct.unpack_from("<Q", data, 16)[0], struct.unpack_from("<I", data, 32)[0]
-    if told != size:
-        raise UnsupportedModel(f"{path} is cut short: it has {size} bytes of {told}", hint=hint)
+    stated, mask = struct.unpack_from("<Q", data, 16)[0], struct.unpack_from("<I", data, 32)[0]
+    if stated != size:
+        raise UnsupportedModel(f"{path} is cut short: it has {size} bytes of {stated}", hint=hint)
     compiled = tuple(cc for bit, cc in enumerate(_CAPABILITIES) if mask >> bit & 1)
     return PlanHeader(kind, version, compiled)

@@ -44,7 +44,7 @@ def load_plugins(trt: ModuleType, library: Path) -> list[Triple]:
 
     Raises:
         EnvironmentFault: the registry refuses the library (with the reason that only an error recorder
-            is told), or one of our operators is not in it.
+            is in the error), or one of our operators is not in it.
     """
     registry = trt.get_plugin_registry()
     recorder, before = _recorder(trt), registry.error_recorder
@@ -60,8 +60,8 @@ def load_plugins(trt: ModuleType, library: Path) -> list[Triple]:
         raise EnvironmentFault(
             f"{library} does not provide {wanted.name} version {wanted.version} namespace {DOMAIN!r}",
             facts={
-                "reason": "; ".join(recorder.told) or "it was loaded, and has other plugins",
-                "registered": told(found),
+                "reason": "; ".join(recorder.errors) or "it was loaded, and has other plugins",
+                "registered": text_of(found),
                 "the library": near_miss((wanted.name, str(wanted.version), DOMAIN), found),
             },
             hint="build the library from this version of adroit",
@@ -69,8 +69,8 @@ def load_plugins(trt: ModuleType, library: Path) -> list[Triple]:
     return found
 
 
-def told(triples: Sequence[Triple]) -> str:
-    """Creators as text; TensorRT's own are many, so ours and a count of the others."""
+def text_of(triples: Sequence[Triple]) -> str:
+    """Writes creators as text: ours by name, and a count of the others, since TensorRT's own are many."""
     ours = [t for t in triples if t[2] == DOMAIN]
     texts = [f"{name} version {version} namespace {namespace!r}" for name, version, namespace in ours]
     return "; ".join([*texts, f"{len(triples) - len(ours)} of others"])
@@ -80,25 +80,25 @@ def _recorder(trt: ModuleType) -> Any:
     class Recorder(trt.IErrorRecorder):  # type: ignore[name-defined,misc]
         def __init__(self) -> None:
             trt.IErrorRecorder.__init__(self)
-            self.told: list[str] = []
+            self.errors: list[str] = []
 
         def clear(self) -> None:
-            self.told.clear()
+            self.errors.clear()
 
         def get_error_code(self, index: int) -> Any:
             return trt.ErrorCodeTRT.UNSPECIFIED_ERROR
 
         def get_error_desc(self, index: int) -> str:
-            return self.told[index]
+            return self.errors[index]
 
         def has_overflowed(self) -> bool:
             return False
 
         def num_errors(self) -> int:
-            return len(self.told)
+            return len(self.errors)
 
         def report_error(self, code: Any, text: str) -> bool:
-            self.told.append(text)
+            self.errors.append(text)
             return False
 
     return Recorder()

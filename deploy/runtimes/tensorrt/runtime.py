@@ -30,7 +30,7 @@ _LOGGERS: dict[str, Any] = {}
 class TensorRTRuntime(Runtime):
     """An engine on the first GPU.
 
-    Everything that can be told of the plan is checked before TensorRT sees it; see compatible.py.
+    Everything that the plan's header and record say is checked before TensorRT sees it; see compatible.py.
     """
 
     def __init__(self, deployment: Deployment, options: RuntimeOptions, flavor: Flavor) -> None:
@@ -77,6 +77,7 @@ class TensorRTRuntime(Runtime):
 
     @property
     def facts(self) -> dict[str, Any]:
+        """Versions and settings of this runtime; see Runtime.facts."""
         return dict(self._facts)
 
     def _run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
@@ -84,6 +85,7 @@ class TensorRTRuntime(Runtime):
         return self._executor.run(feeds)
 
     def close(self) -> None:
+        """Frees the runtime; it cannot run afterwards."""
         self._executor = None
 
 

@@ -23,8 +23,8 @@ def as_plugins_do(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with bodies that give int32 where an operator's output is bool; the float32 operators of half_model."""
     expanded = float_operators(model)
     for function in expanded.functions:
-        for index, told in enumerate(operators()[function.name].outputs):
-            if told.type == "bool":
+        for index, output in enumerate(operators()[function.name].outputs):
+            if output.type == "bool":
                 name = function.output[index]
                 function.output[index] = f"{name}.number"
                 function.node.append(helper.make_node("Cast", [name], [f"{name}.number"], to=TensorProto.INT32))
@@ -42,8 +42,8 @@ def bool_outputs(model: onnx.ModelProto) -> set[str]:
         name
         for node in all_nodes(model.graph)
         if node.domain == DOMAIN
-        for name, told in zip(node.output, operators()[node.op_type].outputs, strict=True)
-        if told.type == "bool" and name
+        for name, output in zip(node.output, operators()[node.op_type].outputs, strict=True)
+        if output.type == "bool" and name
     }
 
 

@@ -36,7 +36,7 @@ import tensorrt_rtx as rtx
 
 def build(self, network, config):
     flags = [name for name, flag in rtx.BuilderFlag.__members__.items() if config.get_flag(flag)]
-    told = {
+    record = {
         "flags": flags,
         "typed": network.get_flag(rtx.NetworkDefinitionCreationFlag.STRONGLY_TYPED),
         "profiles": config.num_optimization_profiles,
@@ -46,7 +46,7 @@ def build(self, network, config):
         "monitor": config.progress_monitor is not None,
         "plugins": list(config.plugins_to_serialize),
     }
-    pathlib.Path(os.environ["TOLD"]).write_text(json.dumps(told))
+    pathlib.Path(os.environ["RECORD"]).write_text(json.dumps(record))
     return memoryview(b"a plan")
 
 rtx.Builder.build_serialized_network = build
@@ -55,12 +55,12 @@ rtx.Builder.build_serialized_network = build
 
 @pytest.fixture
 def stand_in(rtx: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The module's folder is first on the path of the building process; what it was told is read from here."""
+    """The module's folder is first on the path of the building process; what it recorded is read from here."""
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "tensorrt.py").write_text(STAND_IN)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
-    monkeypatch.setenv("TOLD", str(tmp_path / "told.json"))
-    return tmp_path / "told.json"
+    monkeypatch.setenv("RECORD", str(tmp_path / "record.json"))
+    return tmp_path / "record.json"
 
 
 def job_of(deployment: Deployment, folder: Path, form: Any = "functions", **settings: Any) -> Job:
@@ -79,20 +79,20 @@ def test_the_builder_is_given_all_that_was_asked_for(
         version_compatible=True,
     )  # fmt: skip
     facts = run_in_process(tmp_path, job)
-    told = json.loads(stand_in.read_text())
+    record = json.loads(stand_in.read_text())
     assert facts["bytes"] == len((tmp_path / PLAN).read_bytes()) == 6
-    assert set(told.pop("flags")) >= {"STRIP_PLAN", "VERSION_COMPATIBLE"}
-    assert told.pop("timings") == len((tmp_path / CACHE).read_bytes()) > 0
-    assert told == {
+    assert set(record.pop("flags")) >= {"STRIP_PLAN", "VERSION_COMPATIBLE"}
+    assert record.pop("timings") == len((tmp_path / CACHE).read_bytes()) > 0
+    assert record == {
         "typed": True, "profiles": 2, "workspace": 64 * 2**20, "level": 4, "monitor": True, "plugins": [],
     }  # fmt: skip
 
 
 def test_nothing_is_asked_for_by_itself(lenet_deployment: Deployment, stand_in: Path, tmp_path: Path) -> None:
     run_in_process(tmp_path, job_of(lenet_deployment, tmp_path))
-    told = json.loads(stand_in.read_text())
-    assert not {"STRIP_PLAN", "VERSION_COMPATIBLE", "TF32"} & set(told["flags"])
-    assert told["level"] == 3
+    record = json.loads(stand_in.read_text())
+    assert not {"STRIP_PLAN", "VERSION_COMPATIBLE", "TF32"} & set(record["flags"])
+    assert record["level"] == 3
     assert not (tmp_path / CACHE).exists()
 
 
@@ -113,7 +113,7 @@ class Config:
 
 
 @pytest.mark.parametrize(
-    ("kept", "mismatch", "used", "told"),
+    ("kept", "mismatch", "used", "noticed"),
     [
         (b"timings", False, b"timings", False),
         (b"timings", True, b"empty", True),
@@ -122,14 +122,14 @@ class Config:
     ],
 )
 def test_a_timing_cache_that_does_not_fit_is_told_and_replaced(
-    kept: bytes | None, mismatch: bool, used: bytes, told: bool, tmp_path: Path
+    kept: bytes | None, mismatch: bool, used: bytes, noticed: bool, tmp_path: Path
 ) -> None:
     if kept is not None:
         (tmp_path / CACHE).write_bytes(kept)
     config, notices = Config(mismatch), []  # type: tuple[Config, list[Any]]
     job = Job("tensorrt", (), None, (), timing_cache=True)
     assert _timing_cache(config, job, tmp_path, notices.append) == config.cache == used
-    assert bool(notices) == told
+    assert bool(notices) == noticed
     assert _timing_cache(config, dataclasses.replace(job, timing_cache=False), tmp_path, notices.append) is None
 
 
@@ -153,7 +153,7 @@ def test_a_library_that_is_none_is_refused_with_the_registrys_reason(
 
 
 @pytest.mark.parametrize(
-    ("errors", "kind", "told"),
+    ("errors", "kind", "message"),
     [
         (["Error Code 1: Cuda Runtime (out of memory)"], OutOfResource, "out of memory"),
         (["first", "Error Code 2: OutOfMemory (Requested size was 8589934592 bytes.)"], OutOfResource, "8589934592"),
@@ -163,14 +163,14 @@ def test_a_library_that_is_none_is_refused_with_the_registrys_reason(
         ([], UnsupportedModel, "gives none"),
     ],
 )
-def test_what_the_builder_logs_becomes_an_error(errors: list[str], kind: type[AdroitError], told: str) -> None:
+def test_what_the_builder_logs_becomes_an_error(errors: list[str], kind: type[AdroitError], message: str) -> None:
     error = _build_error(errors)
     assert type(error) is kind
-    assert told in str(error)
+    assert message in str(error)
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
+    ("found", "difference"),
     [
         ([("AdderConv2d", "1", "adroit")], ""),
         ([("AdderConv2d", "2", "adroit")], "has version 2, the nodes ask for 1"),
@@ -181,8 +181,8 @@ def test_what_the_builder_logs_becomes_an_error(errors: list[str], kind: type[Ad
         ([], "has no such operator"),
     ],
 )
-def test_the_nearest_plugin_is_named_with_what_differs(found: list[tuple[str, str, str]], told: str) -> None:
-    assert near_miss(("AdderConv2d", "1", "adroit"), found) == told
+def test_the_nearest_plugin_is_named_with_what_differs(found: list[tuple[str, str, str]], difference: str) -> None:
+    assert near_miss(("AdderConv2d", "1", "adroit"), found) == difference
 
 
 def test_the_building_process_brings_neither_torch_nor_onnx() -> None:

@@ -195,10 +195,10 @@ def test_fault(
     assert result.code == fault.code, result.err
     assert "Traceback" not in result.err
     assert listing(lenet.path) == before
-    told = result.err[result.err.index("error: ") :]
+    message = result.err[result.err.index("error: ") :]
     for path, name in ((lenet.path, "DEPLOYMENT"), (scene.modules, "MODULES"), (tmp_path, "FOLDER")):
-        told = told.replace(str(path), name)
-    assert told == snapshot
+        message = message.replace(str(path), name)
+    assert message == snapshot
 
 
 def test_a_record_that_points_elsewhere_is_refused(lenet: Deployment, adroit: Adroit, images: Path) -> None:

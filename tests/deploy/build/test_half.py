@@ -100,8 +100,8 @@ def stay_float(model: onnx.ModelProto) -> set[str]:
         name
         for node in all_nodes(model.graph)
         if node.domain == DOMAIN
-        for name, told in zip(node.input, operators()[node.op_type].inputs, strict=True)
-        if told.name not in operators()[node.op_type].half
+        for name, described in zip(node.input, operators()[node.op_type].inputs, strict=True)
+        if described.name not in operators()[node.op_type].half
     }
 
 
@@ -140,21 +140,21 @@ def test_our_operators_get_float16_just_where_the_descriptor_says(name: str, req
     assert custom
     for node in custom:
         described = operators()[node.op_type]
-        for value, told in zip((*node.input, *node.output), (*described.inputs, *described.outputs), strict=True):
-            wanted = TensorProto.FLOAT16 if told.name in described.half else TensorProto.FLOAT
-            if told.type == "bool":
+        for value, spec in zip((*node.input, *node.output), (*described.inputs, *described.outputs), strict=True):
+            wanted = TensorProto.FLOAT16 if spec.name in described.half else TensorProto.FLOAT
+            if spec.type == "bool":
                 wanted = TensorProto.BOOL
-            assert types[value] == wanted, (node.name, told.name)
+            assert types[value] == wanted, (node.name, spec.name)
 
 
 @EVERY
 def test_every_node_that_stays_float32_is_told_with_its_reason(name: str, request: pytest.FixtureRequest) -> None:
     deployment: Deployment = request.getfixturevalue(name)
     prepared = half(deployment, "plugins")
-    told = Counter(kept.operator for kept in prepared.kept)
+    stay = Counter(kept.operator for kept in prepared.kept)
     nodes = Counter(node.op_type for node in all_nodes(deployment.load_model().graph))
     for operator in (*operators(), *SUMS):
-        assert told[operator] == nodes[operator]
+        assert stay[operator] == nodes[operator]
     assert all(kept.node and kept.why for kept in prepared.kept)
 
 
@@ -182,7 +182,7 @@ def replaced(deployment: Deployment, model: onnx.ModelProto) -> Deployment:
 
 def test_a_node_can_be_kept_by_name(lenet_deployment: Deployment) -> None:
     pool = next(n.name for n in lenet_deployment.load_model().graph.node if n.op_type == "MaxPool")
-    assert ("MaxPool", "asked for") in [(k.operator, k.why) for k in half(lenet_deployment, "plugins", pool).kept]
+    assert ("MaxPool", "requested") in [(k.operator, k.why) for k in half(lenet_deployment, "plugins", pool).kept]
     with pytest.raises(UsageError, match="no node 'nowhere'"):
         half(lenet_deployment, "plugins", "nowhere")
 

@@ -157,7 +157,7 @@ def test_the_newest_build_is_opened_or_the_one_named(lenet: Deployment) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "kind", "told"),
+    ("changes", "kind", "message"),
     [
         ({"file": "../../other/model.plan"}, UsageError, "the file of build 2"),
         ({"file": "/etc/passwd"}, UsageError, "the file of build 2"),
@@ -166,7 +166,7 @@ def test_the_newest_build_is_opened_or_the_one_named(lenet: Deployment) -> None:
     ],
 )
 def test_a_build_that_is_not_what_was_built_is_refused(
-    changes: dict[str, object], kind: type[AdroitError], told: str, lenet: Deployment
+    changes: dict[str, object], kind: type[AdroitError], message: str, lenet: Deployment
 ) -> None:
-    with pytest.raises(kind, match=told):
+    with pytest.raises(kind, match=message):
         find_build(with_build(lenet, "2", **changes), "tensorrt-rtx", None)

@@ -27,7 +27,7 @@ def test_a_profile_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("image:1x3", "not a name"),
         ("a b=image:1x3", "not a name"),
@@ -39,8 +39,8 @@ def test_a_profile_is_read() -> None:
         ("p=image:99999999999x3", "not a shape"),
     ],
 )
-def test_text_that_is_no_profile_is_refused(text: str, told: str) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_text_that_is_no_profile_is_refused(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         read_profile(text)
 
 
@@ -55,7 +55,7 @@ def test_without_a_profile_one_image_of_the_usual_size_is_built_for(info: Descri
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("p=image:2x3x32x32,1x3x32x32,4x3x32x32", r"input image, dimension 0 \(batch\): min 2 is above opt 1"),
         ("p=image:1x3x32x32,1x3x64x32,1x3x48x32", r"input image, dimension 2 \(height\): opt 64 is above max 48"),
@@ -66,11 +66,11 @@ def test_without_a_profile_one_image_of_the_usual_size_is_built_for(info: Descri
         ("p=picture:1x3x32x32", "unknown input picture; lacks input image"),
     ],
 )
-def test_a_wrong_profile_is_refused_by_name(text: str, told: str, info: Description) -> None:
+def test_a_wrong_profile_is_refused_by_name(text: str, message: str, info: Description) -> None:
     with pytest.raises(UsageError) as caught:
         profiles_for(info, [read_profile(text)])
     assert "'p'" in caught.value.message
-    assert re.search(told, str(caught.value))
+    assert re.search(message, str(caught.value))
 
 
 def test_two_profiles_of_one_name_are_refused(info: Description) -> None:
@@ -116,7 +116,7 @@ def test_usual_shapes_are_within_the_limits(
 
 
 @pytest.mark.parametrize(
-    ("deployment", "text", "told"),
+    ("deployment", "text", "message"),
     [
         (
             "anti_aliased_deployment",
@@ -141,9 +141,9 @@ def test_usual_shapes_are_within_the_limits(
     ],
 )
 def test_shapes_that_cannot_work_are_told_before_the_build(
-    deployment: str, text: str, told: str, request: pytest.FixtureRequest
+    deployment: str, text: str, message: str, request: pytest.FixtureRequest
 ) -> None:
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         limits(request.getfixturevalue(deployment), text)
 
 

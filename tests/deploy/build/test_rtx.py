@@ -115,7 +115,7 @@ def test_a_node_that_became_no_plugin_is_an_error(lenet_deployment: Deployment, 
     with pytest.raises(EnvironmentFault) as caught:
         run_in_process(tmp_path, job)
     assert caught.value.message == "no plugin provides node 'features.0' (AdderConv2d)"
-    assert caught.value.facts["asked for"] == "AdderConv2d version 1 namespace 'adroit'"
+    assert caught.value.facts["requested"] == "AdderConv2d version 1 namespace 'adroit'"
     assert caught.value.facts["reason"] == "0 became plugins; the model has 4 nodes that need one"
     assert re.fullmatch(r"\d+ of others", caught.value.facts["registered"])
 

@@ -80,8 +80,8 @@ def test_check_stores_the_verdict_in_the_deployment(
     assert json.loads(result.out)["images"] == 5
     parity = Deployment.read(tmp_path / "deployment").info.parity
     assert parity is not None
-    assert parity["passed"] is True
-    assert parity["images"] == 5
+    assert parity.passed is True
+    assert parity.images == 5
 
 
 def test_a_wrong_deployment_exits_with_3_and_names_the_layer(

@@ -20,7 +20,7 @@ from adroit.errors import UsageError
 from tests.deploy.deployment.description import budget_table, latency_table, small_description
 from tests.deploy.records import plan_record, rtx_plan_record
 
-# Written by the code of commit b323c2e, on random weights and images.
+# Written by the code of commit b323c2e, on random weights and images; the tables are made up, not measured.
 FORMAT_1 = Path(__file__).parent / "format_1"
 OLD = sorted(path.name for path in FORMAT_1.glob("*.json"))
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.records import QuantizationSource
 from adroit.deploy.export.deployment import export_deployment
 from adroit.deploy.parity.quantized import check_quantized
 from adroit.deploy.quantize.choices import Method
@@ -67,12 +68,12 @@ def test_the_first_layer_may_read_the_image_itself(lenet_deployment: Deployment,
 
 def test_provenance_tells_how_it_was_made(quantized: Quantized, resnet_deployment: Deployment, images: Path) -> None:
     info = quantized.deployment.info
-    assert info.quantization == json.loads((quantized.deployment.path / "adroit.json").read_text())["quantization"]
-    told = info.quantization
-    assert told is not None
-    assert told["source"] == {"name": resnet_deployment.info.name, "model": resnet_deployment.info.model.sha256}
-    assert (told["method"], told["images"], told["data"]) == ("mse", 12, str(images))
-    assert len(told["layers"]) == 20 and len(told["tensors"]) == 20
+    assert info == Deployment.read(quantized.deployment.path).info
+    record = info.quantization
+    assert record is not None
+    assert record.source == QuantizationSource(resnet_deployment.info.name, resnet_deployment.info.model.sha256)
+    assert (record.method, record.images, record.data) == ("mse", 12, str(images))
+    assert len(record.layers) == 20 and len(record.tensors) == 20
     assert info.operators["QAdderConv2d"].nodes == 11 and "AdderConv2d" not in info.operators
     assert info.parity is None and info.checkpoint == resnet_deployment.info.checkpoint
 
