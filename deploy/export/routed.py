@@ -117,7 +117,7 @@ def _free_sizes(graph: ir.Graph, side: int) -> None:
     Raises:
         UnsupportedModel: a node whose result has a size of the traced image whatever the input.
     """
-    shapes = {value.name: value.shape for value in graph.outputs}
+    declared = {value.name: value.shape for value in graph.outputs}
     for node in graph:
         fixed = node.op_type in ("Reshape", "Expand", "ConstantOfShape", "Tile") or (
             node.op_type == "Resize" and len(node.inputs) > 3
@@ -130,7 +130,7 @@ def _free_sizes(graph: ir.Graph, side: int) -> None:
         for value in node.outputs:
             value.shape = None
     for value in graph.outputs:
-        value.shape = shapes[value.name]
+        value.shape = declared[value.name]
     for value in (*graph.inputs, *graph.outputs):
         if value.name in (INPUT, OUTPUT) and value.shape is not None:
             value.shape = ir.Shape(["batch", value.shape[1], "height", "width"])

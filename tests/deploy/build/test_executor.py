@@ -1,4 +1,4 @@
-"""Running an engine: what TensorRT is asked, in which order; on a device and a context of the tests' own."""
+"""Running an engine: the calls of TensorRT and their order; on a device and a context of the tests' own."""
 
 from __future__ import annotations
 

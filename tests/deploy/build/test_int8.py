@@ -64,7 +64,7 @@ def test_nvidias_parser_reads_it_and_asks_for_the_plugin(quantized: Deployment, 
     forms = [prepare(quantized, form, Precision.fp32).model for form in ("functions", "plugins")]
     bodies, plugins = parse(tmp_path, forms, OURS)
     assert bodies["taken"], bodies["errors"]
-    first = plugins["asked"][0]
+    first = plugins["requests"][0]
     assert first["operator"] == "QAdderConv2d" and first["fields"]["x_zero_point"] == ["INT32", [-128]]
 
 

@@ -98,17 +98,17 @@ def test_the_first_custom_node_of_the_file_reaches_our_creator(model: onnx.Model
     (answer,) = parse(tmp_path, [model], OURS)
     names = {node.name for node in custom_nodes(model)}
     assert [error["node"] in names and CREATED in error["text"] for error in answer["errors"]] == [True]
-    assert len(answer["asked"]) == 1
+    assert len(answer["requests"]) == 1
 
 
 def test_creators_are_given_exactly_the_declared_fields(model: onnx.ModelProto, tmp_path: Path) -> None:
     nodes = custom_nodes(model)
     answers = parse(tmp_path, [alone(model, node) for node in nodes], OURS)
     for node, answer in zip(nodes, answers, strict=True):
-        assert [(a["operator"], a["node"]) for a in answer["asked"]] == [(node.op_type, node.name)]
-        (asked,) = answer["asked"]
-        assert set(asked["fields"]) == set(operators()[node.op_type].attributes)
-        assert asked["fields"] == values_of(node)
+        assert [(a["operator"], a["node"]) for a in answer["requests"]] == [(node.op_type, node.name)]
+        (request,) = answer["requests"]
+        assert set(request["fields"]) == set(operators()[node.op_type].attributes)
+        assert request["fields"] == values_of(node)
 
 
 ONNX_TYPES = {"float32": TensorProto.FLOAT, "int8": TensorProto.INT8, "bool": TensorProto.BOOL}
@@ -140,12 +140,12 @@ def test_every_operator_can_be_created(operator: Operator, tmp_path: Path) -> No
     opsets = [helper.make_opsetid("", 18), helper.make_opsetid(DOMAIN, 1)]
     model = helper.make_model(helper.make_graph([node], "g", inputs, outputs), opset_imports=opsets, ir_version=10)
     (answer,) = parse(tmp_path, [model], OURS)
-    (asked,) = answer["asked"]
-    assert (asked["operator"], set(asked["fields"])) == (operator.name, set(operator.attributes))
+    (request,) = answer["requests"]
+    assert (request["operator"], set(request["fields"])) == (operator.name, set(operator.attributes))
     # float32 is what arrives of an attribute.
     wanted = values_of(node)
     assert {n: (k, pytest.approx(v, rel=1e-6)) for n, (k, v) in wanted.items()} == {
-        n: (k, v) for n, (k, v) in asked["fields"].items()
+        n: (k, v) for n, (k, v) in request["fields"].items()
     }
 
 
@@ -180,7 +180,7 @@ def test_creators_are_called_inside_branches_too(lenet_deployment: Deployment, t
     outer.graph.input.append(condition)
     onnx.checker.check_model(outer)
     with_plugins, without = (parse(tmp_path, [outer], creators)[0] for creators in (OURS, []))
-    assert with_plugins["asked"][0]["fields"] == values_of(node)
+    assert with_plugins["requests"][0]["fields"] == values_of(node)
     assert without["taken"], without["errors"]
     assert "CONDITION" in without["layers"]
 
@@ -225,8 +225,8 @@ def probe(function: bool, size: int = 3, **marks: str) -> onnx.ModelProto:
 def test_function_or_plugin(function: bool, marks: Mapping[str, str], winner: str, tmp_path: Path) -> None:
     (answer,) = parse(tmp_path, [probe(function, **marks)], PROBES)
     if answer["taken"]:
-        assert (winner, answer["layers"], answer["asked"]) == ("function", ["ACTIVATION"], [])
-    elif answer["asked"]:
+        assert (winner, answer["layers"], answer["requests"]) == ("function", ["ACTIVATION"], [])
+    elif answer["requests"]:
         assert winner == "plugin"
         assert CREATED in answer["errors"][0]["text"]
     else:
@@ -237,4 +237,4 @@ def test_function_or_plugin(function: bool, marks: Mapping[str, str], winner: st
 def test_an_attribute_beyond_32_bits_arrives_as_another_number(tmp_path: Path) -> None:
     """Without a word; hence the check of deploy/build/prepare.py."""
     (answer,) = parse(tmp_path, [probe(True, size=2**33, namespace=DOMAIN)], PROBES)
-    assert answer["asked"][0]["fields"]["size"] == ["INT32", [0]]
+    assert answer["requests"][0]["fields"]["size"] == ["INT32", [0]]

@@ -1,4 +1,4 @@
-"""What a plan says of itself, and which plan may be run here: asked before any runtime is."""
+"""What a plan says of itself, and which plan may be run here: before any runtime sees it."""
 
 from __future__ import annotations
 
