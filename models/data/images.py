@@ -30,7 +30,7 @@ class ImageSet:
         names: one a image, unique.
         load: index to [H,W,3] uint8; raises UsageError for an unreadable image.
         labels: [N] int64 class indices, or None.
-        class_names: names of the label values where the data tells them.
+        class_names: names of the label values where the data has them.
         maps: index to [H,W] uint8 class indices of the pixels, where the data has label maps.
         sizes: index to height and width of `load`'s image without its pixels, where that is possible.
     """

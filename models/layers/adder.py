@@ -1,4 +1,4 @@
-"""Layers that networks are made of."""
+"""Adder convolutions as layers, and the sum of a residual block."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from torch.nn import functional
 from adroit.errors import UsageError
 from adroit.models.losses.precision import in_float32
 
-# He's, of the fan-in: what the paper's derivation asks for. torch's own default is 1 / sqrt(3).
+# He's, of the fan-in, as in the paper's derivation. torch's own default is 1 / sqrt(3).
 PAPER_GAIN = math.sqrt(2.0)
 # Convolutions in front of each max pooling; the one the paper recommends, and VGG-16 and 19.
 RECOMMENDED_LAYOUT = (1, 1, 1, 1, 1)

@@ -1,7 +1,7 @@
-"""The Square attack: a random search that asks for logits alone, whatever a network's gradients are.
+"""The Square attack: a random search that needs logits alone, whatever a network's gradients are.
 
 Source: arXiv 1912.00049, algorithms 1 and 2, in the maximum norm. An attack without gradients that does more harm than
-one with them tells of gradients that mislead (arXiv 1802.00420). Libraries that have it were left aside: they bring
+one with them is a sign of gradients that mislead (arXiv 1802.00420). Libraries that have it were left aside: they bring
 several others with them, or fix the versions of what is installed.
 """
 

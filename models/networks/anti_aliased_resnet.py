@@ -21,7 +21,7 @@ from adroit.models.networks.residual import BasicBlock, Bottleneck
 
 
 class FilteredBasicBlock(BasicBlock):
-    """A filter in front of the second convolution. `resamples` tells whether the plain network strides here.
+    """A filter in front of the second convolution; `resamples`: whether the plain network strides here.
 
     It does so even at stride 1 where dilation took the stride's place: the filter stays.
     """

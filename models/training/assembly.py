@@ -1,4 +1,4 @@
-"""All that a recipe's training consists of, made in the order that models/training/__init__.py tells."""
+"""Builds all that a recipe's training consists of, in the order given in models/training/__init__.py."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class RunOptions:
         workers: processes that read and augment images, for each device; 0 does it in between.
         resume: go on where an interrupted training to the same folder stood; begins where there is none.
         keep_every: steps from one state for `resume` to the next; they are kept at the end of every epoch too.
-        on_begin: told how many steps are done, and how many there are. on_step: told of every step.
+        on_begin: called with the steps that are done and the number of all steps. on_step: called after each.
     """
 
     accelerator: Accelerator = Accelerator.AUTO

@@ -120,7 +120,7 @@ def save_state(
 
 
 def read_state(path: Path, about: Mapping[str, Any], parts: Parts, process: int = 0) -> Position:
-    """Puts everything back, the random generators too, and tells where the training stands.
+    """Puts everything back, the random generators too, and returns where the training stands.
 
     Raises:
         UsageError: no such file, a damaged one, or one of another training: names what differs from `about`.

@@ -26,7 +26,7 @@ def folded_convolution(weight: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Te
 
 
 class ConvNorm(nn.Conv2d):
-    """Convolution without bias, batch norm (`norm`), then ReLU if asked; [N,C,H,W] in and out."""
+    """Convolution without bias, batch norm (`norm`), then ReLU (`relu`); [N,C,H,W] in and out."""
 
     def __init__(
         self,

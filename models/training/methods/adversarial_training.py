@@ -1,6 +1,6 @@
 """Adversarial training: every step learns from images attacked by the network as it is. Source: arXiv 1706.06083.
 
-IGAM's teachers are made so: distance 8, 7 steps of 2 (of pixel values to 255).
+IGAM's teachers are trained so: distance 8, 7 steps of 2 (of pixel values to 255).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class AdversarialTraining(TrainingMethod):
     """Attacks the inputs.
 
     Raises:
-        UsageError: the network tells classes of pixels, not of images.
+        UsageError: the network classifies pixels, not images.
     """
 
     def __init__(self, settings: Settings, setup: Setup) -> None:
@@ -73,7 +73,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 def check_classifies(setup: Setup, method: str) -> None:
     """Raises UsageError for a network of pixels' classes."""
     if architecture_named(setup.recipe.architecture).task != "classification":
-        raise UsageError(f"{method} is for classes of images, and {setup.recipe.architecture} tells those of pixels")
+        raise UsageError(f"{method} is for classes of images, and {setup.recipe.architecture} classifies pixels")
 
 
 METHOD = AdversarialTraining

@@ -25,7 +25,7 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Setup:
-    """What a method is made for.
+    """The training that a method is built for.
 
     Attributes:
         network: the one in training, on its device.
@@ -58,7 +58,7 @@ class TrainingMethod(nn.Module):
 
     Submodules whose parameters want a gradient (exit heads, say) are trained by the recipe's optimizer,
     and saved for `--resume` but not in the checkpoint. What must not be trained (a frozen VGG) has
-    requires_grad off; what has an optimizer of its own (a discriminator) is told by `optimizers`.
+    requires_grad off; what has an optimizer of its own (a discriminator) is listed by `optimizers`.
     An attribute that is a module becomes a submodule: keep the network and the teacher out of them, or in a tuple.
     """
 

@@ -21,7 +21,7 @@ class ExitHeads(nn.Module):
     Args:
         in_channels: of the features, shallow to deep; at least two.
         channels: M. classes: of the task. of_pixels: whether the task is segmentation.
-        projects_last: whether the last exit's features are asked for; if not, they stay as they are. (A layer
+        projects_last: whether the last exit's features are projected; if not, they stay as they are. (A layer
             that gets no gradient would stop a training on several GPUs.)
     """
 

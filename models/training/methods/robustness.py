@@ -1,6 +1,6 @@
 """Accuracy under attack, as figures of a training: IGAM's evaluation (arXiv 1912.05699), and whether it can be trusted.
 
-A network whose gradients mislead looks robust to attacks by gradients alone (arXiv 1802.00420). What tells: more steps
+A network whose gradients mislead looks robust to attacks by gradients alone (arXiv 1802.00420). The signs: more steps
 and restarts do more harm, an attack without gradients does more, or a large distance leaves images right.
 """
 

@@ -27,7 +27,7 @@ START = 0.25
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Weights and choices of models/losses/self_regulation.py, where the chosen ones are told from the paper's.
+    """Weights and choices of models/losses/self_regulation.py, which says what is the paper's and what was chosen.
 
     Attributes:
         classification_weight, segmentation_weight, regulation_weight: lambda 1, 2 and 3.

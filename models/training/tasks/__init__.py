@@ -19,7 +19,7 @@ class Task(Protocol):
     Attributes:
         preprocessing, labels: for the checkpoint.
         ignored: the target value that counts for nothing, or None.
-        measure: what `evaluate` tells, to be read after a percentage.
+        measure: what `evaluate` returns, to be read after a percentage.
         input_size: height and width of the inputs that `sample` makes.
         views: so many consecutive samples are of one image: they come in one batch, with the same random numbers.
     """
@@ -60,7 +60,7 @@ class Task(Protocol):
         ...
 
     def figures(self, network: nn.Module) -> Mapping[str, float]:
-        """What else the recipe asks to be measured at the end, by name."""
+        """Measures at the end what else the recipe names, by name."""
         ...
 
 

@@ -102,7 +102,7 @@ class Classification:
         return float((predictions.numpy() == self._y_held).mean())
 
     def figures(self, network: nn.Module) -> Mapping[str, float]:
-        """`shift_consistency` and `shift_accuracy`, in percent, if the recipe asks for them."""
+        """`shift_consistency` and `shift_accuracy`, in percent, if the recipe has them on."""
         settings = self._recipe.evaluation
         if not settings.shift_consistency:
             return {}

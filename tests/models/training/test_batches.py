@@ -14,7 +14,7 @@ IMAGES = 10
 
 
 class Numbers:
-    """A task whose sample tells its index and what its generator gave."""
+    """A task whose sample holds its index and what its generator gave."""
 
     views = 1
 

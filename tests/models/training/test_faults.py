@@ -97,7 +97,7 @@ def _occupied(folder: Path) -> list[str]:
     return []
 
 
-def test_full_memory_is_told(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_memory_is_one_clear_error(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nSee the documentation")
 
@@ -163,7 +163,7 @@ def test_a_fault_is_one_clear_error(
     before = sorted(output.parent.rglob("*"))
     with pytest.raises(SystemExit) as ended:
         main(["train", str(folder / "recipe.toml"), "-o", str(output), *options])
-    told = capsys.readouterr().err
-    assert ended.value.code == code, told
-    assert message in told and "Traceback" not in told and told.count("error:") <= 1
+    error_text = capsys.readouterr().err
+    assert ended.value.code == code, error_text
+    assert message in error_text and "Traceback" not in error_text and error_text.count("error:") <= 1
     assert sorted(output.parent.rglob("*")) == before

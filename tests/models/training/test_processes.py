@@ -62,7 +62,7 @@ def run(recipe: Path, folder: Path, processes: int) -> subprocess.CompletedProce
     )
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_two_processes_step_as_one(images: Path, tmp_path: Path) -> None:
     """A step of adder layers and batch norms moves every tensor alike, but for rounding."""
     path = tmp_path / "recipe.toml"
@@ -84,7 +84,7 @@ def test_two_processes_step_as_one(images: Path, tmp_path: Path) -> None:
         assert ((two[name] - begun[name]).double() - moved).norm() < 1e-3 * moved.norm(), name
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_what_fails_in_one_process_is_told_once(camvid: Path, tmp_path: Path) -> None:
     """One label map of an epoch is wrong: only the process that reads it knows."""
     Image.fromarray(np.full((HEIGHT, WIDTH), 12, np.uint8)).save(camvid / "train" / "labels" / "3.png")

@@ -20,6 +20,7 @@ import torch
 from msgspec.structs import replace
 from torch import nn
 
+import adroit.models.training.loop
 import adroit.models.training.methods
 from adroit import files
 from adroit.errors import OutOfResource, UsageError
@@ -147,6 +148,7 @@ shift = 2
 """
 
 
+@pytest.mark.timeout(1200)
 def test_a_killed_process_is_resumed_to_the_same_weights(images: Path, tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(RECIPE.format(images=images))
@@ -180,6 +182,26 @@ def interrupted(images: Path, tmp_path: Path) -> Recipe:
     with pytest.raises(Killed):
         run(recipe, tmp_path / "a", 4)
     return recipe
+
+
+def test_a_state_of_version_0_1_is_resumed(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its recipe has other words for two keys."""
+    recipe = image_recipe(images)
+
+    def old(about: dict[str, Any]) -> dict[str, Any]:
+        optimizer, initial = dict(about["optimizer"]), dict(about["initial"])
+        optimizer["settle_batches"], initial["trained"] = optimizer.pop("precise_batch_norm"), initial.pop("trainable")
+        return {**about, "optimizer": optimizer, "initial": initial}
+
+    save = adroit.models.training.loop.save_state
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(
+            adroit.models.training.loop, "save_state", lambda path, about, *rest: save(path, old(about), *rest)
+        )
+        run(recipe, tmp_path / "a", 4)
+    assert b"settle_batches" in state_path(tmp_path / "a").read_bytes()
+    run(recipe, tmp_path / "a", resume=True)
+    assert (tmp_path / "a" / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize(

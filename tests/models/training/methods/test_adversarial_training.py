@@ -1,4 +1,4 @@
-"""Adversarial training shows the network attacked images, and robustness tells what is left of its accuracy."""
+"""Adversarial training shows the network attacked images, and robustness measures what is left of its accuracy."""
 
 from __future__ import annotations
 

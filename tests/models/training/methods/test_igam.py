@@ -67,8 +67,8 @@ def test_the_loss_is_the_formula_in_float64(images: Path, robust: Path, gradient
     squares = (j[:6] - j[6:]).square().sum((1, 2, 3))
     centered = j.flatten(1) - j.flatten(1).mean(1, keepdim=True)
     logits = method.discriminator.double()((centered / centered.norm(dim=1, keepdim=True)).view_as(j))
-    told = functional.cross_entropy(logits, torch.tensor([0] * 6 + [1] * 6))
-    expected = 500.0 * (squares.mean() if difference == "mean" else squares.sum()) - 3.0 * told
+    discriminated = functional.cross_entropy(logits, torch.tensor([0] * 6 + [1] * 6))
+    expected = 500.0 * (squares.mean() if difference == "mean" else squares.sum()) - 3.0 * discriminated
     assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-3)
 
 

@@ -24,7 +24,7 @@ RECIPE = Recipe(
 
 
 class Streets:
-    """What the method asks of a task."""
+    """What the method needs of a task."""
 
     ignored = VOID
     input_size = (32, 64)

@@ -1,4 +1,4 @@
-"""RotNet teaches all rotations of all images, and tells how many it gets right."""
+"""RotNet teaches all rotations of all images, and measures how many it gets right."""
 
 from __future__ import annotations
 

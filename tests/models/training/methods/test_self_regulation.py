@@ -25,7 +25,7 @@ SHORT = Settings(channels=6)
 
 
 class Classes:
-    """What the method asks of a task."""
+    """What the method needs of a task."""
 
     ignored: int | None = None
     input_size = (32, 32)
@@ -95,7 +95,7 @@ def resized(x: Tensor, like: Tensor) -> Array:
 
 @pytest.mark.parametrize(("progress", "weights"), [(0.1, (0.2, 0.8, 1.0)), (0.25, (0.2, 0.8, 1.0)), (0.9, (2, 3, 4))])
 def test_the_whole_loss_is_the_formulas(recipes: Recipes, progress: float, weights: tuple[float, ...]) -> None:
-    """Unless told otherwise 0.2 L_cls + 0.8 L_seg + 1.0 (SR-F + SR-L), the last from a quarter of the training on."""
+    """By default 0.2 L_cls + 0.8 L_seg + 1.0 (SR-F + SR-L), the last from a quarter of the training on."""
     settings = replace(SHORT, feature_temperature=2.0, logit_temperature=3.0)
     if weights != (0.2, 0.8, 1.0):
         names = ("classification_weight", "segmentation_weight", "regulation_weight")
