@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from adroit.deploy.deployment.budget_table import BudgetCost, BudgetTable
+from adroit.deploy.deployment.budget_table import BudgetTable
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.deployment.latency_table import LatencyTable, Speed, parts_of
 from adroit.deploy.deployment.routed import routing_space
@@ -114,7 +114,9 @@ def test_the_table_that_profile_stored_is_used_and_named(
     result = calibrate(deployment, labeled.first(2), options, settings=2, seconds=0.1)
     assert result.facts["predicted by"] == "the table that adroit profile stored"
     # With everything closed: the parts that every route runs, of which "always" is one; scaled.
-    assert result.settings[-1].predicted_milliseconds == BudgetCost(pytest.approx(3.6), pytest.approx(3.6))
+    predicted = result.settings[-1].predicted_milliseconds
+    assert predicted is not None
+    assert (predicted.mean, predicted.worst) == (pytest.approx(3.6), pytest.approx(3.6))
     assert "scaled by 1.200" in result.facts["prediction"] and "unscaled" in result.facts["prediction"]
     elsewhere = Deployment(
         deployment.path, msgspec.structs.replace(deployment.info, latency=msgspec.structs.replace(table, size=(64, 64)))
