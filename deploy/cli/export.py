@@ -55,11 +55,12 @@ def export(
     portable: Annotated[bool, typer.Option("--portable", help="Standard ONNX operators only.")] = False,
 ) -> None:
     """Write a deployment: ONNX with adroit's operators, preprocessing, provenance."""
+    from adroit.deploy.deployment.names import check_name
     from adroit.models.checkpoints.checkpoint import CheckpointConfig
 
     deployment = adroit.export(
         checkpoint,
-        output / (name or CheckpointConfig.read(checkpoint).architecture),
+        output / check_name(name or CheckpointConfig.read(checkpoint).architecture),
         portable=portable,
         routing=routing.value if routing else None,
         route=route,

@@ -48,9 +48,11 @@ def quantize(
     as_json: AsJson = False,
 ) -> None:
     """Write a deployment in 8 bits: adder layers on integers, ranges from your images, no training."""
+    from adroit.deploy.deployment.names import check_name
+
     quantized = adroit.quantize(
         deployment,
-        output / (name or f"{deployment.resolve().name}-8bit"),
+        output / check_name(name or f"{deployment.resolve().name}-8bit"),
         data,
         limit=images,
         method=method,
