@@ -24,7 +24,7 @@ OFFICIAL_FULL_COST = 26.3e9
 
 @dataclass(frozen=True)
 class BudgetSchedule:
-    """weight: lambda. target: mu, the wanted share of the full cost.
+    """weight: lambda. target: mu, the target share of the full cost.
 
     start, warm_up: shares of the training; the loss is off until the first is done, and grows to its full
     weight during the second.

@@ -89,8 +89,8 @@ def test_batches_hold_images_of_one_shape_in_order(tmp_path: Path) -> None:
     sizes = [(4, 4), (4, 4), (4, 4), (6, 4), (4, 4)]
     for i, size in enumerate(sizes):
         save(tmp_path / f"{i}.png", i, size)
-    found = [(w.start, w.stop, x.shape) for w, x in read_images(tmp_path).batches(Preprocessing(), 2)]
-    assert found == [(0, 2, (2, 3, 4, 4)), (2, 3, (1, 3, 4, 4)), (3, 4, (1, 3, 6, 4)), (4, 5, (1, 3, 4, 4))]
+    result = [(w.start, w.stop, x.shape) for w, x in read_images(tmp_path).batches(Preprocessing(), 2)]
+    assert result == [(0, 2, (2, 3, 4, 4)), (2, 3, (1, 3, 4, 4)), (3, 4, (1, 3, 6, 4)), (4, 5, (1, 3, 4, 4))]
 
 
 def test_digits_are_split_into_four_fifths_and_one() -> None:

@@ -70,14 +70,14 @@ def test_every_layout_pairs_images_with_their_maps(
     tmp_path: Path, layout: str, count: int, classes: int, ignored: int
 ) -> None:
     MAKERS[layout](tmp_path)
-    found = READERS[layout](tmp_path, "train")
-    assert (len(found), len(found.class_names), found.ignored) == (count, classes, ignored)
+    result = READERS[layout](tmp_path, "train")
+    assert (len(result), len(result.class_names), result.ignored) == (count, classes, ignored)
     for i in range(count):
-        image, labels = found.load(i)
+        image, labels = result.load(i)
         assert image.shape == (HEIGHT, WIDTH, 3) and image.dtype == np.uint8
         assert int(image[3, 3, 0]) == pytest.approx(50 * i, abs=2)
         np.testing.assert_array_equal(labels, labels_of(i, ignored))
-    assert len(found.first(1)) == 1
+    assert len(result.first(1)) == 1
 
 
 @pytest.mark.parametrize("layout", list(MAKERS))

@@ -61,9 +61,9 @@ def test_loss_and_gradient_are_the_formulas(levels: str, layout: tuple[int, ...]
     np.testing.assert_allclose(loss.item(), direct_loss(network, levels, at, other), rtol=1e-12)
     places = some_places(at.shape, 12)
     expected = numeric_gradient(lambda x: direct_loss(network, levels, x, other), at, places)
-    found = np.array([a.grad.numpy()[place] for place in places])
+    result = np.array([a.grad.numpy()[place] for place in places])
     assert np.abs(expected).max() > 1e-6
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
 def test_the_gradient_passes_through_a_segmentations_scores() -> None:

@@ -32,27 +32,27 @@ def test_the_gradient_of_a_linear_network_is_its_formula() -> None:
     of_loss = (p - functional.one_hot(y, 5)) @ weight
     of_probability = p.gather(1, y[:, None]) * (weight[y] - p @ weight)
     for of, expected in (("loss", of_loss), ("probability", of_probability)):
-        found = input_gradient(x.flatten(1) @ weight.T, x, y, of)  # type: ignore[arg-type]
-        torch.testing.assert_close(found.flatten(1), expected)
-        assert not found.requires_grad
+        result = input_gradient(x.flatten(1) @ weight.T, x, y, of)  # type: ignore[arg-type]
+        torch.testing.assert_close(result.flatten(1), expected)
+        assert not result.requires_grad
 
 
 def test_a_normalized_gradient_is_centered_and_of_length_1() -> None:
     gradient = random(4, 3, 5, 5) + 7.0
-    found = normalized_gradient(gradient)
-    torch.testing.assert_close(found.flatten(1).mean(1), torch.zeros(4, dtype=torch.float64))
-    torch.testing.assert_close(found.flatten(1).norm(dim=1), torch.ones(4, dtype=torch.float64))
-    torch.testing.assert_close(normalized_gradient(1e-9 * gradient), found)
+    result = normalized_gradient(gradient)
+    torch.testing.assert_close(result.flatten(1).mean(1), torch.zeros(4, dtype=torch.float64))
+    torch.testing.assert_close(result.flatten(1).norm(dim=1), torch.ones(4, dtype=torch.float64))
+    torch.testing.assert_close(normalized_gradient(1e-9 * gradient), result)
     one = gradient[2].flatten()
     expected = (one - one.mean()) / (one - one.mean()).square().sum().sqrt()
-    torch.testing.assert_close(found[2].flatten(), expected)
+    torch.testing.assert_close(result[2].flatten(), expected)
 
 
 def test_a_constant_gradient_becomes_0_and_stays_differentiable() -> None:
     flat = torch.full((1, 3, 4, 4), 0.25, requires_grad=True)
-    found = normalized_gradient(flat)
-    found.sum().backward()
-    assert not found.any() and flat.grad is not None and bool(flat.grad.isfinite().all())
+    result = normalized_gradient(flat)
+    result.sum().backward()
+    assert not result.any() and flat.grad is not None and bool(flat.grad.isfinite().all())
 
 
 def test_the_difference_is_a_mean_over_images() -> None:

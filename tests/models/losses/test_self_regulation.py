@@ -75,11 +75,11 @@ def check_gradient(loss: Callable[[Tensor], Tensor], by_hand: Callable[[Array], 
 def test_teaching_is_the_formula_less_its_least_value(temperature: float, how: str, literal: bool) -> None:
     teacher, student = numbers(2, 5, 3, 4), numbers(2, 5, 3, 4, seed=1)
     t, s = teacher.numpy(), student.numpy()
-    found = tempered_cross_entropy(teacher, student, temperature, how, literal)
-    np.testing.assert_allclose(found.item(), direct(t, s, temperature, how, literal), rtol=1e-12)
+    result = tempered_cross_entropy(teacher, student, temperature, how, literal)
+    np.testing.assert_allclose(result.item(), direct(t, s, temperature, how, literal), rtol=1e-12)
     taught = teaching(teacher, student, temperature, how, literal)
     least = direct(t, t, temperature, how, literal)
-    np.testing.assert_allclose(taught.item(), found.item() - least, rtol=1e-9)
+    np.testing.assert_allclose(taught.item(), result.item() - least, rtol=1e-9)
     check_gradient(
         lambda x: teaching(teacher, x, temperature, how, literal),
         lambda x: direct(t, x, temperature, how, literal),
@@ -122,9 +122,9 @@ def test_shallow_teaches_deep_and_deep_teaches_shallow() -> None:
         deep_to_shallow(answers, 2.0): [(image[2], image[0]), (image[2], image[1])],
         deep_to_shallow(answers, 2.0, of_pixels=True): [(p[2], p[0]), (p[2], p[1])],
     }
-    for found, taught in pairs.items():
+    for result, taught in pairs.items():
         expected = sum(direct(t.numpy(), s.numpy(), 2.0) - direct(t.numpy(), t.numpy(), 2.0) for t, s in taught)
-        assert found.item() == pytest.approx(expected, rel=1e-10)
+        assert result.item() == pytest.approx(expected, rel=1e-10)
 
 
 def test_teachers_get_no_gradient() -> None:
@@ -198,6 +198,6 @@ def test_pixels_that_do_not_count_have_no_influence() -> None:
 
 def test_short_types_are_summed_in_float32() -> None:
     teacher, student = numbers(2, 64, 8, 8).half(), numbers(2, 64, 8, 8, seed=1).half()
-    found = teaching(teacher, student)
-    assert found.dtype == torch.float32
-    assert found.item() == pytest.approx(teaching(teacher.double(), student.double()).item(), rel=1e-5)
+    result = teaching(teacher, student)
+    assert result.dtype == torch.float32
+    assert result.item() == pytest.approx(teaching(teacher.double(), student.double()).item(), rel=1e-5)

@@ -44,14 +44,14 @@ def test_steps_follow_the_formula_in_float64() -> None:
     attack = Attack(epsilon=5.0, step=2.0, steps=4, random_start=False)
     mean, std = (torch.tensor(v, dtype=torch.float64)[:, None, None] for v in (CIFAR10.mean, CIFAR10.std))
     values = 255.0 * (x * std + mean)
-    found = values.clone()
+    result = values.clone()
     for _ in range(attack.steps):
-        logits = ((found / 255.0 - mean) / std).flatten(1) @ weight.T
+        logits = ((result / 255.0 - mean) / std).flatten(1) @ weight.T
         gradient = (logits.softmax(1) - functional.one_hot(y, 4)) @ weight
-        found = found + 2.0 * gradient.view_as(x).sign()
-        found = found.clamp(values - 5.0, values + 5.0).clamp(0.0, 255.0)
+        result = result + 2.0 * gradient.view_as(x).sign()
+        result = result.clamp(values - 5.0, values + 5.0).clamp(0.0, 255.0)
     torch.testing.assert_close(
-        attacked(network, x, y, attack, PIXELS), (found / 255.0 - mean) / std, rtol=1e-5, atol=1e-5
+        attacked(network, x, y, attack, PIXELS), (result / 255.0 - mean) / std, rtol=1e-5, atol=1e-5
     )
 
 
@@ -61,9 +61,9 @@ def test_fgsm_is_one_step_of_pgd_to_the_border() -> None:
     x.requires_grad_()
     (gradient,) = torch.autograd.grad(functional.cross_entropy(network(x), y), x)
     expected = (x.detach() + 8.0 * PIXELS.unit * gradient.sign()).clamp(PIXELS.low, PIXELS.high)
-    found = attacked(network, x.detach(), y, fgsm(8.0), PIXELS)
-    assert torch.equal(found, expected)
-    assert torch.equal(found, attacked(network, x.detach(), y, Attack(8.0, 8.0, 1, random_start=False), PIXELS))
+    result = attacked(network, x.detach(), y, fgsm(8.0), PIXELS)
+    assert torch.equal(result, expected)
+    assert torch.equal(result, attacked(network, x.detach(), y, Attack(8.0, 8.0, 1, random_start=False), PIXELS))
 
 
 @pytest.mark.parametrize("random_start", [False, True])
@@ -72,15 +72,15 @@ def test_pgd_stays_in_its_ball_and_among_pixel_values_and_raises_the_loss(epsilo
     torch.manual_seed(1)
     network, x, y = WideResNet(10, 1, 10, 0.0, "projection", 2).eval(), inputs(6), torch.arange(6)
     attack = Attack(epsilon, epsilon / 4, 10, random_start)
-    found = attacked(network, x, y, attack, PIXELS, torch.Generator().manual_seed(0))
-    change = (found - x).abs() / PIXELS.unit
+    result = attacked(network, x, y, attack, PIXELS, torch.Generator().manual_seed(0))
+    change = (result - x).abs() / PIXELS.unit
     assert 0.5 * epsilon < float(change.max()) or epsilon == 300.0
     assert float(change.max()) <= epsilon * (1 + 1e-4) + 1e-4
-    assert bool((found >= PIXELS.low).all()) and bool((found <= PIXELS.high).all())
+    assert bool((result >= PIXELS.low).all()) and bool((result <= PIXELS.high).all())
     with torch.no_grad():
-        before, after = (functional.cross_entropy(network(v), y, reduction="none") for v in (x, found))
+        before, after = (functional.cross_entropy(network(v), y, reduction="none") for v in (x, result))
     assert bool((after > before).all())
-    assert not found.requires_grad and all(p.grad is None for p in network.parameters())
+    assert not result.requires_grad and all(p.grad is None for p in network.parameters())
 
 
 def test_the_start_follows_its_generator() -> None:
@@ -153,8 +153,8 @@ def test_an_image_is_right_only_where_it_is_right_after_every_restart() -> None:
 
 def test_any_loss_can_be_attacked() -> None:
     x = inputs(2)
-    found = perturbed(lambda v: -v.square().sum(), x, Attack(4.0, 1.0, 8, random_start=False), PIXELS)
-    assert bool((found.abs() <= x.abs() + 1e-6).all()) and float(found.abs().sum()) < float(x.abs().sum())
+    result = perturbed(lambda v: -v.square().sum(), x, Attack(4.0, 1.0, 8, random_start=False), PIXELS)
+    assert bool((result.abs() <= x.abs() + 1e-6).all()) and float(result.abs().sum()) < float(x.abs().sum())
 
 
 def test_no_image_is_refused() -> None:

@@ -45,25 +45,25 @@ def test_what_is_found_is_in_the_ball_and_never_better_than_the_image() -> None:
     torch.manual_seed(0)
     network, x = nn.Sequential(nn.Flatten(), nn.Linear(192, 3)), inputs(12)
     y = torch.arange(12) % 3
-    found = square_attacked(network, x, y, SquareAttack(6.0, 40), PIXELS, torch.Generator().manual_seed(1))
-    change = (found - x).abs() / PIXELS.unit
+    result = square_attacked(network, x, y, SquareAttack(6.0, 40), PIXELS, torch.Generator().manual_seed(1))
+    change = (result - x).abs() / PIXELS.unit
     assert 5.9 < float(change.max()) <= 6.0 * (1 + 1e-4)
-    assert bool((found >= PIXELS.low).all()) and bool((found <= PIXELS.high).all())
+    assert bool((result >= PIXELS.low).all()) and bool((result <= PIXELS.high).all())
     with torch.no_grad():
-        before, after = margins(network(x), y), margins(network(found), y)
+        before, after = margins(network(x), y), margins(network(result), y)
     right = before > 0
     assert bool((after[right] < before[right]).all()) and 2 < int(right.sum()) < 12
-    assert torch.equal(found[~right], x[~right]), "what is wrong already is left alone"
+    assert torch.equal(result[~right], x[~right]), "what is wrong already is left alone"
     again = square_attacked(network, x, y, SquareAttack(6.0, 40), PIXELS, torch.Generator().manual_seed(1))
-    assert torch.equal(found, again)
+    assert torch.equal(result, again)
 
 
 def test_the_first_query_is_of_stripes() -> None:
     network, x, y = nn.Sequential(nn.Flatten(), nn.Linear(192, 2, bias=False)), 0.1 * inputs(40), torch.zeros(40).long()
-    found = square_attacked(network, x, y, SquareAttack(2.0, 1), PIXELS, torch.Generator().manual_seed(0))
-    changed = (found - x).flatten(1).any(1)
+    result = square_attacked(network, x, y, SquareAttack(2.0, 1), PIXELS, torch.Generator().manual_seed(0))
+    changed = (result - x).flatten(1).any(1)
     assert bool(changed.any())
-    moved = ((found - x) / PIXELS.unit)[changed]
+    moved = ((result - x) / PIXELS.unit)[changed]
     torch.testing.assert_close(moved.abs(), torch.full_like(moved, 2.0), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(moved, moved[:, :, :1].expand_as(moved), rtol=1e-3, atol=1e-3)
 

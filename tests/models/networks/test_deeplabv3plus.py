@@ -40,8 +40,8 @@ def test_dilated_stages_keep_their_filters_at_stride_1(kind: str, layer: type[nn
         for stage, stride in zip((2, 3, 4), strides, strict=True):
             block = backbone.get_submodule(f"layer{stage}.0")
             for place in ("conv3.0", "downsample.0"):
-                found = block.get_submodule(place)
-                assert isinstance(found, layer) and found.stride == stride
+                result = block.get_submodule(place)
+                assert isinstance(result, layer) and result.stride == stride
 
 
 def test_dilation_starts_with_the_second_block_of_a_dilated_stage() -> None:

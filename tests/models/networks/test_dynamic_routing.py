@@ -206,8 +206,8 @@ def test_drop_path_follows_layer_and_progress() -> None:
 def test_parameter_groups_speed_gates_up_and_spare_norms() -> None:
     network = DynamicRouting(3, 8, 5, "normal")
     groups = parameter_groups(network, 0.02, 1e-4, 2.5)
-    found = {id(p): (g["lr"], g["weight_decay"]) for g in groups for p in g["params"]}
-    assert len(found) == sum(len(g["params"]) for g in groups) == len(list(network.parameters()))
+    result = {id(p): (g["lr"], g["weight_decay"]) for g in groups for p in g["params"]}
+    assert len(result) == sum(len(g["params"]) for g in groups) == len(list(network.parameters()))
     named = dict(network.named_parameters())
     for name, expected in {
         "backbone.stem.stem_1.weight": (0.02, 1e-4),
@@ -216,7 +216,7 @@ def test_parameter_groups_speed_gates_up_and_spare_norms() -> None:
         "backbone.init_layer.gate_conv_beta.0.norm.weight": (0.05, 0.0),
         "sem_seg_head.predictor.bias": (0.02, 1e-4),
     }.items():
-        assert found[id(named[name])] == pytest.approx(expected), name
+        assert result[id(named[name])] == pytest.approx(expected), name
 
 
 @pytest.mark.parametrize("form", ["masked", "static"])

@@ -101,6 +101,6 @@ def test_the_order_of_gates_is_the_order_of_paths() -> None:
     paths = [Path(INIT, "keep"), Path(Node(1, 1), "up"), Path(INIT, "down"), Path(Node(0, 1), "keep")]
     force_gates(network, Route.of_paths(network.space, paths))
     gates = run(network, images(1))[1][0]
-    found = [path for path, gate in zip(network.space.paths, gates, strict=True) if gate > 0]
-    assert set(found) == set(paths)
+    result = [path for path, gate in zip(network.space.paths, gates, strict=True) if gate > 0]
+    assert set(result) == set(paths)
     np.testing.assert_allclose(gates[gates > 0], math.tanh(2.0))

@@ -63,8 +63,8 @@ def test_published_units(size: tuple[int, int], scale: int) -> None:
     node = Node(5, scale)
     paths = [normal.paths.get(Path(node, kind)) for kind in ("keep", "up", "down")]
     counts = [normal.cells[node], *paths, normal.gates[node], small.gates[node]]
-    found = tuple(None if count is None else round(count.total / 1e6, 3) for count in counts)
-    assert found == UNITS[size][scale]
+    result = tuple(None if count is None else round(count.total / 1e6, 3) for count in counts)
+    assert result == UNITS[size][scale]
 
 
 @pytest.mark.parametrize("size", list(ENDS), ids=str)

@@ -75,10 +75,10 @@ def test_parts_and_processes_share_a_batch(parts: int, processes: int) -> None:
     whole = steps(batches())
     shares = [steps(batches(Division(parts, processes, i))) for i in range(processes)]
     for number, (expected,) in enumerate(whole):
-        found = [part for share in shares for part in share[number]]
-        order = torch.cat([y for _, y in found]).argsort()
-        assert torch.equal(torch.cat([y for _, y in found])[order], expected[1].sort().values)
-        assert torch.equal(torch.cat([x for x, _ in found])[order], expected[0][expected[1].argsort()])
+        result = [part for share in shares for part in share[number]]
+        order = torch.cat([y for _, y in result]).argsort()
+        assert torch.equal(torch.cat([y for _, y in result])[order], expected[1].sort().values)
+        assert torch.equal(torch.cat([x for x, _ in result])[order], expected[0][expected[1].argsort()])
 
 
 def test_views_of_an_image_are_in_one_batch_with_the_same_random_numbers() -> None:
@@ -96,8 +96,8 @@ def test_views_of_an_image_are_in_one_batch_with_the_same_random_numbers() -> No
 
 
 def test_settling_takes_as_many_batches_as_asked() -> None:
-    found = list(batches().statistics_inputs())
-    assert [x.shape for x in found] == [(4, 2)] * 3
+    result = list(batches().statistics_inputs())
+    assert [x.shape for x in result] == [(4, 2)] * 3
     assert [len(x) for x in batches(Division(1, 2, 1)).statistics_inputs()] == [2] * 3
 
 

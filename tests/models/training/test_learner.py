@@ -63,16 +63,16 @@ def test_the_budget_joins_the_loss_when_its_time_has_come(routed: RoutedLearner)
 
 
 def test_half_of_a_batch_learns_under_thresholds_and_the_budget_is_of_the_other(routed: RoutedLearner) -> None:
-    wanted = RoutingRecipe(0.5, 0.2, budget_start=0.1, budget_warm_up=0.2, largest_threshold=0.9)
+    routing = RoutingRecipe(0.5, 0.2, budget_start=0.1, budget_warm_up=0.2, largest_threshold=0.9)
     network = routed.network.eval()
-    learner = RoutedLearner(network, 11, replace(RECIPE, routing=wanted), SIZE)
+    learner = RoutedLearner(network, 11, replace(RECIPE, routing=routing), SIZE)
     x, y = torch.randn(5, 3, *SIZE), torch.randint(0, 5, (5, *SIZE))
     with torch.no_grad():
         learner.set_progress(0.1)
         torch.testing.assert_close(total(learner.loss(x, y)), learner.cross_entropy(network(x), y))
         learner.set_progress(0.2)
         torch.manual_seed(4)
-        found = total(learner.loss(x, y))
+        result = total(learner.loss(x, y))
         torch.manual_seed(4)
         thresholds = torch.cat([torch.zeros(3), 0.9 * torch.rand(2)])
         logits, gates = network(x, thresholds, with_gates=True)
@@ -80,7 +80,7 @@ def test_half_of_a_batch_learns_under_thresholds_and_the_budget_is_of_the_other(
             gates
         )
         held = (share[:3].mean() - 0.2) ** 2
-        torch.testing.assert_close(found, learner.cross_entropy(logits, y) + 0.5 * 0.5 * held)
+        torch.testing.assert_close(result, learner.cross_entropy(logits, y) + 0.5 * 0.5 * held)
     assert (gates[3:] > 0).sum() < (network(x[3:], with_gates=True)[1] > 0).sum(), "the thresholds close nothing"
 
 

@@ -25,22 +25,22 @@ def test_mixed_precision_trains_float32_weights(kind: str, images: Path, camvid:
         "adder": replace(image_recipe(images), architecture="adder-lenet5-bn", arguments={}),
         "anti-aliased": replace(image_recipe(images), arguments={"width": 4}),
     }
-    found = {}
+    result = {}
     for precision in ("float32", "bfloat16"):
         recipe = recipes[kind]
         recipe = replace(recipe, optimizer=replace(recipe.optimizer, precision=precision))
         train(recipe, "", tmp_path / precision, quiet, CPU)
-        found[precision] = load_file(tmp_path / precision / "model.safetensors")
-    floats = [name for name, tensor in found["float32"].items() if tensor.is_floating_point()]
-    assert all(found["bfloat16"][name].dtype == torch.float32 for name in floats)
-    assert any(not torch.equal(found["bfloat16"][name], found["float32"][name]) for name in floats)
-    assert all(found["bfloat16"][name].isfinite().all() for name in floats)
+        result[precision] = load_file(tmp_path / precision / "model.safetensors")
+    floats = [name for name, tensor in result["float32"].items() if tensor.is_floating_point()]
+    assert all(result["bfloat16"][name].dtype == torch.float32 for name in floats)
+    assert any(not torch.equal(result["bfloat16"][name], result["float32"][name]) for name in floats)
+    assert all(result["bfloat16"][name].isfinite().all() for name in floats)
 
 
 def test_adder_sums_are_float32_under_autocast() -> None:
     layer = AdderConv2d(3, 4, 3)
     x = torch.randn(1, 3, 5, 5).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
-        found = layer(x)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, layer(x.float()))
+        result = layer(x)
+    assert result.dtype == torch.float32
+    torch.testing.assert_close(result, layer(x.float()))

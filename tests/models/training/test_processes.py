@@ -120,16 +120,16 @@ def test_parts_of_a_batch_give_an_adder_layer_the_whole_batchs_gradient() -> Non
 
 
 def test_adder_gradients_do_not_depend_on_the_scale_of_the_loss() -> None:
-    found = []
+    result = []
     for scale in (1e-3, 1.0, 1e3):
         torch.manual_seed(0)
         layer = AdderConv2d(3, 4, 3)
         layers = defer_normalization(layer)
         (scale * layer(torch.randn(2, 3, 5, 5)).sin().sum()).backward()
         normalize_step(layers)
-        found.append(layer.weight.grad)
-    torch.testing.assert_close(found[0], found[1])
-    torch.testing.assert_close(found[2], found[1])
+        result.append(layer.weight.grad)
+    torch.testing.assert_close(result[0], result[1])
+    torch.testing.assert_close(result[2], result[1])
 
 
 def test_parts_with_different_numbers_of_counted_pixels_give_the_mean_over_all() -> None:

@@ -61,23 +61,23 @@ def test_the_loss_that_is_learnt_is_of_attacked_images(images: Path, tmp_path: P
 def test_figures_are_the_metrics_of_the_checkpoint(images: Path, tmp_path: Path) -> None:
     settings = {"epsilon": 4.0, "step": 1.0, "steps": (2, 5)}
     recipe = replace(tiny(images, {"robustness": settings}), seed=3)
-    found = trained(recipe, tmp_path / "a")
+    result = trained(recipe, tmp_path / "a")
     network, config = load_checkpoint(tmp_path / "a")
     task = task_of(recipe)
     batches = list(task.labeled_held_out())
     assert sum(len(y) for _, y in batches) == 12
     attacks = {"fgsm_accuracy": fgsm(4.0), "pgd2_accuracy": Attack(4.0, 1.0, 2), "pgd5_accuracy": Attack(4.0, 1.0, 5)}
-    assert set(found.figures) == {*attacks, "worst_accuracy"}
-    assert found.figures["worst_accuracy"] <= min(found.figures[name] for name in attacks)
+    assert set(result.figures) == {*attacks, "worst_accuracy"}
+    assert result.figures["worst_accuracy"] <= min(result.figures[name] for name in attacks)
     for name, attack in attacks.items():
         expected = 100.0 * robust_accuracy(network, batches, attack, Pixels(config.preprocessing), seed=3)
-        assert found.figures[name] == config.source[name] == pytest.approx(expected)
+        assert result.figures[name] == config.source[name] == pytest.approx(expected)
 
 
 def test_doubts_about_robustness_are_measured_where_asked(images: Path, tmp_path: Path) -> None:
     """By the metrics themselves: restarts, the Square attack, all attacks together, and a large distance."""
-    wanted = {"epsilon": 3.0, "step": 1.0, "steps": (2,), "restarts": 2, "queries": 7, "large_epsilon": 60.0}
-    found = trained(tiny(images, {"robustness": wanted}), tmp_path / "a").figures
+    settings = {"epsilon": 3.0, "step": 1.0, "steps": (2,), "restarts": 2, "queries": 7, "large_epsilon": 60.0}
+    result = trained(tiny(images, {"robustness": settings}), tmp_path / "a").figures
     network, config = load_checkpoint(tmp_path / "a")
     batches, pixels = list(task_of(tiny(images, {})).labeled_held_out()), Pixels(config.preprocessing)
 
@@ -98,7 +98,7 @@ def test_doubts_about_robustness_are_measured_where_asked(images: Path, tmp_path
     left["worst"] = left["fgsm"] & left["pgd2"] & left["square"]
     expected = {f"{name}_accuracy": 100.0 * float(one.double().mean()) for name, one in left.items()}
     large = robust_accuracy(network, batches, Attack(60.0, 6.0, 2), pixels)
-    assert found == pytest.approx({**expected, "large_pgd_accuracy": 100.0 * large})
+    assert result == pytest.approx({**expected, "large_pgd_accuracy": 100.0 * large})
 
 
 def test_a_robust_network_gets_a_new_logit_layer_and_keeps_the_rest(images: Path, robust: Path, tmp_path: Path) -> None:

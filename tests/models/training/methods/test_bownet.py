@@ -45,7 +45,7 @@ def test_cutmix_mixes_images_and_bags_by_the_area(images: Path, rotnet: Path) ->
     teacher, generator = read_teacher(str(rotnet)), torch.Generator().manual_seed(0)
     clean = METHOD.task(Settings(words=6, layer="layer2"), inner, recipe, teacher)
     pairs = [clean.sample(index, generator) for index in range(len(clean))]
-    found = []
+    result = []
     for share in (0.0, 0.5, 1.0):
         task = METHOD.task(Settings(words=6, layer="layer2", cutmix=share), inner, recipe, teacher)
         untouched = 0
@@ -57,8 +57,8 @@ def test_cutmix_mixes_images_and_bags_by_the_area(images: Path, rotnet: Path) ->
             assert bool(((x == pairs[3][0]) | (x == pairs[other][0])).all(0).all())
             by_area = (foreign.sum() * pairs[other][1] + (~foreign).sum() * pairs[3][1]) / foreign.numel()
             torch.testing.assert_close(y, by_area, atol=3e-3, rtol=0)  # a few pixels may be alike in both
-        found.append(untouched)
-    assert found[0] == 40 and 8 < found[1] < 36 and found[2] < 16, "the other may be the image itself"
+        result.append(untouched)
+    assert result[0] == 40 and 8 < result[1] < 36 and result[2] < 16, "the other may be the image itself"
 
 
 def test_words_are_nearest_to_the_mean_of_their_locations(images: Path, rotnet: Path) -> None:

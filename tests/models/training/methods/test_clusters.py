@@ -1,4 +1,4 @@
-"""k-means: known clusters are found, the nearest center is by definition, and what cannot be is refused."""
+"""k-means: known clusters are recovered, the nearest center is by definition, and what cannot be is refused."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ def test_the_box_is_the_papers_of_the_same_draws() -> None:
         rows, columns = drawn_box(32, 48, torch.Generator().manual_seed(seed))
         generator = torch.Generator().manual_seed(seed)
         side = math.sqrt(1.0 - uniform(generator, 0.0, 1.0))
-        for found, length in ((rows, 32), (columns, 48)):
+        for result, length in ((rows, 32), (columns, 48)):
             center, half = integer(generator, length), math.floor(side * length) // 2
             inside = [place for place in range(length) if center - half <= place < center + half]
-            assert list(range(length))[found] == inside
+            assert list(range(length))[result] == inside
 
 
 def test_pixels_and_targets_are_mixed_by_one_mask() -> None:

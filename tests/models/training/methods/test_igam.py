@@ -52,8 +52,8 @@ def test_the_loss_is_the_formula_in_float64(images: Path, robust: Path, gradient
     settings = {"gradient": gradient, "difference": difference, "beta": 3.0, "gamma": 500.0, "start": 0.0}
     method, student, x, y = made(images, robust, **settings)
     student.eval()  # so that images do not depend on each other
-    found = method.loss(step_of(method, student, x, y))
-    assert found is not None
+    result = method.loss(step_of(method, student, x, y))
+    assert result is not None
     unit = 1.0 / (255.0 * torch.tensor([0.2023, 0.1994, 0.2010], dtype=torch.float64))[:, None, None]
     teacher, _ = load_checkpoint(robust)
     gradients = []
@@ -69,7 +69,7 @@ def test_the_loss_is_the_formula_in_float64(images: Path, robust: Path, gradient
     logits = method.discriminator.double()((centered / centered.norm(dim=1, keepdim=True)).view_as(j))
     discriminated = functional.cross_entropy(logits, torch.tensor([0] * 6 + [1] * 6))
     expected = 500.0 * (squares.mean() if difference == "mean" else squares.sum()) - 3.0 * discriminated
-    assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-3)
+    assert float(result.detach()) == pytest.approx(float(expected.detach()), rel=1e-3)
 
 
 def test_both_terms_are_off_before_their_start(images: Path, robust: Path) -> None:

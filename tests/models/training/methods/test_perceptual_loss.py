@@ -52,12 +52,12 @@ def made(settings: Settings, network: nn.Module, teacher: Teacher | None, recipe
 def test_the_target_is_the_teachers_soft_labels(network: nn.Module, teacher: Teacher) -> None:
     x, y = torch.randn(2, 3, 32, 64), torch.zeros(2, 32, 64, dtype=torch.int64)
     logits = network(x)
-    found = made(replace(SMALL, weight=3.0), network, teacher).loss(Step(x, y, logits, 0.5))
+    result = made(replace(SMALL, weight=3.0), network, teacher).loss(Step(x, y, logits, 0.5))
     with torch.no_grad():
         target = teacher.network(x).softmax(1)
     expected = GenericPerceptualLoss(RandomVgg(11, width=4))(logits.softmax(1), target)
-    assert found.item() == pytest.approx(3.0 * expected.item(), rel=1e-6) and found.item() > 0
-    found.backward()
+    assert result.item() == pytest.approx(3.0 * expected.item(), rel=1e-6) and result.item() > 0
+    result.backward()
     assert all(p.grad is not None for p in network.get_submodule("sem_seg_head").parameters())
     assert all(p.grad is None for p in teacher.network.parameters())
 

@@ -33,8 +33,8 @@ def test_it_is_affine_and_differentiable(how: Matching, size: tuple[int, int]) -
 def test_the_teacher_gets_its_own_statistics() -> None:
     values = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
     x = torch.from_numpy(CIFAR10.values(values))
-    found = TeacherInput(Pixels(CIFAR10), Pixels(IMAGENET), (32, 32), "crop")(x)
-    torch.testing.assert_close(found, torch.from_numpy(IMAGENET.values(values)), rtol=1e-5, atol=1e-5)
+    result = TeacherInput(Pixels(CIFAR10), Pixels(IMAGENET), (32, 32), "crop")(x)
+    torch.testing.assert_close(result, torch.from_numpy(IMAGENET.values(values)), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("how", "size"), [("crop", (9, 4)), ("pad", (9, 4))])

@@ -11,12 +11,12 @@ from adroit.models.training.methods.visual_words import ScaledUnitRows, bags_of,
 def test_words_are_the_nearest_of_every_location() -> None:
     maps = torch.randn(3, 4, 2, 5, generator=torch.Generator().manual_seed(0))
     vocabulary = torch.randn(7, 4, generator=torch.Generator().manual_seed(1))
-    found = words_of(maps, vocabulary)
+    result = words_of(maps, vocabulary)
     for image in range(3):
         for row in range(2):
             for column in range(5):
                 distances = (vocabulary - maps[image, :, row, column]).square().sum(1)
-                assert int(found[image, 5 * row + column]) == int(distances.argmin())
+                assert int(result[image, 5 * row + column]) == int(distances.argmin())
 
 
 def test_bags_are_shares_of_counts_or_of_presence() -> None:
