@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -87,9 +88,7 @@ def export_deployment(
     model, routed = _graph(network, routing, channels, size, architecture.any_size)
     if form == "portable":
         model = inline_bodies(model)
-    classes = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    if config.labels and len(config.labels) != classes:
-        raise UsageError(f"the checkpoint has {len(config.labels)} labels for {classes} classes")
+    _check_labels(config.labels, model)
     custom = Counter(n.op_type for n in all_nodes(model.graph) if n.domain == DOMAIN)
     inputs, outputs = (tuple(map(_spec, values)) for values in (model.graph.input, model.graph.output))
 
@@ -118,6 +117,12 @@ def export_deployment(
         files.write_bytes(temporary / TRITON_FILE, triton_config(info).encode())
         write_description(temporary, info)
     return Deployment.read(folder)
+
+
+def _check_labels(labels: Sequence[str], model: onnx.ModelProto) -> None:
+    classes = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    if labels and len(labels) != classes:
+        raise UsageError(f"the checkpoint has {len(labels)} labels for {classes} classes")
 
 
 def _graph(
