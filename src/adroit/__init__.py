@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from adroit.api.gates import BudgetResult, budget, calibrate, routes
     from adroit.api.inspecting import DeploymentSummary, inspect
     from adroit.api.machine import check_plugins, doctor, list_operators, native_library
-    from adroit.api.networks import create_network, import_checkpoint, list_networks, list_recipes, list_tasks, train
+    from adroit.api.networks import (
+        adopt,
+        create_network,
+        import_checkpoint,
+        list_networks,
+        list_recipes,
+        list_tasks,
+        train,
+    )
     from adroit.api.opened import OpenDeployment, RunResult, open, run
     from adroit.api.serving import kserve_resources, serve, triton_command
 
@@ -30,6 +38,7 @@ _MODULES = {
     "adroit.api.inspecting": ("DeploymentSummary", "inspect"),
     "adroit.api.machine": ("check_plugins", "doctor", "list_operators", "native_library"),
     "adroit.api.networks": (
+        "adopt",
         "create_network",
         "import_checkpoint",
         "list_networks",
@@ -48,6 +57,7 @@ __all__ = [
     "OpenDeployment",
     "RunResult",
     "__version__",
+    "adopt",
     "budget",
     "build",
     "calibrate",

@@ -43,7 +43,7 @@ CALLS = {
     "doctor": {"doctor"},
 }
 # Functions that no command needs: each is a part of one that a command calls, or has no use without Python.
-PYTHON_ONLY = {"calibrate", "create_network", "native_library", "open"}
+PYTHON_ONLY = {"adopt", "calibrate", "create_network", "native_library", "open"}
 
 
 @pytest.mark.parametrize("name", adroit.__all__)

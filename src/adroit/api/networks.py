@@ -11,6 +11,7 @@ from adroit.api.arguments import PathLike
 if TYPE_CHECKING:
     from torch import nn
 
+    from adroit.models.adoption import Adoption
     from adroit.models.checkpoints.checkpoint import CheckpointConfig
     from adroit.models.training.loop import Epoch, Trained
     from adroit.models.training.options import RunOptions
@@ -70,6 +71,43 @@ def create_network(name: str, **arguments: Any) -> nn.Module:
     # What `adroit.export` has to know of it; not part of the state.
     network.checkpoint_config = CheckpointConfig(name, architecture_named(name).preprocessing, arguments)  # type: ignore[assignment]
     return network
+
+
+def adopt(network: nn.Module, *, in_place: bool = False) -> Adoption:
+    """Replaces layers of public code by adroit's, with their weights: adder, adaptive and binomial filter layers.
+
+    Recognized by the names of their classes and by their attributes: `adder2d` of AdderNet,
+    `Downsample_PASA_group_softmax` of Adaptive-anti-Aliasing, `BlurPool` of antialiased_cnns, `BlurPool2d` of timm.
+    Each pair runs on the same numbers in float64, and a module whose result differs stays as it is.
+
+    Args:
+        network: any module.
+        in_place: whether `network` is changed; else a copy is.
+
+    Returns:
+        The network, what was replaced (`adopted`), and what looks like such a layer and stays, with the reason
+        (`left`); its text has one line for each.
+
+    Raises:
+        UsageError: Python cannot copy the network, and `in_place` is false.
+
+    >>> class Downsample(torch.nn.Module):  # as antialiased_cnns has it
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.filt_size, self.pad_off, self.stride, self.channels = 3, 0, 2, 4
+    ...         self.pad_sizes, self.off = [1, 1, 1, 1], 0
+    ...         row = torch.tensor([1.0, 2.0, 1.0]) / 4
+    ...         self.register_buffer("filt", torch.outer(row, row).repeat(4, 1, 1, 1))
+    ...         self.pad = torch.nn.ReflectionPad2d(1)
+    ...
+    ...     def forward(self, x):
+    ...         return torch.nn.functional.conv2d(self.pad(x), self.filt, stride=2, groups=4)
+    >>> adroit.adopt(Downsample()).adopted[0].replacement.partition("(")[0]
+    'BinomialFilter'
+    """
+    from adroit.models.adoption import adopt as replace_layers
+
+    return replace_layers(network, in_place=in_place)
 
 
 def import_checkpoint(
