@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -96,7 +97,7 @@ class RouteLatency:
 
     def to_json(self) -> dict[str, Any]:
         """Returns every field as JSON values."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "table": msgspec.to_builtins(self.table)}
 
 
 def measure_routes(

@@ -6,13 +6,13 @@ full TensorRT would be given; the build itself, which needs a GPU there, writes 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from adroit import files
@@ -130,7 +130,7 @@ def test_a_timing_cache_that_does_not_fit_is_told_and_replaced(
     job = Job("tensorrt", (), None, (), timing_cache=True)
     assert _timing_cache(config, job, tmp_path, notices.append) == config.cache == used
     assert bool(notices) == noticed
-    assert _timing_cache(config, dataclasses.replace(job, timing_cache=False), tmp_path, notices.append) is None
+    assert _timing_cache(config, msgspec.structs.replace(job, timing_cache=False), tmp_path, notices.append) is None
 
 
 def test_nodes_without_plugins_stop_the_build(lenet_deployment: Deployment, stand_in: Path, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_library_that_is_none_is_refused_with_the_registrys_reason(
     library.write_text("not a library")
     with pytest.raises(EnvironmentFault, match=r"libnone\.so does not provide \w+ version 1") as caught:
         run_in_process(
-            tmp_path, dataclasses.replace(job_of(lenet_deployment, tmp_path, "plugins"), library=str(library))
+            tmp_path, msgspec.structs.replace(job_of(lenet_deployment, tmp_path, "plugins"), library=str(library))
         )
     assert "libnone.so" in caught.value.facts["reason"]
     assert "it was loaded" not in caught.value.facts["reason"]
