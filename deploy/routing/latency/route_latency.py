@@ -97,7 +97,10 @@ class RouteLatency:
 
     def to_json(self) -> dict[str, Any]:
         """Returns every field as JSON values."""
-        return {**dataclasses.asdict(self), "table": msgspec.to_builtins(self.table)}
+        values = {
+            name: value for name, value in dataclasses.asdict(self).items() if name not in ("table", "prediction")
+        }
+        return {**values, "table": self.table.to_json(), "prediction": msgspec.to_builtins(self.prediction, enc_hook=float)}
 
 
 def measure_routes(

@@ -204,7 +204,14 @@ def test_fault(
 def test_a_record_that_points_elsewhere_is_refused(lenet: Deployment, adroit: Adroit, images: Path) -> None:
     """adroit.json comes with a deployment, from anyone: what it names must lie in the deployment."""
     shutil.copy(images, lenet.path / "model.plan")
-    builds = {"2": {"backend": "tensorrt-rtx", "file": "../../model.plan", "sha256": "0", "model": "0"}}
+    plan = {"kind": "tensorrt-rtx", "version": "1.7", "compute_capabilities": [89]}
+    build = {
+        "backend": "tensorrt-rtx", "precision": "fp32", "model": "0", "adroit": "0", "builder": "tensorrt_rtx 1.7",
+        "file": "../../model.plan", "sha256": "0", "bytes": 1, "form": "functions", "profiles": {}, "plan": plan,
+        "layers": 1, "gpu": None, "plugins": None, "version_compatible": False, "weights_stripped": False, "keep": [],
+        "seconds": 1.0,
+    }  # fmt: skip
+    builds = {"2": build}
     description = {**json.loads((lenet.path / "adroit.json").read_text()), "builds": builds}
     (lenet.path / "adroit.json").write_text(json.dumps(description))
     result = adroit("run", lenet.path, "--data", images, "--top", 1, "--runtime", "tensorrt-rtx")

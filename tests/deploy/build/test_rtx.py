@@ -77,7 +77,7 @@ def test_the_portable_bodies_become_a_real_plan(
 
 def test_one_plan_may_serve_several_gpus(lenet: Deployment) -> None:
     built = build_deployment(lenet, BuildOptions(Backend.tensorrt_rtx, compute_capabilities=[120, 75, 75]))
-    assert built.record.plan.compute_capabilities == [75, 120]
+    assert built.record.plan.compute_capabilities == (75, 120)
 
 
 def test_triton_goes_on_with_the_exported_model(lenet: Deployment) -> None:
