@@ -100,7 +100,8 @@ class RouteLatency:
         values = {
             name: value for name, value in dataclasses.asdict(self).items() if name not in ("table", "prediction")
         }
-        return {**values, "table": self.table.to_json(), "prediction": msgspec.to_builtins(self.prediction, enc_hook=float)}
+        prediction = msgspec.to_builtins(self.prediction, enc_hook=float)
+        return {**values, "table": self.table.to_json(), "prediction": prediction}
 
 
 def measure_routes(
