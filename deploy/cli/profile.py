@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -55,10 +56,10 @@ def profile(
         files.check_writable(html)
 
     def show(report: ProfileReport) -> None:
-        values = report.to_json()
+        text = files.json_text(report.to_json())
         if html:
-            _write_html(html, values)
-        print(files.json_text(values) if as_json else describe(report, layers), end="" if as_json else "\n", flush=True)
+            _write_html(html, json.loads(text))  # as JSON has it, so that the report shows what its figures' file holds
+        print(text if as_json else describe(report, layers), end="" if as_json else "\n", flush=True)
 
     adroit.profile(
         deployments,
