@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from adroit.deploy.deployment.records import Facts, Record
+from adroit.errors import UsageError
 from adroit.models.routing.route import Route
 from adroit.validation import ImageSize, NonNegative, Positive, convert_values
 
@@ -74,7 +75,11 @@ class LatencyTable(Record, frozen=True):
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> LatencyTable:
         """Reads what `to_json` writes; raises UsageError, with the place, for anything else."""
-        return convert_values(values, cls, source="the table of latencies", noun="a table of latencies")
+        try:
+            return convert_values(values, cls, source="the table of latencies", noun="a table of latencies")
+        except UsageError as error:
+            hint = error.hint or "measure it again: adroit profile DEPLOYMENT --data IMAGES"
+            raise UsageError(error.message, facts=error.facts, hint=hint) from error
 
 
 def parts_of(route: Route) -> dict[str, int]:
