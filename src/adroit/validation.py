@@ -37,7 +37,16 @@ _LENGTH = re.compile(r"Expected `\w+` of length (?P<sign>>=|<=)? ?(?P<length>\d+
 _KIND = re.compile(r"Expected `(?P<expected>[^`]*)`, got `[^`]*`")
 _FIELD = re.compile(r"Object (?P<fault>missing required|contains unknown) field `(?P<name>.*)`")
 _SIGNS = {">=": "at least", "<=": "at most", ">": "above", "<": "below"}
-_WORDS = {"object": "a table", "array": "a list", "null": "none"}
+_WORDS = {
+    "object": "a table",
+    "array": "a list",
+    "null": "none",
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a string",
+    "bool": "true or false",
+}
+_PLURALS = {int: "whole numbers", float: "numbers", str: "strings"}
 
 
 def convert_values(
@@ -94,14 +103,14 @@ def _usage_error(
             f"{subject} must be one of {', '.join(filter(None, choices))}, and is {value!r}",
             hint=f"did you mean {near[0]}?" if near else None,
         )
-    if complaint := _complaint(text, value):
+    if complaint := _complaint(text, value, kind):
         return UsageError(f"{subject} {complaint}")
     if text.split(" ")[0] in (field.encode_name for field in _fields(kind)):
         return UsageError(f"{subject}.{text}" if where else f"{subject}: {text}")
     return UsageError(f"{subject}: {text}")
 
 
-def _complaint(text: str, value: Any) -> str:
+def _complaint(text: str, value: Any, kind: Any) -> str:
     """What is wrong with a value, to be read after its place; "" where msgspec's own text must do."""
     if bound := _BOUND.fullmatch(text):
         limit = float(bound["bound"])
@@ -112,10 +121,12 @@ def _complaint(text: str, value: Any) -> str:
         return f"must be {_SIGNS[bound['sign']]} {limit:g}, and is {value}"
     if length := _LENGTH.fullmatch(text):
         words = f"{_SIGNS[length['sign']]} " if length["sign"] else ""
-        return f"must have {words}{length['length']} items, and has {len(value)}"
+        return f"must have {words}{length['length']} {_items(kind) or 'items'}, and has {len(value)}"
     if expected := _KIND.fullmatch(text):
         names = [_WORDS.get(name, name) for name in expected["expected"].split(" | ")]
-        return f"must be {' or '.join(names)}, and is {type(value).__name__} {value!r}"
+        if "a list" in names and (items := _items(kind)):
+            names[names.index("a list")] = f"a list of {items}"
+        return f"must be {' or '.join(names)}, and is {value!r}"
     return ""
 
 
@@ -177,6 +188,12 @@ def _item_kind(kind: Any, index: int) -> Any:
                 return arguments[0]
             return arguments[min(index, len(arguments) - 1)]
     return Any
+
+
+def _items(kind: Any) -> str:
+    """What a list holds, in the plural; "" where it is not numbers or strings alone."""
+    lists = [member for member in _members(kind) if get_origin(member) in (list, tuple)]
+    return _PLURALS.get(_members(_item_kind(lists[0], 0))[0], "") if lists else ""
 
 
 def _choices(kind: Any) -> tuple[Any, ...]:

@@ -112,10 +112,10 @@ def test_a_published_network_with_other_arguments(adroit: Adroit, tmp_path: Path
     [
         ("filter=5", "filter is adaptive, binomial or none, not '5'"),
         ("filter_size=4", "filter_size is 3, 5 or 7, not 4"),
-        ("groups=many", "--argument groups=many: the value must be int"),
+        ("groups=many", "--argument groups=many: the value must be a whole number"),
         ("joint_softmax=1", "--argument joint_softmax=1: the value must be true or false"),
         ("kernel=3", "aa-resnet18 has no argument 'kernel'"),
-        ("groups", "--argument groups: the value must be int"),
+        ("groups", "--argument groups: the value must be a whole number"),
     ],
 )
 def test_an_argument_that_the_network_does_not_have(

@@ -92,7 +92,7 @@ DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "a table's row": (
         lambda v: v["budget"]["settings"][0].update(threshold="none"),
-        "adroit.json: budget.settings[0].threshold must be float, and is str 'none'",
+        "adroit.json: budget.settings[0].threshold must be a number, and is 'none'",
     ),
     "rows out of order": (
         lambda v: v["budget"]["settings"].reverse(),
@@ -103,7 +103,7 @@ DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "another task": (lambda v: v.update(task="detection"), "adroit.json: task must be one of classification, segm"),
     "nodes in words": (
         lambda v: v.update(operators={"AdderConv2d": {"version": 1, "nodes": "two"}}),
-        "adroit.json: operators.AdderConv2d.nodes must be int, and is str 'two'",
+        "adroit.json: operators.AdderConv2d.nodes must be a whole number, and is 'two'",
     ),
     "a version of a build": (lambda v: v.update(builds={"../2": v["builds"]["2"]}), "adroit.json: builds"),
     "a build of nothing": (lambda v: v["builds"]["2"].update(backend="none"), "adroit.json: builds"),

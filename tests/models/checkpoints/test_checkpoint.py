@@ -48,9 +48,9 @@ def test_a_checkpoint_of_version_0_1_is_loaded_and_written_in_todays_words(tmp_p
     ("change", "message"),
     [
         ({"format": 2}, "has format 2, this adroit reads 1"),
-        ({"architecture": 3}, "architecture must be str, and is int 3"),
+        ({"architecture": 3}, "architecture must be a string, and is 3"),
         ({"architecture": "aa-resnet19"}, "did you mean aa-resnet1?"),
-        ({"labels": [1]}, r"labels\[0\] must be str, and is int 1"),
+        ({"labels": [1]}, r"labels\[0\] must be a string, and is 1"),
         ({"arguments": []}, "arguments must be a table, and is list"),
         ({"preprocessing": {"mean": [0.0]}}, "preprocessing.mean must have a value for each of 3 channels, and has 1"),
         ({"preprocessing": {"std": [1.0, 0.0, 1.0]}}, "preprocessing.std and divisor divide: none may be 0"),

@@ -117,7 +117,7 @@ def test_full_memory_is_one_clear_error(images: Path, tmp_path: Path, monkeypatc
         (
             _replace("batch = 4", "batch = 4\nmilestones = [1, true]"),
             2,
-            "optimizer.milestones[1] must be float, and is bool",
+            "optimizer.milestones[1] must be a number, and is",
         ),
         (
             _replace("batch = 4", 'batch = 4\nprecise_batch_norm = 1\n[initial]\ntrainable = "head"'),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,7 +114,8 @@ def test_our_recipes_take_a_step(name: str, tmp_path: Path, monkeypatch: pytest.
     known = architecture_named(recipe.architecture)
     if recipe.data.name == "imagenet":  # at 64 pixels
         smaller = replace(known.preprocessing, resize=72, crop=(64, 64))
-        monkeypatch.setitem(ARCHITECTURES, known.name, replace(known, preprocessing=smaller))  # type: ignore[misc]
+        changed = dataclasses.replace(known, preprocessing=smaller)
+        monkeypatch.setitem(ARCHITECTURES, known.name, changed)  # type: ignore[misc]
     losses: list[float] = []
 
     def on_step(step: StepDone) -> None:
