@@ -24,12 +24,18 @@ def import_(
             help="Of the network where it is not the usual one, as filter_size=5 or groups=2; repeat for several.",
         ),
     ] = None,
+    weights_key: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Table of the file that holds the weights, where there are several: ema."),
+    ] = None,
 ) -> None:
     """Read a published checkpoint, check every tensor, and write it as one of ours."""
     arguments = _read_arguments(architecture, argument or [])
     if classes is not None:
         arguments["classes"] = classes
-    config = adroit.import_checkpoint(architecture, file, output, arguments=arguments, labels=_read_labels(labels))
+    config = adroit.import_checkpoint(
+        architecture, file, output, arguments=arguments, labels=_read_labels(labels), weights_key=weights_key
+    )
     print(f"{output}: {config.architecture} from {file.name}, sha256 {config.source['sha256'][:16]}")
 
 

@@ -10,13 +10,13 @@ import msgspec
 from msgspec import Struct
 
 from adroit import files
-from adroit.errors import UnsupportedModel, UsageError
+from adroit.errors import UsageError
+from adroit.models.checkpoints.fitting import fit_weights
 from adroit.models.data.preprocessing import OLD_KEYS, Preprocessing
 from adroit.models.networks.architectures import architecture_named, build_network
 from adroit.validation import convert_values, rename_keys
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 FORMAT = 1
@@ -103,63 +103,3 @@ def load_checkpoint(folder: Path) -> tuple[nn.Module, CheckpointConfig]:
     network = build_network(config.architecture, config.arguments)
     fit_weights(network, tensors, str(path), config.architecture)
     return network.eval(), config
-
-
-def fit_weights(
-    network: nn.Module,
-    tensors: Mapping[str, torch.Tensor],
-    where: str,
-    architecture: str,
-    names: Mapping[str, str] | None = None,
-) -> None:
-    """Loads `tensors` into `network` after checking every key, shape and value.
-
-    Args:
-        tensors: by the names that the file at `where` gives them.
-        names: our tensor name to the file's, where they differ.
-
-    Raises:
-        UnsupportedModel: names each missing, unexpected, misshapen and non-finite tensor.
-    """
-    expected = {(names or {}).get(name, name): tensor for name, tensor in network.state_dict().items()}
-    problems = [f"missing {name}" for name in expected if name not in tensors]
-    problems += [f"unexpected {name}" for name in tensors if name not in expected]
-    for name in expected.keys() & tensors.keys():
-        if expected[name].shape != tensors[name].shape:
-            problems.append(f"{name} is {list(tensors[name].shape)}, expected {list(expected[name].shape)}")
-    if problems:
-        raise UnsupportedModel(
-            f"{where} does not hold the weights of {architecture}: {len(problems)} tensors differ",
-            facts={str(i + 1): problem for i, problem in enumerate(sorted(problems))},
-            hint="check the architecture's name and arguments (number of classes, for one)",
-        )
-    _check_kinds(expected, tensors, where)
-    # As the network will hold them: a float64 value may be too large for float32.
-    held = {name: t.to(expected[name].dtype) for name, t in tensors.items()}
-    bad = [name for name, t in held.items() if t.is_floating_point() and not t.isfinite().all()]
-    bad += [name for name, t in held.items() if name.endswith("running_var") and bool((t < 0).any())]
-    if bad:
-        raise UnsupportedModel(
-            f"{where} has weights that are NaN, infinite, or a variance below 0",
-            facts={"tensors": ", ".join(sorted(bad))},
-        )
-    ours = {theirs: name for name, theirs in (names or {}).items()}
-    network.load_state_dict({ours.get(name, name): tensor for name, tensor in held.items()})
-
-
-def _check_kinds(expected: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor], where: str) -> None:
-    """Only plain tensors of numbers that the network's own can hold."""
-    import torch
-
-    wrong = []
-    for name, tensor in tensors.items():
-        plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
-        if not plain or tensor.is_floating_point() != expected[name].is_floating_point() or tensor.is_complex():
-            wrong.append(
-                f"{name} is {str(tensor.dtype).removeprefix('torch.')} on {tensor.device.type}, {tensor.layout}"
-            )
-    if wrong:
-        raise UnsupportedModel(
-            f"{where} has tensors of another kind than the network's",
-            facts={str(i + 1): w for i, w in enumerate(wrong)},
-        )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from adroit import files
 from adroit.errors import UsageError
-from adroit.models.checkpoints.checkpoint import CheckpointConfig, fit_weights, save_checkpoint
+from adroit.models.checkpoints.checkpoint import CheckpointConfig, save_checkpoint
+from adroit.models.checkpoints.fitting import fit_weights
+from adroit.models.checkpoints.weights import read_weights
 from adroit.models.data.segmentation import CITYSCAPES_CLASSES
 from adroit.models.networks.architectures import architecture_named, build_network
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 CIFAR10_LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-# Fields under which training scripts put the weights beside optimizer and schedule.
-_WRAPPERS = ("state_dict", "model", "model_state")
 
 
 @dataclass(frozen=True)
@@ -68,71 +64,13 @@ LAYOUTS: Mapping[str, OfficialLayout] = {
 }
 
 
-def read_published_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """The tensor dictionary in a `.safetensors` or PyTorch file, without `module.` prefixes.
-
-    Nothing in the file is executed: PyTorch's reader runs with weights_only=True and never falls
-    back to the other.
-
-    Raises:
-        UsageError: missing, truncated or unreadable file; a pickle that is not a plain tensor dictionary.
-    """
-    import torch
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise UsageError(f"there is no such checkpoint: {path}")
-    try:
-        if path.suffix == ".safetensors":
-            return _plain_tensors(load_file(path), path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols; what matters comes as an error
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UsageError(
-            f"{path} is refused: it is not a plain tensor dictionary",
-            facts={"reason": _reason(error)},
-            hint="loading it would run its code; save `network.state_dict()` where you trust it, and import that",
-        ) from error
-    except Exception as error:  # a damaged file makes PyTorch raise almost anything
-        raise UsageError(
-            f"cannot read checkpoint {path}",
-            facts={"reason": _reason(error)},
-            hint="the file is truncated or not a PyTorch checkpoint; compare its size and sha256 with the publisher's",
-        ) from error
-    return _plain_tensors(content, path)
-
-
-def _reason(error: Exception) -> str:
-    """PyTorch's text down to what it met: it also advises to load unsafely, as an attacker would wish."""
-    text = str(error)
-    called = re.search(r"(?:GLOBAL|global:?|class) `?([A-Za-z_][\w]*(?:\.\w+)+)", text)
-    return f"it would call {called[1]}" if called else text.strip().split("\n")[0] or type(error).__name__
-
-
-def _plain_tensors(content: Any, path: Path) -> dict[str, torch.Tensor]:
-    import torch
-
-    if isinstance(content, Mapping):
-        for wrapper in _WRAPPERS:
-            if isinstance(content.get(wrapper), Mapping) and content[wrapper]:
-                content = content[wrapper]
-                break
-    if not isinstance(content, Mapping) or not content:
-        raise UsageError(
-            f"{path} is refused: its content is of type {type(content).__name__}, not a dictionary of tensors"
-        )
-    for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
-            raise UsageError(f"{path} is refused: its entry {name!r} is of type {type(value).__name__}, not a tensor")
-    tensors = {name.removeprefix("module."): value for name, value in content.items()}
-    if len(tensors) != len(content):
-        raise UsageError(f"{path} is refused: it holds some tensors twice, with and without the prefix module.")
-    return tensors
-
-
 def import_checkpoint(
-    architecture: str, path: Path, folder: Path, arguments: Mapping[str, Any] | None = None, labels: Sequence[str] = ()
+    architecture: str,
+    path: Path,
+    folder: Path,
+    arguments: Mapping[str, Any] | None = None,
+    labels: Sequence[str] = (),
+    weights_key: str | None = None,
 ) -> CheckpointConfig:
     """Turns a published checkpoint into one of ours at `folder`.
 
@@ -142,6 +80,7 @@ def import_checkpoint(
         folder: where the checkpoint is written, whole or not at all.
         arguments: the network's arguments where they are not the defaults.
         labels: class names; those of the published network if none are given.
+        weights_key: the table in the file that holds the weights; see `read_weights`.
 
     Raises:
         UsageError: unknown architecture, unreadable or refused file, unwritable folder.
@@ -153,7 +92,7 @@ def import_checkpoint(
     layout = LAYOUTS[architecture]
     arguments = dict(arguments or {})
     network = build_network(architecture, arguments)
-    published = read_published_tensors(path)
+    published = read_weights(path, weights_key)
     names = {name: layout.key(network, name) for name in network.state_dict()}
     fit_weights(network, published, str(path), architecture, names)
     classes = arguments.get("classes", known.defaults.get("classes"))

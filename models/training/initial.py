@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from adroit.errors import UsageError
-from adroit.models.checkpoints.checkpoint import fit_weights, load_checkpoint
+from adroit.models.checkpoints.checkpoint import load_checkpoint
+from adroit.models.checkpoints.fitting import fit_weights
 from adroit.models.networks.architectures import architecture_named, build_network
 from adroit.models.training.methods.base import Teacher
 from adroit.models.training.tables import InitialRecipe

@@ -117,15 +117,17 @@ def import_checkpoint(
     *,
     arguments: Mapping[str, Any] | None = None,
     labels: Sequence[str] = (),
+    weights_key: str | None = None,
 ) -> CheckpointConfig:
     """Reads a published checkpoint, checks every tensor, and writes it as a checkpoint folder of ours.
 
     Args:
         architecture: one of `list_networks`.
-        file: .pth, .pt or .safetensors; nothing in it is executed.
+        file: .pth, .pt or .safetensors, plain or as training scripts wrap it; nothing in it is executed.
         output: the folder to write; replaced as a whole where it holds a checkpoint.
         arguments: of the network where they are not its defaults, as {"classes": 100}.
         labels: names of the classes in the order of the logits; those of the published data set if empty.
+        weights_key: the table of the file that holds the weights, where there are several, as "ema".
 
     Returns:
         What config.json of the checkpoint holds.
@@ -140,7 +142,7 @@ def import_checkpoint(
     """
     from adroit.models.checkpoints.importers import import_checkpoint as read_published
 
-    return read_published(architecture, Path(file), Path(output), dict(arguments or {}), list(labels))
+    return read_published(architecture, Path(file), Path(output), dict(arguments or {}), list(labels), weights_key)
 
 
 def train(

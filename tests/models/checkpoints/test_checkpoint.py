@@ -51,7 +51,7 @@ def test_a_checkpoint_of_version_0_1_is_loaded_and_written_in_todays_words(tmp_p
         ({"architecture": 3}, "architecture must be a string, and is 3"),
         ({"architecture": "aa-resnet19"}, "did you mean aa-resnet1?"),
         ({"labels": [1]}, r"labels\[0\] must be a string, and is 1"),
-        ({"arguments": []}, "arguments must be a table, and is list"),
+        ({"arguments": []}, r"arguments must be a table, and is \[\]"),
         ({"preprocessing": {"mean": [0.0]}}, "preprocessing.mean must have a value for each of 3 channels, and has 1"),
         ({"preprocessing": {"std": [1.0, 0.0, 1.0]}}, "preprocessing.std and divisor divide: none may be 0"),
         ({"preprocessing": {"resize": "256"}}, r"preprocessing.resize must be \[height, width\] in pixels, or the sh"),

@@ -54,12 +54,12 @@ def broken(tmp_path: Path, change: Any) -> Path:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s.pop("maxpool.1.conv.weight"), "missing maxpool.1.conv.weight"),
+        (lambda s: s.pop("maxpool.1.conv.weight"), "missing +maxpool.1.conv.weight"),
         (
             lambda s: s.update({"layer2.0.conv2.0.conv.weight": torch.zeros(72, 128, 3, 3)}),
             r"layer2.0.conv2.0.conv.weight is \[72, 128, 3, 3\], expected \[18, 128, 3, 3\]",
         ),
-        (lambda s: s.update({"layer2.0.conv2.weight": torch.zeros(1)}), "unexpected layer2.0.conv2.weight"),
+        (lambda s: s.update({"layer2.0.conv2.weight": torch.zeros(1)}), "unexpected +layer2.0.conv2.weight"),
         (lambda s: s["layer3.0.downsample.0.bn.weight"].fill_(torch.nan), "NaN, infinite"),
     ],
     ids=["missing", "another group count", "plain name", "not finite"],

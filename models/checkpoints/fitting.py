@@ -1,0 +1,139 @@
+"""Loads weights into a network after every name, shape, kind and value is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from adroit.errors import UnsupportedModel
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+# Fields under which training code holds the network: they are before every name of what it saves.
+_PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "net.", "network.")
+_LISTED = 10
+# Counts batches; nothing that is computed in evaluation depends on it, and old files lack it.
+_COUNTER = "num_batches_tracked"
+
+
+def fit_weights(
+    network: nn.Module,
+    weights: Mapping[str, Tensor],
+    source: str,
+    architecture: str = "",
+    names: Mapping[str, str] | None = None,
+) -> None:
+    """Loads `weights` into `network`, strictly.
+
+    A prefix that every tensor has (as `model.`) is taken off where the network's names have none. Where a batch norm's
+    counter of batches is missing, the network's stays; where there is one too many, it is passed over.
+
+    Args:
+        weights: by the names that the file has, as `read_weights` gives them.
+        source: the file, for errors. architecture: the network's name, for errors; its class if "".
+        names: the network's tensor name to the file's, where they differ.
+
+    Raises:
+        UnsupportedModel: names the missing, unexpected and misshapen tensors (the first ten of each), or those of
+            another kind, or that are NaN, infinite, or a variance below 0.
+    """
+    own = network.state_dict()
+    file_name = {name: (names or {}).get(name, name) for name in own}
+    expected = {file_name[name]: tensor for name, tensor in own.items()}
+    weights = _match_counters(_match_prefix(weights, expected), expected)
+    _check_names_and_shapes(expected, weights, source, architecture or type(network).__name__)
+    _check_kinds(expected, weights, source)
+    # As the network will hold them: a float64 value may be too large for float32.
+    held = {name: tensor.to(expected[name].dtype) for name, tensor in weights.items()}
+    _check_values(held, source)
+    network.load_state_dict({name: held[theirs] for name, theirs in file_name.items()})
+
+
+def _match_prefix(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Takes off prefixes that all have, one after the other, as long as no name is the network's."""
+    given = weights
+    while not expected.keys() & weights.keys():
+        prefix = next((p for p in _PREFIXES if weights and all(name.startswith(p) for name in weights)), "")
+        if not prefix:
+            return given  # none of them helped: errors speak of the file's own names
+        weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
+    return weights
+
+
+def _match_counters(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def is_counter(name: str) -> bool:
+        return name.rpartition(".")[2] == _COUNTER
+
+    own = {name: tensor for name, tensor in expected.items() if is_counter(name) and name not in weights}
+    return {name: t for name, t in weights.items() if name in expected or not is_counter(name)} | own
+
+
+def _check_names_and_shapes(
+    expected: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: str, architecture: str
+) -> None:
+    misshapen = {n for n in expected.keys() & weights.keys() if expected[n].shape != weights[n].shape}
+    problems = {
+        "missing": [name for name in expected if name not in weights],
+        "unexpected": [name for name in weights if name not in expected],
+        "of another shape": [
+            f"{name} is {list(weights[name].shape)}, expected {list(expected[name].shape)}"
+            for name in expected
+            if name in misshapen
+        ],
+    }
+    count = sum(map(len, problems.values()))
+    if count:
+        raise UnsupportedModel(
+            f"{source} does not hold the weights of {architecture}: {count} tensors differ",
+            facts={f"{len(texts)} {kind}": _first(texts) for kind, texts in problems.items() if texts},
+            hint=_hint(expected, weights, misshapen),
+        )
+
+
+def _first(texts: list[str]) -> str:
+    more = f", and {len(texts) - _LISTED} more" if len(texts) > _LISTED else ""
+    separator = "; " if "," in texts[0] else ", "
+    return separator.join(texts[:_LISTED]) + more
+
+
+def _hint(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor], misshapen: set[str]) -> str:
+    """What is most likely wrong: a prefix, the number of classes, or another network."""
+    for whose, longer, other in (("the file's", weights, expected), ("the network's", expected, weights)):
+        for prefix in dict.fromkeys(name.partition(".")[0] + "." for name in longer):
+            fitting = sum(f"{prefix}{name}" in longer for name in other)
+            if 2 * fitting > max(len(other), 2 * len(expected.keys() & weights.keys())):
+                return f"{whose} names begin with {prefix!r}, and the others do not: rename the tensors"
+    pairs = {(weights[n].shape[:1], expected[n].shape[:1]) for n in misshapen}
+    same_rest = all(weights[n].shape[1:] == expected[n].shape[1:] for n in misshapen)
+    if len(pairs) == 1 and same_rest and expected.keys() == weights.keys():
+        ((there, here),) = pairs
+        if there and here and there != here:
+            return f"the file's last layer has {there[0]} classes, the network's {here[0]}: make it with {there[0]}"
+    return "check the network's name and arguments (number of classes, for one)"
+
+
+def _check_kinds(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: str) -> None:
+    """Only plain tensors of numbers that the network's own can hold."""
+    import torch
+
+    wrong = []
+    for name, tensor in weights.items():
+        plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+        if not plain or tensor.is_floating_point() != expected[name].is_floating_point() or tensor.is_complex():
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            wrong.append(f"{name} is {dtype} on {tensor.device.type}, {tensor.layout}")
+    if wrong:
+        raise UnsupportedModel(
+            f"{source} has tensors of another kind than the network's", facts={f"{len(wrong)}": _first(wrong)}
+        )
+
+
+def _check_values(held: Mapping[str, Tensor], source: str) -> None:
+    bad = [name for name, t in held.items() if t.is_floating_point() and not t.isfinite().all()]
+    bad += [name for name, t in held.items() if name.endswith("running_var") and bool((t < 0).any())]
+    if bad:
+        raise UnsupportedModel(
+            f"{source} has weights that are NaN, infinite, or a variance below 0",
+            facts={"tensors": ", ".join(sorted(set(bad)))},
+        )
