@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,7 @@ from adroit.deploy.runtimes.choices import OperatorForm, RuntimeName
 from adroit.text import progress, table
 
 if TYPE_CHECKING:
-    from adroit.deploy.profile.profile import ProfileReport
+    from adroit.deploy.profile.profile import CandidateProfile, ProfileReport
 
 
 def profile(
@@ -92,58 +93,62 @@ def _write_html(path: Path, values: dict[str, Any]) -> None:
 
 def describe(report: ProfileReport, layers: bool) -> str:
     """Writes the report as text."""
-    from adroit.deploy.measure.counts import total_counts
-    from adroit.models.operators.counts import COLUMNS
-    from adroit.text import readable_count
-
-    rows: list[tuple[str, ...]] = [
-        (
-            "deployment",
-            "median ms",
-            "p90",
-            "p99",
-            "spread",
-            "rank",
-            "runs",
-            "multiply-adds",
-            "abs. differences",
-            "elementwise",
-            "transcend.",
-        )
-    ]
-    for c in report.candidates:
-        t, o = c.latency, total_counts(c.layers)
-        counted = [str(getattr(o, column)) for column in COLUMNS]
-        times = [f"{value:.4g}" for value in (t.median, t.p90, t.p99)]
-        rows.append((c.title, *times, f"{t.spread:.1%}", str(c.rank), str(t.runs), *counted))
-    if any(c.skip_efficiency is not None for c in report.candidates):
-        shown = ["" if c.skip_efficiency is None else f"{c.skip_efficiency:.2f}" for c in report.candidates]
-        rows = [(*row, last) for row, last in zip(rows, ["skip efficiency", *shown], strict=True)]
     machine = [", ".join(f"{k} {v}" for k, v in report.machine.items())]
     if not report.quiet:
         machine.append("the machine's speed changed while this was measured: do not compare figures with another run's")
-    parts = ["\n".join(machine), table(rows)]
+    parts = ["\n".join(machine), table(_candidate_rows(report.candidates))]
+    for c in report.candidates:
+        parts += _counting_remarks(c)
     for routed in report.routes:
         parts.append(describe_statistics(routed.statistics))
         parts += [describe_latency(routed.latency)] if routed.latency else []
     if layers:
-        for c in report.candidates:
-            detail = [
-                ("node", "operator", "output", "multiply-adds", "abs. differences", "elementwise", "transcend.", "ms")
-            ]
-            for layer in c.layers:
-                n, spent = layer.counts, c.nodes.get(layer.node)
-                detail.append(
-                    (
-                        layer.node,
-                        layer.operator,
-                        "x".join(map(str, layer.shape)),
-                        readable_count(n.multiply_adds),
-                        readable_count(n.absolute_differences),
-                        readable_count(n.elementwise),
-                        readable_count(n.transcendental),
-                        f"{spent:.3f}" if spent else "",
-                    )
-                )
-            parts.append(f"{c.title}\n{table(detail)}")
+        parts += [f"{c.title}\n{table(_layer_rows(c))}" for c in report.candidates]
     return "\n\n".join(parts)
+
+
+_COLUMNS = ("multiply-adds", "abs. differences", "elementwise", "transcend.")
+
+
+def _candidate_rows(candidates: Sequence[CandidateProfile]) -> list[tuple[str, ...]]:
+    from adroit.models.operators.counts import COLUMNS
+
+    rows: list[tuple[str, ...]] = [("deployment", "median ms", "p90", "p99", "spread", "rank", "runs", *_COLUMNS)]
+    for c in candidates:
+        t, o, bound = c.latency, c.counted.total, "at least " if c.counted.uncounted else ""
+        counted = [f"{bound}{getattr(o, column)}" for column in COLUMNS]
+        times = [f"{value:.4g}" for value in (t.median, t.p90, t.p99)]
+        rows.append((c.title, *times, f"{t.spread:.1%}", str(c.rank), str(t.runs), *counted))
+    if any(c.skip_efficiency is not None for c in candidates):
+        shown = ["" if c.skip_efficiency is None else f"{c.skip_efficiency:.2f}" for c in candidates]
+        rows = [(*row, last) for row, last in zip(rows, ["skip efficiency", *shown], strict=True)]
+    return rows
+
+
+def _counting_remarks(candidate: CandidateProfile) -> list[str]:
+    """Writes what is missing from the operations of a candidate, and which branches they are of."""
+    remarks = []
+    if candidate.counted.uncounted:
+        rows: list[tuple[str, ...]] = [("node", "operator", "ms", "of the time", "reason")]
+        for node in candidate.counted.uncounted:
+            spent, share = candidate.nodes.milliseconds.get(node.node), candidate.nodes.share(node.node)
+            times = ("-" if spent is None else f"{spent:.3f}", "-" if share is None else f"{share:.1%}")
+            rows.append((node.node, node.operator, *times, node.reason))
+        remarks.append(f"{candidate.title}: not counted\n{table(rows)}")
+    if candidate.counted.branches:
+        chosen = ", ".join(f"{branch} of {node}" for node, branch in candidate.counted.branches.items())
+        remarks.append(f"{candidate.title}: of branches the one with more operations is counted: {chosen}")
+    return remarks
+
+
+def _layer_rows(candidate: CandidateProfile) -> list[tuple[str, ...]]:
+    from adroit.models.operators.counts import COLUMNS
+    from adroit.text import readable_count
+
+    rows: list[tuple[str, ...]] = [("node", "operator", "output", *_COLUMNS, "ms")]
+    for layer in candidate.layers:
+        spent = candidate.nodes.milliseconds.get(layer.node)
+        counted = [readable_count(getattr(layer.counts, column)) for column in COLUMNS]
+        shape = "x".join(map(str, layer.shape))
+        rows.append((layer.node, layer.operator, shape, *counted, f"{spent:.3f}" if spent else ""))
+    return rows

@@ -1,33 +1,33 @@
-"""Counts the operations of an ONNX model, layer by layer, by the formula of each operator."""
+"""Counts the operations of an ONNX model, layer by layer, by the formula of each operator.
+
+Nothing refuses a model: a node without a formula, or of a shape that cannot be inferred, is listed as not counted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from math import prod
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import onnx
-import onnx_ir as ir
-from onnx import NodeProto, shape_inference
+from numpy.typing import NDArray
 
 from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.measure.formulas import FORMULAS, Formula, SizedNode, UncountedOperator
+from adroit.deploy.measure.sizes import Shape, known_shapes, model_at_size, shapes_by_runtime, small_constants
 from adroit.deploy.operators.definitions import DOMAIN
 from adroit.deploy.operators.rules import attributes_of, operator_rules
-from adroit.deploy.operators.schemas import register_schemas
-from adroit.errors import UnsupportedModel
-from adroit.models.networks.architectures import architecture_named
-from adroit.models.operators.counts import (
-    OperationCounts,
-    bilinear_counts,
-    convolution_counts,
-)
+from adroit.models.networks.architectures import ARCHITECTURES, architecture_named
+from adroit.models.operators.counts import OperationCounts
 
-Shape = tuple[int, ...]
+_STANDARD = ("", "ai.onnx")
+_REPEATED = ("Loop", "Scan", "SequenceMap")
 
 
 @dataclass(frozen=True)
 class LayerCounts:
-    """The operations of one node of the graph; `shape` is that of its first output."""
+    """The operations of one node of the graph; `shape` is that of its first output, () where it is not known."""
 
     node: str
     operator: str
@@ -35,42 +35,61 @@ class LayerCounts:
     counts: OperationCounts
 
 
-def count_model(model: onnx.ModelProto, input_shapes: Mapping[str, Sequence[int]]) -> list[LayerCounts]:
-    """Counts every node that computes, in graph order; arithmetic on sizes is none of them.
+@dataclass(frozen=True)
+class UncountedNode:
+    """A node whose operations are not known, and the reason; `operator` has its domain where that is not ONNX's."""
+
+    node: str
+    operator: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ModelCounts:
+    """The operations of a model.
+
+    Attributes:
+        layers: every node that computes, in graph order.
+        uncounted: nodes whose operations are not known; where there are any, `total` is the least that the model does.
+        branches: of each If node whose branches differ, the one that is counted: that of more operations.
+    """
+
+    layers: Sequence[LayerCounts]
+    uncounted: Sequence[UncountedNode] = ()
+    branches: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def total(self) -> OperationCounts:
+        """The operations of all layers."""
+        return total_counts(self.layers)
+
+
+def count_model(model: onnx.ModelProto, input_shapes: Mapping[str, Sequence[int]]) -> ModelCounts:
+    """Counts the operations of a model; arithmetic on sizes is none of them.
 
     Args:
-        model: with adroit's operators (not the portable form).
+        model: any; adroit's operators and standard ones have formulas, local functions are counted by their bodies.
         input_shapes: the shape to count for, by input name.
-
-    Raises:
-        UnsupportedModel: an operator without a formula, or a shape that cannot be inferred.
     """
-    sized = _at_size(model, input_shapes)
-    shapes = _infer_shapes(sized)
-    layers = []
-    for node in sized.graph.node:
-        formula = _formula(node)
-        try:
-            inputs = [shapes[name] for name in node.input if name]
-            outputs = [shapes[name] for name in node.output if name]
-        except KeyError as error:
-            raise UnsupportedModel(f"the shape of {error} is not known", facts={"node": node.name}) from None
-        counts = formula(node, inputs, outputs)
-        if counts.total:
-            layers.append(LayerCounts(node.name, node.op_type, outputs[0], counts))
-    return layers
+    sized = model_at_size(model, input_shapes)
+    shapes = known_shapes(sized.graph)
+    unknown = {name for node in sized.graph.node for name in node.output if name and name not in shapes}
+    if unknown:
+        shapes = shapes_by_runtime(sized, unknown) | shapes
+    return _count_graph(sized.graph, shapes, {})
 
 
-def count_deployment(deployment: Deployment, batch: int, size: tuple[int, int]) -> list[LayerCounts]:
-    """Counts a deployment for `batch` images of `size` (height, width).
+def count_deployment(deployment: Deployment, input_shapes: Mapping[str, Sequence[int]]) -> ModelCounts:
+    """Counts a deployment for inputs of these shapes, by name.
 
-    A portable deployment has no operators left to count, so the network that it was exported from is counted.
+    A portable deployment has none of adroit's operators left to count, so the network of ours that it was exported
+    from is counted; another network's, as its file has it.
 
     Raises:
         UsageError, UnsupportedModel: as Deployment.load_model and, for a portable one, load_reference.
     """
     info = deployment.info
-    if info.form == "portable":
+    if info.form == "portable" and info.architecture in ARCHITECTURES:
         from adroit.deploy.export.graph import export_graph
         from adroit.deploy.runtimes.torch_runtime import load_reference
 
@@ -78,7 +97,7 @@ def count_deployment(deployment: Deployment, batch: int, size: tuple[int, int]) 
         model = export_graph(load_reference(deployment), len(info.preprocessing.mean), info.input_size, any_size)
     else:
         model = deployment.load_model()
-    return count_model(model, {info.inputs[0].name: (batch, len(info.preprocessing.mean), *size)})
+    return count_model(model, input_shapes)
 
 
 def total_counts(layers: Sequence[LayerCounts]) -> OperationCounts:
@@ -86,132 +105,65 @@ def total_counts(layers: Sequence[LayerCounts]) -> OperationCounts:
     return sum((layer.counts for layer in layers), OperationCounts())
 
 
-def _at_size(model: onnx.ModelProto, input_shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
-    """Returns a copy for inputs of these shapes, in which values computed from sizes are constants."""
-    from onnxscript.optimizer import fold_constants
-
-    register_schemas()
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(model)
-    # The exporter's notes name free dimensions; inferred anew they become numbers.
-    del fixed.graph.value_info[:]
-    for value in fixed.graph.input:
-        dimensions = value.type.tensor_type.shape.dim
-        for dimension, number in zip(dimensions, input_shapes[value.name], strict=True):
-            dimension.dim_value = number
-    for value in fixed.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    folded = ir.from_proto(fixed)
-    fold_constants(folded)
-    return ir.to_proto(folded)
-
-
-def _infer_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
-    inferred = shape_inference.infer_shapes(model, data_prop=True)
-    shapes: dict[str, Shape] = {t.name: tuple(t.dims) for t in model.graph.initializer}
-    for value in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
-        dimensions = value.type.tensor_type.shape.dim
-        if value.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in dimensions):
-            shapes[value.name] = tuple(d.dim_value for d in dimensions)
-    return shapes
+def _count_graph(
+    graph: onnx.GraphProto, shapes: Mapping[str, Shape], values: Mapping[str, NDArray[Any]]
+) -> ModelCounts:
+    """Counts a graph; `shapes` has those of its values, and with `values` what it sees of the graph around it."""
+    values = {**values, **small_constants(graph)}
+    layers: list[LayerCounts] = []
+    uncounted: list[UncountedNode] = []
+    branches: dict[str, str] = {}
+    for proto in graph.node:
+        name = proto.name or next(filter(None, proto.output), proto.op_type)
+        if proto.op_type == "If" and proto.domain in _STANDARD:
+            chosen, counted = _count_if(proto, shapes, values)
+            layers += counted.layers
+            uncounted += counted.uncounted
+            branches |= {**counted.branches, **({name: chosen} if chosen else {})}
+            continue
+        node = SizedNode(proto, shapes, values)
+        try:
+            counts = _formula(proto)(node)
+            if counts.total:
+                layers.append(LayerCounts(name, proto.op_type, shapes.get(proto.output[0], ()), counts))
+        except UncountedOperator as error:
+            uncounted.append(UncountedNode(name, _operator(proto), str(error)))
+    return ModelCounts(layers, uncounted, branches)
 
 
-Formula = Callable[[NodeProto, list[Shape], list[Shape]], OperationCounts]
+def _count_if(
+    proto: onnx.NodeProto, shapes: Mapping[str, Shape], values: Mapping[str, NDArray[Any]]
+) -> tuple[str | None, ModelCounts]:
+    """Returns the name of the larger branch, None where both are alike, and its counts; what either hides is kept."""
+    counted = {
+        attribute.name: _count_graph(attribute.g, {**shapes, **known_shapes(attribute.g)}, values)
+        for attribute in proto.attribute
+        if attribute.type == onnx.AttributeProto.GRAPH
+    }
+    chosen = max(counted, key=lambda name: counted[name].total.total)
+    uncounted = [node for branch in counted.values() for node in branch.uncounted]
+    differ = len({branch.total for branch in counted.values()}) > 1
+    return chosen if differ else None, ModelCounts(counted[chosen].layers, uncounted, counted[chosen].branches)
 
 
-def _attribute(node: NodeProto, name: str) -> list[int]:
-    for attribute in node.attribute:
-        if attribute.name == name:
-            return list(attribute.ints) or [attribute.i]
-    return []
+def _formula(proto: onnx.NodeProto) -> Formula:
+    """Returns the formula of a node's operator; raises UncountedOperator where there is none."""
+    if proto.domain == DOMAIN:
+        rules = operator_rules().get(proto.op_type)
+        if rules and rules.counts:
+            return functools.partial(_by_own_rule, rules.counts)
+        raise UncountedOperator(f"deploy/operators/ has no formula for {proto.op_type}")
+    if proto.domain in _STANDARD and proto.op_type in _REPEATED:
+        raise UncountedOperator("how often its body runs is not known")
+    if proto.domain in _STANDARD and proto.op_type in FORMULAS:
+        return FORMULAS[proto.op_type]
+    raise UncountedOperator(f"there is no formula for {_operator(proto)}")
 
 
-def _convolution(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) -> OperationCounts:
-    return convolution_counts(inputs[1], outputs[0], bias=len(inputs) > 2)
+def _by_own_rule(rule: Any, node: SizedNode) -> OperationCounts:
+    counts: OperationCounts = rule(attributes_of(node.proto), node.input_shapes, node.output_shapes)
+    return counts
 
 
-def _resize(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) -> OperationCounts:
-    mode = next((a.s for a in node.attribute if a.name == "mode"), b"nearest")
-    if mode != b"linear" or len(outputs[0]) != 4:
-        raise UnsupportedModel(f"only bilinear Resize is counted, not {mode.decode()}", facts={"node": node.name})
-    return bilinear_counts(outputs[0])
-
-
-def _gemm(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) -> OperationCounts:
-    weight = inputs[1] if _attribute(node, "transB") == [1] else inputs[1][::-1]
-    return convolution_counts(weight, outputs[0], bias=len(inputs) > 2)
-
-
-def _pool(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) -> OperationCounts:
-    return OperationCounts(elementwise=prod(outputs[0]) * prod(_attribute(node, "kernel_shape")))
-
-
-def _per_input(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) -> OperationCounts:
-    return OperationCounts(elementwise=prod(inputs[0]))
-
-
-def _per_output(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) -> OperationCounts:
-    return OperationCounts(elementwise=prod(outputs[0]))
-
-
-def _nothing(node: NodeProto, inputs: list[Shape], outputs: list[Shape]) -> OperationCounts:
-    return OperationCounts()
-
-
-_FORMULAS: Mapping[str, Formula] = {
-    "Conv": _convolution,
-    "Gemm": _gemm,
-    "Resize": _resize,
-    **{name: _pool for name in ("MaxPool", "AveragePool")},
-    **{name: _per_input for name in ("ReduceMean", "ReduceSum", "GlobalAveragePool")},
-    **{
-        name: _per_output
-        for name in (
-            "Relu",
-            "LeakyRelu",
-            "Add",
-            "Sub",
-            "Mul",
-            "Div",
-            "BatchNormalization",
-            "Clip",
-            "Max",
-            "QuantizeLinear",
-        )
-    },
-    "DequantizeLinear": _per_output,
-    **{
-        name: _nothing
-        for name in (
-            "Reshape",
-            "Flatten",
-            "Identity",
-            "Constant",
-            "Transpose",
-            "Squeeze",
-            "Unsqueeze",
-            "Shape",
-            "Gather",
-            "Concat",
-            "Slice",
-            "Cast",
-            "Pad",
-        )
-    },
-}
-
-
-def _formula(node: NodeProto) -> Formula:
-    rules = operator_rules().get(node.op_type) if node.domain == DOMAIN else None
-    rule = rules.counts if rules else None
-    if rule:
-        return lambda node, inputs, outputs: rule(attributes_of(node), inputs, outputs)
-    formula = _FORMULAS.get(node.op_type) if node.domain == "" else None
-    if formula:
-        return formula
-    where = f"deploy/operators/, beside its other rules ({node.op_type})" if node.domain == DOMAIN else ""
-    raise UnsupportedModel(
-        f"operations of {node.domain or 'ai.onnx'}::{node.op_type} cannot be counted",
-        facts={"node": node.name},
-        hint=f"add its formula to {where or 'deploy/measure/counts.py'}",
-    )
+def _operator(proto: onnx.NodeProto) -> str:
+    return proto.op_type if proto.domain in _STANDARD else f"{proto.domain}::{proto.op_type}"

@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,27 @@ class OperatorTimes:
         return sum(milliseconds for _, milliseconds in self.operators.values())
 
 
+@dataclass(frozen=True)
+class NodeTimes:
+    """What nodes take of one run, on average.
+
+    Attributes:
+        milliseconds: of each node that ONNX Runtime keeps under its name; an If, Loop or Scan has its bodies' time.
+        run: of the whole run under the profiler, to which the nodes' compare; 0 where nothing was profiled.
+    """
+
+    milliseconds: Mapping[str, float] = field(default_factory=dict)
+    run: float = 0.0
+
+    def share(self, node: str) -> float | None:
+        """The node's share of the run, 0 to 1; None where its time is not known."""
+        spent = self.milliseconds.get(node)
+        return None if spent is None or not self.run else spent / self.run
+
+
 def operator_times(model: OnnxRuntime, feeds: Tensors) -> OperatorTimes:
     """Averages RUNS runs of a session that was opened with a profile; it cannot be profiled again."""
-    events = _events(model, feeds)
+    events, _ = _events(model, feeds)
     totals: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
     for event in events:
         operator = event["args"].get("op_name", "")
@@ -51,8 +69,8 @@ def operator_times(model: OnnxRuntime, feeds: Tensors) -> OperatorTimes:
     return OperatorTimes(dict(totals))
 
 
-def node_milliseconds(deployment: Deployment, options: RuntimeOptions, feeds: Tensors) -> dict[str, float]:
-    """Returns the mean milliseconds of each node over RUNS runs, after as many to warm up.
+def node_times(deployment: Deployment, options: RuntimeOptions, feeds: Tensors) -> NodeTimes:
+    """Measures the mean milliseconds of each node over RUNS runs, after as many to warm up.
 
     ONNX Runtime renames nodes that it fuses, and nodes inside an expanded body are added up under
     no name of the graph: only nodes that keep their name appear.
@@ -60,17 +78,23 @@ def node_milliseconds(deployment: Deployment, options: RuntimeOptions, feeds: Te
     with tempfile.TemporaryDirectory() as folder:
         prefix = str(Path(folder) / "profile")
         runtime = OnnxRuntime(deployment.load_model(), options, bool(deployment.info.operators), prefix)
-        events = _events(runtime, feeds)
+        events, runs = _events(runtime, feeds)
     durations: dict[str, list[float]] = defaultdict(list)
     for event in events:
         durations[event["name"].removesuffix(_KERNEL)].append(event["dur"] / 1e3)
-    return {name: sum(values) / RUNS for name, values in durations.items() if len(values) == RUNS}
+    milliseconds = {name: sum(values) / RUNS for name, values in durations.items() if len(values) == RUNS}
+    return NodeTimes(milliseconds, sum(runs) / RUNS)
 
 
-def _events(runtime: OnnxRuntime, feeds: Tensors) -> list[dict[str, Any]]:
-    """Returns the profiler's event of each node in each of RUNS runs, after as many to warm up."""
+def _events(runtime: OnnxRuntime, feeds: Tensors) -> tuple[list[dict[str, Any]], list[float]]:
+    """Returns the profiler's event of each node in each of RUNS runs, and each run's milliseconds.
+
+    As many runs warm up.
+    """
     for _ in range(2 * RUNS):
         runtime.run(feeds)
     events = json.loads(Path(runtime.end_profiling()).read_text())
-    starts = [event["ts"] for event in events if event.get("name") == "model_run"]
-    return [e for e in events if e.get("cat") == "Node" and e["name"].endswith(_KERNEL) and e["ts"] >= starts[RUNS]]
+    runs = [event for event in events if event.get("name") == "model_run"][RUNS:]
+    start = runs[0]["ts"]
+    nodes = [e for e in events if e.get("cat") == "Node" and e["name"].endswith(_KERNEL) and e["ts"] >= start]
+    return nodes, [event["dur"] / 1e3 for event in runs]

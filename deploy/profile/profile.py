@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.deployment.names import REFERENCE_FOLDER
 from adroit.deploy.deployment.routed import executed_route
-from adroit.deploy.measure.counts import LayerCounts, count_deployment, total_counts
-from adroit.deploy.measure.nodes import node_milliseconds
+from adroit.deploy.measure.counts import LayerCounts, ModelCounts, count_deployment
+from adroit.deploy.measure.nodes import NodeTimes, node_times
 from adroit.deploy.measure.reference import ONE_SPEED, reference_work
 from adroit.deploy.measure.timing import Latency, machine_facts, measure_latency, ranks
 from adroit.deploy.routing.collect import Progress, collect_routes
@@ -41,7 +42,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class CandidateProfile:
-    """The profile of a candidate: facts of the runtime, latency of a batch, layers, milliseconds by node.
+    """The profile of a candidate: facts of the runtime, latency of a batch, operations by layer, times of nodes.
 
     `rank` is by latency; deployments that differ by less than the measurement's spread share one.
     `skip_efficiency` is of a routed network (deploy/routing/route_counts.py), where its all-open static
@@ -52,11 +53,16 @@ class CandidateProfile:
     facts: Mapping[str, Any]
     input_shape: tuple[int, ...]
     latency: Latency
-    layers: Sequence[LayerCounts]
-    nodes: Mapping[str, float]
+    counted: ModelCounts
+    nodes: NodeTimes
     rank: int
     skip_efficiency: float | None = None
     gate_threshold: float = 0.0
+
+    @property
+    def layers(self) -> Sequence[LayerCounts]:
+        """The operations of each layer that computes."""
+        return self.counted.layers
 
     def to_json(self) -> dict[str, Any]:
         """Returns every figure as JSON values; an interface of `adroit profile --json`."""
@@ -67,7 +73,8 @@ class CandidateProfile:
             "latency_milliseconds": dataclasses.asdict(self.latency),
             "rank": self.rank,
             "gate_threshold": self.gate_threshold,
-            "operations": dataclasses.asdict(total_counts(self.layers)),
+            "operations": dataclasses.asdict(self.counted.total),
+            "operations_complete": not self.counted.uncounted,
             "skip_efficiency": self.skip_efficiency,
             "layers": [
                 {
@@ -75,10 +82,19 @@ class CandidateProfile:
                     "operator": layer.operator,
                     "shape": list(layer.shape),
                     **dataclasses.asdict(layer.counts),
-                    "milliseconds": self.nodes.get(layer.node),
+                    "milliseconds": self.nodes.milliseconds.get(layer.node),
                 }
                 for layer in self.layers
             ],
+            "not_counted": [
+                {
+                    **dataclasses.asdict(uncounted),
+                    "milliseconds": self.nodes.milliseconds.get(uncounted.node),
+                    "share": self.nodes.share(uncounted.node),
+                }
+                for uncounted in self.counted.uncounted
+            ],
+            "counted_branches": dict(self.counted.branches),
         }
 
 
@@ -151,19 +167,15 @@ def profile(
         calls = [lambda r=r, f=f: r.run(f) for r, f in zip(runtimes, feeds, strict=True)]
         *latencies, reference = measure_latency([*calls, reference_work()], seconds)
         machine |= {"reference_ms": round(reference.median, 4), "reference_spread": round(reference.spread, 4)}
-        shapes = [f[c.deployment.info.inputs[0].name].shape for c, f in zip(candidates, feeds, strict=True)]
-        layers = [
-            _layers(c.deployment, r, f, s) for c, r, f, s in zip(candidates, runtimes, feeds, shapes, strict=True)
-        ]
-        deployments = [c.deployment for c in candidates]
-        totals = [total_counts(counts).total for counts in layers]
-        saved = efficiencies(deployments, [t.median for t in latencies], totals)
+        counts = [_counts(c.deployment, r, f) for c, r, f in zip(candidates, runtimes, feeds, strict=True)]
+        totals = [counted.total.total for counted in counts]
+        saved = efficiencies([c.deployment for c in candidates], [t.median for t in latencies], totals)
         profiles = [
             CandidateProfile(
-                c.title, r.facts, shape, latency, counted, _nodes(c, fed), rank, efficiency, c.gate_threshold
+                c.title, r.facts, _image(c, f).shape, latency, counted, _nodes(c, f), rank, efficiency, c.gate_threshold
             )
-            for c, r, fed, shape, latency, counted, rank, efficiency in zip(
-                candidates, runtimes, feeds, shapes, latencies, layers, ranks(latencies), saved, strict=True
+            for c, r, f, latency, counted, rank, efficiency in zip(
+                candidates, runtimes, feeds, latencies, counts, ranks(latencies), saved, strict=True
             )
         ]
     finally:
@@ -217,18 +229,22 @@ def _can_be_timed(candidate: Candidate) -> bool:
     return native and whole and info.routing is not None and info.routing.form == "if"
 
 
-def _layers(
-    deployment: Deployment, runtime: Runtime, fed: Mapping[str, Any], shape: tuple[int, ...]
-) -> list[LayerCounts]:
-    size = (shape[2], shape[3])
+def _counts(deployment: Deployment, runtime: Runtime, fed: Mapping[str, Any]) -> ModelCounts:
     if deployment.info.routing is None:
-        return count_deployment(deployment, shape[0], size)
-    return count_route(deployment, executed_route(deployment, runtime.run(fed).get("gates")), shape[0], size)
+        return count_deployment(deployment, {name: value.shape for name, value in fed.items()})
+    batch, _, height, width = fed[deployment.info.inputs[0].name].shape
+    route = executed_route(deployment, runtime.run(fed).get("gates"))
+    return ModelCounts(count_route(deployment, route, batch, (height, width)))
 
 
-def _nodes(candidate: Candidate, fed: Mapping[str, Any]) -> dict[str, float]:
+def _nodes(candidate: Candidate, fed: Mapping[str, Any]) -> NodeTimes:
     is_onnx = candidate.options.runtime == RuntimeName.onnxruntime
-    return node_milliseconds(candidate.deployment, candidate.options, fed) if is_onnx else {}
+    return node_times(candidate.deployment, candidate.options, fed) if is_onnx else NodeTimes()
+
+
+def _image(candidate: Candidate, fed: Mapping[str, Any]) -> NDArray[Any]:
+    image: NDArray[Any] = fed[candidate.deployment.info.inputs[0].name]
+    return image
 
 
 def _feeds(candidate: Candidate, images: ImageSet | None, batch: int, size: tuple[int, int] | None) -> dict[str, Any]:

@@ -270,7 +270,7 @@ def test_an_exported_layer_is_exact_and_counted(case: Case) -> None:
         (y,) = run_node(model, inputs, form)
         np.testing.assert_array_equal(y, wanted)
 
-    (layer,) = count_model(model, {k: v.shape for k, v in inputs.items()})
+    (layer,) = count_model(model, {k: v.shape for k, v in inputs.items()}).layers
     assert layer.shape == wanted.shape
     taps, each = wanted.size * inputs["W"][0].size, 2 + 3 * case.residual + case.relu + 4 * (case.output != "float32")
     assert layer.counts == OperationCounts(absolute_differences=taps, elementwise=wanted.size * each)

@@ -11,7 +11,7 @@ import torch
 
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.export.deployment import export_deployment
-from adroit.deploy.measure.counts import count_deployment, total_counts
+from adroit.deploy.measure.counts import count_deployment
 from adroit.deploy.operators.definitions import DOMAIN
 from adroit.deploy.operators.schemas import register_schemas
 from adroit.deploy.parity.check import check_deployment
@@ -95,6 +95,6 @@ def test_batch_height_and_width_are_free(exported: tuple[Deployment, int], batch
 
 def test_operations_are_those_of_a_count_over_the_running_network(exported: tuple[Deployment, int]) -> None:
     deployment, filters = exported
-    counted = total_counts(count_deployment(deployment, 2, (65, 96)))
+    counted = count_deployment(deployment, {"image": (2, 3, 65, 96)}).total
     assert counted == count_by_hooks(load_reference(deployment), (2, 3, 65, 96))
     assert (counted.transcendental > 0) == (filters > 0)
