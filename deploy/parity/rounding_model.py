@@ -1,7 +1,7 @@
 """The tolerance of a whole network: how far correct float32 (or float16) arithmetic may move each of its tensors.
 
 The float64 network is run again with a random error in the result of every operation, drawn
-uniformly within that operation's own limit (tolerance.py). How far a tensor moves, as a root mean
+uniformly within that operation's own limit (rounding/). How far a tensor moves, as a root mean
 square over a few such runs, measures how the network amplifies rounding; a correct implementation's
 error stays below a few times that. The same holds for every tensor in between, which is what the
 search for the first wrong layer needs.
@@ -12,193 +12,212 @@ Simulation 35, 1993), with the per-operation limits of tolerance.py in place of 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import HigherOrderOperator
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from adroit.deploy.operators.rules import RoundingRule, rounding_rules
+from adroit.deploy.parity.rounding.call import Call, NoRule, named_arguments, written_copies, written_names
+from adroit.deploy.parity.rounding.empirical import measured_limits, rounded_results
+from adroit.deploy.parity.rounding.table import is_exact, operation_name, rule_of
 from adroit.deploy.parity.tolerance import SAFETY, UNIT_ROUNDOFF, rounding_limit
-from adroit.errors import UnsupportedModel
 
 SAMPLES = 4
+# With fewer elements an image, four samples say too little about its movement: the whole tensor's counts too.
+_FEW_ELEMENTS = 8
 
 
-def _convolution(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
-    x, weight, bias, *rest = arguments
-    magnitude = torch.ops.aten.convolution(x.abs(), weight.abs(), None if bias is None else bias.abs(), *rest)
-    return magnitude, weight[0].numel()
+@dataclass(frozen=True)
+class Limits:
+    """What a computation gives in float64, and how far correct arithmetic in the deployment's type may be from it.
+
+    Attributes:
+        references: tensors by name, in float64; integers and truth values as they are.
+        limits: of each element, float64 tensors of the same shapes.
+        empirical: operations without a rounding rule, such as `aten.special_erfcx`: their error was measured.
+    """
+
+    references: dict[str, Tensor]
+    limits: dict[str, Tensor]
+    empirical: frozenset[str]
 
 
-def _addmm(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
-    bias, a, b = arguments
-    return torch.addmm(bias.abs(), a.abs(), b.abs()), b.shape[0]
+def limits_of(
+    compute: Callable[[Sequence[Tensor]], Mapping[str, Tensor]],
+    inputs: Sequence[Tensor],
+    seed: int = 0,
+    precision: str = "float32",
+) -> Limits:
+    """Computes tensors in float64, and the limit of each of their elements.
+
+    Args:
+        compute: gives tensors by name from the inputs; it computes in float64, always the same tensors. It is called
+            with copies of the inputs.
+        inputs: floating-point ones are converted to float64, others passed through.
+        seed: of the random errors.
+        precision: key of UNIT_ROUNDOFF: the type that the deployment computes in. In float16 the inputs and the
+            weights are rounded too; where some of its operations stay float32 the limit is generous.
+
+    Returns:
+        A limit is the precision's round-off of the value plus SAFETY times its movement; the movement is taken per
+        image (slice of the first dimension), and per element where that is larger, since a few samples say little
+        about one element. An element that is not finite in float64 has no limit but must be the same; one that
+        some samples turn infinite or NaN has an infinite limit. Integers and truth values have one where samples change
+        them.
+    """
+    unit = UNIT_ROUNDOFF[precision]
+    exact = [x.double() if x.is_floating_point() else x for x in inputs]
+    with _plain_attention(), torch.no_grad():
+        references = {name: _wide(value) for name, value in compute([x.clone() for x in exact]).items()}
+        squares = {name: torch.zeros(value.shape, dtype=torch.float64) for name, value in references.items()}
+        empirical: set[str] = set()
+        for sample in range(SAMPLES):
+            perturbed = _Perturbed(torch.Generator().manual_seed(seed + sample), precision, empirical)
+            start = [x.clone() if precision == "float32" else perturbed.rounded(x) for x in exact]
+            with perturbed:
+                moved = compute(start)
+            for name, square in squares.items():
+                square += _movement(moved[name], references[name]).square() / SAMPLES
+    limits = {name: unit * _size(references[name]) + SAFETY * _spread(square) for name, square in squares.items()}
+    for name, value in references.items():
+        limits[name][~value.isfinite()] = 0.0
+    return Limits(references, limits, frozenset(empirical))
 
 
-def _batch_norm(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
-    x, gamma, beta, mean, variance = arguments[:5]
-    epsilon = arguments[-1]
-    column = (-1, *[1] * (x.dim() - 2))
-    factor = (gamma.abs() / torch.sqrt(variance + epsilon)).view(column)
-    return (x.abs() + mean.abs().view(column)) * factor + beta.abs().view(column), 2
+def _wide(value: Tensor) -> Tensor:
+    """A copy, in float64 where it is floating-point; later runs may write to the tensor itself."""
+    return value.detach().to(torch.float64 if value.is_floating_point() else value.dtype, copy=True)
 
 
-def _mean(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
-    magnitude = torch.ops.aten.mean(arguments[0].abs(), *arguments[1:])
-    return magnitude, max(1, arguments[0].numel() // result.numel())
+def _size(value: Tensor) -> Tensor:
+    """Absolute values of what is rounded; integers are not."""
+    return value.double().abs() if value.is_floating_point() else torch.zeros(value.shape, dtype=torch.float64)
 
 
-def _sum_of_two(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
-    a, b = (torch.as_tensor(v, dtype=result.dtype).abs() for v in arguments[:2])
-    return a + b, 2
+def _movement(moved: Tensor, reference: Tensor) -> Tensor:
+    return torch.where(moved == reference, 0.0, moved.double() - reference.double())
 
 
-def _matrix_product(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
-    a, b = arguments[:2]
-    return torch.matmul(a.abs(), b.abs()), a.shape[-1]
+def _spread(square: Tensor) -> Tensor:
+    """Returns the root mean square movement of each element, or that of its image where that is larger."""
+    finite = square.nan_to_num(0.0, 0.0, 0.0)
+    if not square.numel():
+        return square
+    # The mean over no dimensions is that over all of them: of a single row of numbers, all are one image.
+    per_image = finite.mean(dim=tuple(range(1, square.dim())), keepdim=True)
+    spread = torch.maximum(square.nan_to_num(torch.inf, torch.inf), per_image)
+    if square.dim() and square[0].numel() < _FEW_ELEMENTS:
+        spread = torch.maximum(spread, finite.mean())
+    return spread.sqrt()
 
 
-def _sum(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
-    magnitude = torch.ops.aten.sum(arguments[0].abs(), *arguments[1:])
-    return magnitude, max(1, arguments[0].numel() // result.numel())
-
-
-def _softmax(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
-    return result.abs(), arguments[0].shape[arguments[1]]
-
-
-def _one_operation(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
-    return result.abs(), 1
-
-
-def _interpolation(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
-    return result.abs(), 4
-
-
-_ATEN = torch.ops.aten
-RULES: Mapping[Any, RoundingRule] = {
-    _ATEN.upsample_bilinear2d: _interpolation,
-    _ATEN.convolution: _convolution,
-    _ATEN.addmm: _addmm,
-    _ATEN.native_batch_norm: _batch_norm,
-    _ATEN._native_batch_norm_legit_no_training: _batch_norm,
-    _ATEN.mean: _mean,
-    _ATEN._adaptive_avg_pool2d: lambda arguments, result: (
-        _ATEN._adaptive_avg_pool2d(arguments[0].abs(), arguments[1]),
-        arguments[0].numel() // result.numel(),
-    ),
-    _ATEN.avg_pool2d: lambda arguments, result: (
-        _ATEN.avg_pool2d(arguments[0].abs(), *arguments[1:]),
-        math.prod(arguments[1]),
-    ),
-    **{getattr(_ATEN, name): _sum_of_two for name in ("add", "add_", "sub", "sub_")},
-    **{getattr(_ATEN, name): _matrix_product for name in ("mm", "bmm")},
-    _ATEN.sum: _sum,
-    _ATEN._softmax: _softmax,
-    **{
-        getattr(_ATEN, name): _one_operation
-        for name in (
-            *("mul", "mul_", "div", "div_", "tanh", "exp", "sqrt", "rsqrt", "sigmoid", "reciprocal", "pow"),
-            "leaky_relu",
-        )
-    },
-}
-# Operations that choose or move values and round nothing.
-EXACT = frozenset(
-    getattr(_ATEN, name)
-    for name in (
-        "relu",
-        "relu_",
-        "new_zeros",
-        "zeros",
-        "ones",
-        "full",
-        "scalar_tensor",
-        "lift_fresh",
-        "lift_fresh_copy",
-        "empty_like",
-        "empty",
-        "fill_",
-        "zero_",
-        "flip",
-        "max_pool2d_with_indices",
-        "clone",
-        "_to_copy",
-        "detach",
-        "view",
-        "_unsafe_view",
-        "alias",
-        "expand",
-        "permute",
-        "transpose",
-        "t",
-        "slice",
-        "select",
-        "squeeze",
-        "unsqueeze",
-        "cat",
-        "copy_",
-        "reflection_pad2d",
-        "constant_pad_nd",
-        "split",
-        "clamp",
-        "clamp_min",
-        "neg",
-        "abs",
-        "zeros_like",
-        "ones_like",
-        "where",
-        "as_strided",
-    )
-)
-
-
-def _rule_of(operation: Any) -> RoundingRule:
-    ours = rounding_rules().get(operation)
-    rule = ours.rounding if ours else RULES.get(operation)
-    if rule is None:
-        raise UnsupportedModel(
-            f"there is no rounding rule for {operation}, so no limit can be given",
-            hint="add one to deploy/parity/rounding_model.py, or for an operator of adroit to its file in"
-            " deploy/operators",
-        )
-    return rule
+@contextlib.contextmanager
+def _plain_attention() -> Iterator[None]:
+    """PyTorch's modules of attention compute step by step, not in one operation that has no rule."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
 
 
 class _Perturbed(TorchDispatchMode):
-    """Adds a random error within each operation's limit to its (first) float64 result."""
+    """Adds a random error within each operation's limit to its floating-point results.
 
-    def __init__(self, generator: torch.Generator, precision: str) -> None:
+    Operations without a rule are added to `empirical`.
+    """
+
+    supports_higher_order_operators = True
+
+    def __init__(self, generator: torch.Generator, precision: str, empirical: set[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._generator, self._precision = generator, precision
+        self._generator, self._precision, self._empirical = generator, precision, empirical
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        operation = func.overloadpacket
-        first = result[0] if isinstance(result, tuple) else result
-        if operation in EXACT or not isinstance(first, Tensor) or first.dtype != torch.float64:
+        kwargs = kwargs or {}
+        if isinstance(func, HigherOrderOperator):
+            return self._with_functions(func, args, kwargs)
+        if is_exact(func):
+            return func(*args, **kwargs)
+        named = named_arguments(func, args, kwargs)
+        written = [named[name] for name in written_names(func)]
+        arguments = written_copies(func, named)
+        positional = list(arguments.values())[: len(args)]
+        result = func(*args, **kwargs)
+        results = rounded_results(result)
+        if not results:
             return result
-        moved = self._moved(_rule_of(operation), args, first)
-        if operation in rounding_rules() and rounding_rules()[operation].zero_is_exact:
-            moved = torch.where(first == 0, first, moved)
-        return (moved, *result[1:]) if isinstance(result, tuple) else moved
+        moved = self._moved(Call(func, positional, arguments, results, self._precision))
+        return _replaced(result, results, moved, written)
 
-    def _moved(self, rule: RoundingRule, args: Sequence[Any], result: Tensor) -> Tensor:
-        magnitude, terms = rule(args, result)
-        return result + self._within(rounding_limit(result, magnitude, terms, self._precision, self._precision))
+    def _with_functions(self, func: HigherOrderOperator, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Runs an operation that calls functions: of torch.cond the branch that is taken, with errors."""
+        if func is torch.ops.higher_order.cond:
+            predicate, taken, otherwise, operands = args
+            with self:
+                return (taken if predicate else otherwise)(*operands)
+        self._empirical.add(str(func))
+        return func(*args, **kwargs)
 
-    def _within(self, limit: Tensor) -> Tensor:
+    def _moved(self, call: Call) -> list[Tensor]:
+        """Returns the results with errors."""
+        rule = rule_of(call.function)
+        if rule is None or call.result.is_complex():
+            return self._measured(call)
+        try:
+            rounding = rule.rounding(call)
+        except NoRule:
+            return self._measured(call)
+        moved = list(call.results)
+        for place, (magnitude, terms) in enumerate(rounding if isinstance(rounding, list) else [rounding]):
+            if place < len(moved):
+                limit = rounding_limit(moved[place], magnitude, terms, self._precision, self._precision)
+                moved[place] = self._within(moved[place], limit)
+        if rule.nonnegative:
+            moved[0] = moved[0].abs()
+        if rule.exact is not None:
+            moved[0] = torch.where(rule.exact(call), call.result, moved[0])
+        return moved
+
+    def _measured(self, call: Call) -> list[Tensor]:
+        self._empirical.add(operation_name(call.function))
+        return [self._within(*pair) for pair in zip(call.results, measured_limits(call), strict=True)]
+
+    def _within(self, value: Tensor, limit: Tensor) -> Tensor:
+        """Returns the value with a random error; what is not finite stays as it is."""
+        if value.is_complex():
+            parts = torch.view_as_real(value)
+            return torch.view_as_complex(self._within(parts, limit.unsqueeze(-1).expand(parts.shape)).contiguous())
         error = torch.rand(limit.shape, generator=self._generator, dtype=limit.dtype).mul_(2).sub_(1)
-        return error * limit
+        moved = (value + error * limit).to(value.dtype)
+        return moved if moved.sum().isfinite() else torch.where(moved.isfinite(), moved, value)
 
     def rounded(self, x: Tensor) -> Tensor:
         """Returns an input that is cast to the shorter type first."""
-        return x + self._within(UNIT_ROUNDOFF[self._precision] * x.abs())
+        return self._within(x, UNIT_ROUNDOFF[self._precision] * x.abs()) if x.is_floating_point() else x.clone()
+
+
+def _replaced(result: Any, results: Sequence[Tensor], moved: Sequence[Tensor], written: Sequence[Any]) -> Any:
+    """Returns the result with its tensors replaced; those that the operation wrote to get their new values."""
+    replacements: dict[int, Tensor] = {}
+    for old, new in zip(results, moved, strict=True):
+        if any(old is target for target in written):
+            old.copy_(new)
+        else:
+            replacements[id(old)] = new
+    if not replacements:
+        return result
+    leaves, structure = tree_flatten(result)
+    return tree_unflatten([replacements.get(id(leaf), leaf) for leaf in leaves], structure)
 
 
 def run_with_limits(
@@ -220,25 +239,12 @@ def run_with_limits(
             weights are rounded too; where some of its operations stay float32 the limit is generous.
 
     Returns:
-        References and limits by module path, shaped as the outputs. A limit is the precision's round-off
-        of the value plus SAFETY times its movement; the movement is taken per image, and per
-        element where that is larger, since a few samples say little about one element.
+        References and limits by module path, shaped as the outputs; see limits_of.
     """
-    unit = UNIT_ROUNDOFF[precision]
-    references = _outputs(network, (x, *arguments), modules)
-    squares = {path: torch.zeros_like(value) for path, value in references.items()}
-    for sample in range(SAMPLES):
-        perturbed = _Perturbed(torch.Generator().manual_seed(seed + sample), precision)
-        start = x if precision == "float32" else perturbed.rounded(x)
-        with perturbed:
-            moved = _outputs(network, (start, *arguments), modules)
-        for path, value in moved.items():
-            squares[path] += (value - references[path]) ** 2 / SAMPLES
-    limits = {}
-    for path, square in squares.items():
-        spread = torch.maximum(square, square.mean(dim=tuple(range(1, square.dim())), keepdim=True)).sqrt()
-        limits[path] = unit * references[path].abs() + SAFETY * spread
-    return references, limits
+    found = limits_of(
+        lambda inputs: _outputs(network, (inputs[0], *arguments), modules), [x], seed=seed, precision=precision
+    )
+    return found.references, found.limits
 
 
 def _outputs(network: nn.Module, arguments: Sequence[Any], modules: Sequence[str]) -> dict[str, Tensor]:

@@ -72,11 +72,14 @@ class Comparison:
 
 
 def compare(value: NDArray[np.floating], reference: Array, limit: Array) -> Comparison:
-    """Compares element by element; all three have one shape. NaN or a wrong shape uses an infinite share."""
+    """Compares element by element; all three have one shape. NaN or a wrong shape uses an infinite share.
+
+    An infinite value is right where the reference is the same.
+    """
     if value.shape != reference.shape:
         return Comparison(float("inf"), (), float("inf"), 0.0, float("nan"), float("nan"), 1.0, int(reference.size))
-    error = np.abs(value.astype(np.float64) - reference)
     with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.where(value == reference, 0.0, np.abs(value.astype(np.float64) - reference))
         share = np.where(error == 0.0, 0.0, error / limit)
     share = np.where(np.isnan(share), np.inf, share)
     flat = int(share.argmax())
