@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from enum import StrEnum
 from typing import Annotated
 
@@ -32,5 +34,9 @@ def list_(
         Kind.tasks: adroit.list_tasks,
         Kind.operators: adroit.list_operators,
     }
-    names = functions[kind]()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        names = functions[kind]()
+    for warning in caught:
+        print(f"warning: {warning.message}", file=sys.stderr)
     print(files.json_text(names) if as_json else "\n".join(names), end="" if as_json else "\n")

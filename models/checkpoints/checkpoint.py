@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from adroit import files
 from adroit.errors import UsageError
 from adroit.models.checkpoints.fitting import fit_weights
 from adroit.models.data.preprocessing import OLD_KEYS, Preprocessing
-from adroit.models.networks.architectures import architecture_named, build_network
+from adroit.models.networks.architectures import architecture_named, build_network, is_unregistered_factory
 from adroit.validation import convert_values, rename_keys
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class CheckpointConfig(Struct, frozen=True):
     """What config.json holds.
 
     Attributes:
-        architecture: a name in adroit.models.networks.architectures.
+        architecture: a name of `adroit list networks`, or the factory that the recipe named.
         preprocessing: how images become the input.
         arguments: the builder's arguments where they are not the defaults.
         labels: class names in the order of the logits; may be empty.
@@ -50,7 +51,8 @@ class CheckpointConfig(Struct, frozen=True):
         """Reads config.json of a checkpoint, also one of version 0.1.
 
         Raises:
-            UsageError: config.json is missing, of another format, or has a wrong value.
+            UsageError: config.json is missing, of another format, or has a wrong value; or it names a factory, which
+                is imported only where the user's own recipe names it too.
         """
         path = folder / CONFIG
         values = files.read_json(path, "the checkpoint's config")
@@ -58,8 +60,20 @@ class CheckpointConfig(Struct, frozen=True):
             raise UsageError(f"{path} has format {values.get('format')!r}, this adroit reads {FORMAT}")
         values = rename_keys(values, {f"preprocessing.{old}": new for old, new in OLD_KEYS.items()})
         config = convert_values(values, cls, source=str(path), noun="a checkpoint's config")
+        if is_unregistered_factory(config.architecture):
+            raise _factory_error(folder, config)
         architecture_named(config.architecture)
         return config
+
+
+def _factory_error(folder: Path, config: CheckpointConfig) -> UsageError:
+    """A folder that came from elsewhere could name any code."""
+    command = ["adroit", "export", config.architecture, "--weights", str(folder / WEIGHTS)]
+    command += [word for name, value in config.arguments.items() for word in ("--argument", f"{name}={value}")]
+    return UsageError(
+        f"{folder}: the network is made by {config.architecture}, which no checkpoint can have run",
+        hint=f"where you trust that code: {shlex.join(command)}",
+    )
 
 
 def check_checkpoint_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from adroit import files
 from adroit.errors import UsageError
+from adroit.extensions import Additions, load_additions
 from adroit.models.checkpoints.checkpoint import CheckpointConfig, save_checkpoint
 from adroit.models.checkpoints.fitting import fit_weights
 from adroit.models.checkpoints.weights import read_weights
@@ -24,6 +26,9 @@ CIFAR10_LABELS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog"
 @dataclass(frozen=True)
 class OfficialLayout:
     """How a published checkpoint of an architecture is laid out.
+
+    An installed package adds its own by entry points of the group `adroit.importers`: each gives a mapping from
+    an architecture's name to its layout, or is a callable without arguments that gives one.
 
     Attributes:
         key: our tensor name to the published one, given the network.
@@ -64,6 +69,34 @@ LAYOUTS: Mapping[str, OfficialLayout] = {
 }
 
 
+@functools.cache
+def added_layouts() -> Additions[OfficialLayout]:
+    """Loads what installed packages add."""
+    return load_additions("adroit.importers", "importer of", _read_added, LAYOUTS)
+
+
+def _read_added(value: Any) -> dict[str, OfficialLayout]:
+    layouts = dict(value() if callable(value) else value)
+    for layout in layouts.values():
+        if not isinstance(layout, OfficialLayout):
+            raise TypeError(f"it gives {type(layout).__name__}, not adroit.models.checkpoints.importers.OfficialLayout")
+    return layouts
+
+
+def layout_of(architecture: str) -> OfficialLayout:
+    """The published layout of an architecture; our own names where none is known.
+
+    Raises:
+        UsageError: two packages bring one.
+    """
+    if architecture in LAYOUTS:
+        return LAYOUTS[architecture]
+    added = added_layouts()
+    if architecture in added.refused:
+        raise added.unknown("importer of", architecture, (), None)
+    return added.values.get(architecture, OfficialLayout(_same_key))
+
+
 def import_checkpoint(
     architecture: str,
     path: Path,
@@ -75,7 +108,7 @@ def import_checkpoint(
     """Turns a published checkpoint into one of ours at `folder`.
 
     Args:
-        architecture: a name in LAYOUTS.
+        architecture: its name; see `layout_of`.
         path: the published file.
         folder: where the checkpoint is written, whole or not at all.
         arguments: the network's arguments where they are not the defaults.
@@ -87,9 +120,7 @@ def import_checkpoint(
         UnsupportedModel: tensors that are not the architecture's, or not finite.
     """
     known = architecture_named(architecture)
-    if architecture not in LAYOUTS:
-        raise UsageError(f"no published checkpoints are known for {architecture}", facts={"known": ", ".join(LAYOUTS)})
-    layout = LAYOUTS[architecture]
+    layout = layout_of(architecture)
     arguments = dict(arguments or {})
     network = build_network(architecture, arguments)
     published = read_weights(path, weights_key)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from adroit.errors import UsageError
+from adroit.extensions import Additions, load_additions
 from adroit.models.data.preprocessing import CIFAR10, IMAGENET, ROUTED, Preprocessing
+from adroit.models.networks.source import call_source
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Architecture:
     """A network's builder and its input.
+
+    An installed package adds its own by entry points of the group `adroit.architectures`: each gives an Architecture,
+    or is a callable without arguments that gives one or several.
 
     Attributes:
         name: as on the command line and in config.json.
@@ -193,15 +199,74 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 }
 
 
+# By the callable that the user's own recipe names; see factories.py.
+_NAMED_BY_RECIPES: dict[str, Architecture] = {}
+# What networks call the number of their classes.
+_CLASS_ARGUMENTS = ("classes", "num_classes", "n_classes", "class_count")
+
+
+@functools.cache
+def added_architectures() -> Additions[Architecture]:
+    """Loads what installed packages add."""
+    return load_additions("adroit.architectures", "architecture", _read_added, ARCHITECTURES)
+
+
+def _read_added(value: Any) -> dict[str, Architecture]:
+    given = value() if callable(value) else value
+    architectures = [given] if isinstance(given, Architecture) else list(given)
+    for architecture in architectures:
+        if not isinstance(architecture, Architecture):
+            raise TypeError(
+                f"it gives {type(architecture).__name__}, not adroit.models.networks.architectures.Architecture"
+            )
+    return {architecture.name: architecture for architecture in architectures}
+
+
+def architectures() -> Mapping[str, Architecture]:
+    """Every network by its name: ours, then those of installed packages."""
+    return {**ARCHITECTURES, **added_architectures().values}
+
+
+def register_factory(architecture: Architecture) -> None:
+    """Makes the network of a callable known to this process: one that the user names, not a file in some folder."""
+    _NAMED_BY_RECIPES[architecture.name] = architecture
+
+
+def is_unregistered_factory(name: str) -> bool:
+    """Whether this is the name of a callable that nothing of the user's has named in this process."""
+    return ":" in name and name not in _NAMED_BY_RECIPES
+
+
 def architecture_named(name: str) -> Architecture:
-    """Raises UsageError, naming the nearest, where there is none of that name."""
-    if name in ARCHITECTURES:
-        return ARCHITECTURES[name]
-    near = difflib.get_close_matches(name, ARCHITECTURES, n=1, cutoff=0.0)[0]
+    """Finds a network: one of ours, of an installed package, or one that a recipe has named in this process.
+
+    Raises:
+        UsageError: there is none of that name; the nearest is named.
+    """
+    own = ARCHITECTURES.get(name) or _NAMED_BY_RECIPES.get(name)
+    if own is not None:
+        return own
+    known = architectures()
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    raise added_architectures().unknown("architecture", name, known, f"did you mean {near[0]}?" if near else None)
+
+
+def class_argument(architecture: Architecture, arguments: Mapping[str, Any]) -> tuple[str, int]:
+    """The argument that says how many classes the network tells apart, and its value.
+
+    Raises:
+        UsageError: the network has no such argument.
+    """
+    values = {**architecture.defaults, **arguments}
+    for name in _CLASS_ARGUMENTS:
+        if name in values:
+            return name, int(values[name])
     raise UsageError(
-        f"there is no architecture named {name!r}",
-        facts={"known": ", ".join(ARCHITECTURES)},
-        hint=f"did you mean {near}?",
+        f"{architecture.name} has no argument for the number of classes",
+        facts={"arguments": ", ".join(values) or "none", "one of": ", ".join(_CLASS_ARGUMENTS)},
+        hint="give it one, or its value in the recipe's [arguments]",
     )
 
 
@@ -209,7 +274,7 @@ def build_network(name: str, arguments: Mapping[str, Any] | None = None) -> nn.M
     """The network `name` with its default arguments overridden by `arguments`.
 
     Raises:
-        UsageError: an unknown name or argument.
+        UsageError: an unknown name or argument, or an error in code that is not adroit's.
     """
     architecture = architecture_named(name)
     unknown = set(arguments or {}) - set(architecture.defaults)
@@ -217,4 +282,5 @@ def build_network(name: str, arguments: Mapping[str, Any] | None = None) -> nn.M
         raise UsageError(
             f"{name} has no argument {', '.join(sorted(unknown))}", facts={"known": ", ".join(architecture.defaults)}
         )
-    return architecture.build(**{**architecture.defaults, **(arguments or {})})
+    values = {**architecture.defaults, **(arguments or {})}
+    return architecture.build(**values) if name in ARCHITECTURES else call_source(name, architecture.build, values)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from adroit.models.layers.adder import AdderConv2d
-from adroit.models.networks.architectures import architecture_named, build_network
+from adroit.models.networks.architectures import architecture_named, build_network, class_argument
 from adroit.models.training.adder_gradients import defer_normalization
 from adroit.models.training.batches import Batches, generator_of, steps_of_epoch
 from adroit.models.training.device import division_of
@@ -111,7 +111,7 @@ def _task(recipe: Recipe, teacher: Teacher | None) -> Task:
     task = task_of(recipe)
     for name, settings in recipe.methods.items():
         task = method_module(name).METHOD.task(settings, task, recipe, teacher)
-    task.check_classes(int({**architecture_named(recipe.architecture).defaults, **recipe.arguments}["classes"]))
+    task.check_classes(class_argument(architecture_named(recipe.architecture), recipe.arguments)[1])
     return task
 
 

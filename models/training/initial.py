@@ -12,7 +12,7 @@ from torch import nn
 from adroit.errors import UsageError
 from adroit.models.checkpoints.checkpoint import load_checkpoint
 from adroit.models.checkpoints.fitting import fit_weights
-from adroit.models.networks.architectures import architecture_named, build_network
+from adroit.models.networks.architectures import architecture_named, build_network, class_argument
 from adroit.models.training.methods.base import Teacher
 from adroit.models.training.tables import InitialRecipe
 
@@ -27,11 +27,11 @@ def read_teacher(folder: str) -> Teacher | None:
 
 def head_tensors(architecture: str, arguments: Mapping[str, Any]) -> set[str]:
     """Names in the state of every tensor whose shape follows the number of classes."""
-    classes = int({**architecture_named(architecture).defaults, **arguments}["classes"])
+    argument, classes = class_argument(architecture_named(architecture), arguments)
     shapes = []
     for count in (classes, classes + 1):
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            network = build_network(architecture, {**arguments, "classes": count})
+            network = build_network(architecture, {**arguments, argument: count})
         shapes.append({name: tensor.shape for name, tensor in network.state_dict().items()})
     return {name for name, shape in shapes[0].items() if shape != shapes[1][name]}
 

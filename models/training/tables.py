@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from adroit.models.data.preprocessing import Preprocessing
 from adroit.models.losses.routing_budget import START, WARM_UP
 from adroit.validation import Count, ImageSize, NonNegative, PositiveInt, Share
 
@@ -22,6 +23,24 @@ OLD_KEYS = {
 }
 
 DataName = Literal["", "digits", "imagenet", "camvid", "cityscapes", "voc"]
+
+
+class NetworkRecipe(Struct, frozen=True, forbid_unknown_fields=True):
+    """A network of the user's own, in place of `architecture`. Its arguments are the recipe's `arguments`.
+
+    Attributes:
+        factory: what gives the torch.nn.Module: "package.module:callable" (the current folder is on Python's path), or
+            "file.py:callable", relative to the recipe. An argument `classes` or `num_classes` is its number of classes.
+        input_size: height and width in pixels that it is made for. any_size: whether others work too.
+        task: what its logits mean: [N,classes] of an image, or [N,classes,H,W] of its pixels.
+        preprocessing: how images become its input; pixels from 0 to 1 if not given.
+    """
+
+    factory: str
+    input_size: ImageSize
+    any_size: bool = False
+    task: Literal["classification", "segmentation"] = "classification"
+    preprocessing: Preprocessing = Preprocessing()
 
 
 class DataRecipe(Struct, frozen=True, forbid_unknown_fields=True):
@@ -191,13 +210,14 @@ class RecipeTables(Struct, frozen=True, forbid_unknown_fields=True):
     evaluation: EvaluationRecipe = EvaluationRecipe()
     initial: InitialRecipe = InitialRecipe()
     teacher: str = ""
+    network: NetworkRecipe | None = None
 
 
 class Recipe(RecipeTables, frozen=True, forbid_unknown_fields=True):
     """Everything that decides the trained weights, with the seed.
 
     Attributes:
-        architecture: a name in models/networks/architectures.py; `arguments` are its builder's.
+        architecture: a name of `adroit list networks`, or the `factory` of `network`; `arguments` are its builder's.
         teacher: a finished checkpoint's folder, for the methods that learn from one.
         methods: the `Settings` of each method whose table the file has, by name (models/training/methods).
     """

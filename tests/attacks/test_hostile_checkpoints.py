@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 import shutil
@@ -105,6 +106,16 @@ def safetensors_cut_short(scene: Scene) -> list[object]:
     return ["export", copy, "-o", scene.output]
 
 
+def checkpoint_that_names_code(scene: Scene) -> list[object]:
+    """A recipe may name a callable, and its checkpoint says which. A folder from elsewhere must not have one run."""
+    copy = scene.folder / "checkpoint"
+    shutil.copytree(scene.checkpoint, copy)
+    (copy / "evil.py").write_text(f"open({str(scene.folder / 'owned')!r}, 'w')")
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "architecture": f"{copy / 'evil.py'}:make"}))
+    return ["export", copy, "-o", scene.output]
+
+
 RECIPE = 'architecture = "adder-lenet5-bn"\n[data]\nname = "digits"\n[optimizer]\n'
 
 
@@ -135,6 +146,7 @@ ATTACKS = [
     Attack(nan_weights, 6),
     Attack(nan_weights_in_our_checkpoint, 6),
     Attack(safetensors_cut_short, 2),
+    Attack(checkpoint_that_names_code, 2),
     Attack(recipe_with_a_wrong_field, 2),
     Attack(recipe_with_a_wrong_type, 2),
 ]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from adroit.errors import UsageError
 from adroit.models.data.pixels import Pixels
 from adroit.models.losses.input_gradients import discriminator_loss, gradient_difference, input_gradient
-from adroit.models.networks.architectures import architecture_named
+from adroit.models.networks.architectures import architecture_named, class_argument
 from adroit.models.networks.discriminator import GradientDiscriminator
 from adroit.models.training.methods.adversarial_training import check_classifies
 from adroit.models.training.methods.base import Setup, Step, TrainingMethod
@@ -97,8 +97,7 @@ class Igam(TrainingMethod):
         x = torch.zeros(1, len(self._pixels.unit), *setup.task.input_size, device=device_of(teacher))
         with torch.inference_mode():
             own = teacher(self._to_teacher(x)).shape[1]
-        defaults = architecture_named(setup.recipe.architecture).defaults
-        requested = {**defaults, **setup.recipe.arguments}["classes"]
+        _, requested = class_argument(architecture_named(setup.recipe.architecture), setup.recipe.arguments)
         if own != requested:
             raise UsageError(
                 f"the teacher has {own} classes, and the student {requested}",

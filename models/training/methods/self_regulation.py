@@ -14,7 +14,7 @@ from adroit.errors import UsageError
 from adroit.models.losses import self_regulation as losses
 from adroit.models.losses.precision import in_float32
 from adroit.models.losses.self_regulation import ExitAnswers
-from adroit.models.networks.architectures import architecture_named
+from adroit.models.networks.architectures import architecture_named, class_argument
 from adroit.models.training.methods.attach_points import attach_points
 from adroit.models.training.methods.base import Setup, Step, TrainingMethod
 from adroit.models.training.methods.exits import ExitHeads
@@ -82,7 +82,7 @@ class SelfRegulation(TrainingMethod):
             raise UsageError("self_regulation.points must be two or more: one exit has nobody to teach")
         self.settings, self._ignored = settings, task.ignored
         before = tapped_channels(setup.network, points, task.input_size, len(task.preprocessing.mean))
-        self.classes = int({**architecture.defaults, **recipe.arguments}["classes"])
+        self.classes = class_argument(architecture, recipe.arguments)[1]
         self.heads = ExitHeads(before, settings.channels, self.classes, of_pixels, settings.form == "paper")
         self.heads.to(next(setup.network.parameters()).device)
         synchronize_norms(self.heads)

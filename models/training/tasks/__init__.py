@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from adroit.errors import UsageError
 from adroit.models.data.preprocessing import Preprocessing
 from adroit.models.networks.architectures import architecture_named
 from adroit.models.training.tables import Recipe
@@ -68,13 +69,20 @@ def task_of(recipe: Recipe) -> Task:
     """Opens the recipe's data.
 
     Raises:
-        UsageError: data that is missing, unreadable, unlabeled or of other classes than the network's.
+        UsageError: data that is missing, unreadable, unlabeled or of other classes than the network's; a network
+            that is for something else.
     """
     from adroit.models.training.tasks.classification import Classification
     from adroit.models.training.tasks.segmentation import Segmentation
 
     kinds: dict[str, Callable[[Recipe], Task]] = {"classification": Classification, "segmentation": Segmentation}
-    return kinds[architecture_named(recipe.architecture).task](recipe)
+    architecture = architecture_named(recipe.architecture)
+    if architecture.task not in kinds:
+        raise UsageError(
+            f"{architecture.name} is for {architecture.task}, and adroit trains {' and '.join(kinds)}",
+            hint="train it with your own code, and `adroit export` it",
+        )
+    return kinds[architecture.task](recipe)
 
 
 def device_of(network: nn.Module) -> torch.device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,25 +19,37 @@ if TYPE_CHECKING:
 
 
 def list_networks() -> list[str]:
-    """Lists the names that `create_network` takes.
+    """Lists the names that `create_network` takes: adroit's own, then those that installed packages add.
+
+    Warns of a package whose entry points cannot be loaded, and of names that two packages have; they are left out.
 
     >>> "adder-resnet20" in adroit.list_networks()
     True
     """
-    from adroit.models.networks.architectures import ARCHITECTURES
+    from adroit.models.networks.architectures import added_architectures, architectures
 
-    return list(ARCHITECTURES)
+    _warn_of(added_architectures().faults)
+    return list(architectures())
 
 
 def list_recipes() -> list[str]:
-    """Lists the recipes that come with adroit, for `train`.
+    """Lists the recipes that `train` knows by name: adroit's own, then those that installed packages add.
+
+    Warns as `list_networks` does.
 
     >>> "digits-adder-lenet5" in adroit.list_recipes()
     True
     """
-    from adroit.models.training.recipe import recipe_names
+    from adroit.models.training.recipe import added_recipes, recipe_names
 
-    return recipe_names()
+    added = added_recipes()
+    _warn_of(added.faults)
+    return [*recipe_names(), *added.values]
+
+
+def _warn_of(faults: Sequence[str]) -> None:
+    for fault in faults:
+        warnings.warn(f"left out: {fault}", stacklevel=3)
 
 
 def list_tasks() -> list[str]:

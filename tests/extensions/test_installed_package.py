@@ -1,0 +1,56 @@
+"""An installed package's network, recipe and published layout do what adroit's own do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import adroit as public
+from tests.conftest import ROOT, Adroit
+from tests.extensions.conftest import Install
+
+
+def test_its_network_is_listed_trained_exported_and_checked(
+    install: Install, tmp_path: Path, adroit: Adroit, images: Path
+) -> None:
+    install("tiny-package", "tiny")
+    assert "tiny" in json.loads(adroit("list", "networks", "--json").out)
+    assert "tiny-digits" in adroit("list", "recipes").out.splitlines()
+    assert adroit("list", "networks").err == ""
+    trained = adroit("train", "tiny-digits", "-o", tmp_path / "trained", "--threads", 1)
+    assert trained.code == 0, trained.err
+    exported = adroit("export", tmp_path / "trained", "-o", tmp_path / "repository", "--portable")
+    assert exported.code == 0, exported.err
+    checked = adroit("check", tmp_path / "repository" / "tiny", "--data", images, "--operators", "portable")
+    assert checked.code == 0, checked.out + checked.err
+
+
+def test_its_published_weights_are_imported(install: Install, tmp_path: Path, adroit: Adroit) -> None:
+    install("tiny-package", "tiny")
+    state = public.create_network("tiny", classes=2).state_dict()
+    published = {name.replace("conv.", "features.0."): tensor for name, tensor in state.items()}
+    torch.save({"model": {f"module.{n}": t for n, t in published.items()}, "ema": published}, tmp_path / "tiny.pth")
+    command = ("import", "tiny", tmp_path / "tiny.pth", "-o", tmp_path / "imported", "--classes", 2)
+    assert "--weights-key ema" in adroit(*command).err
+    imported = adroit(*command, "--weights-key", "model")
+    assert imported.code == 0, imported.err
+    assert json.loads((tmp_path / "imported" / "config.json").read_text())["labels"] == ["a", "b"]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["list", "operators"]])
+def test_packages_are_not_imported_before_they_are_asked_for(words: list[str], install: Install) -> None:
+    folder = install("loud-package", "loud", "raise SystemExit('imported')")
+    code = f"import sys; sys.path.insert(0, {str(folder)!r}); from adroit.deploy.cli.main import main; main({words})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_importing_adroit_reads_no_entry_points() -> None:
+    code = "import sys, adroit; print('adroit.extensions' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout == "False\n"
