@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,8 +61,11 @@ def _read_arguments(architecture: str, texts: list[str]) -> dict[str, Any]:
             raise UsageError(f"{architecture} has no argument {name!r}", facts={"known": ", ".join(defaults)})
         kind = type(defaults[name])
         try:
-            arguments[name] = {"true": True, "false": False}[value.lower()] if kind is bool else kind(value)
-        except (KeyError, ValueError) as error:
-            wanted = "true or false" if kind is bool else kind.__name__
+            if kind is bool:
+                arguments[name] = {"true": True, "false": False}[value.lower()]
+            else:
+                arguments[name] = kind(value) if kind in (int, float, str) else ast.literal_eval(value)
+        except (KeyError, ValueError, SyntaxError) as error:
+            wanted = {bool: "true or false", int: "int", float: "float"}.get(kind, "a value as Python writes it")
             raise UsageError(f"--argument {text}: the value must be {wanted}") from error
     return arguments

@@ -135,5 +135,5 @@ def _check_values(held: Mapping[str, Tensor], source: str) -> None:
     if bad:
         raise UnsupportedModel(
             f"{source} has weights that are NaN, infinite, or a variance below 0",
-            facts={"tensors": ", ".join(sorted(set(bad)))},
+            facts={"tensors": _first(sorted(set(bad)))},
         )

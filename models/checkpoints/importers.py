@@ -130,7 +130,7 @@ def import_checkpoint(
     class_names = list(labels or (layout.labels if len(layout.labels) == classes else ()))
     if class_names and len(class_names) != classes:
         raise UsageError(f"{len(class_names)} labels were given for {classes} classes")
-    source = {"file": path.name, "sha256": files.sha256(path)}
+    source = {"file": path.name, "sha256": files.sha256(path), **({"key": weights_key} if weights_key else {})}
     config = CheckpointConfig(architecture, known.preprocessing, arguments, class_names, source)
     save_checkpoint(folder, network, config)
     return config

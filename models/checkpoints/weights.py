@@ -16,9 +16,9 @@ from adroit.errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Fields under which training scripts put the weights, and averages of them, beside optimizer and schedule.
+# Fields under which training scripts put the weights, beside optimizer and schedule, and words in those of averages.
 PLAIN_KEYS = ("state_dict", "model", "model_state_dict", "model_state", "net", "network", "weights", "params")
-EMA_KEYS = ("ema", "model_ema", "state_dict_ema", "ema_state_dict", "model_ema_state_dict", "ema_model", "params_ema")
+AVERAGE_WORDS = {"ema", "swa", "avg", "average", "averaged", "teacher"}
 # What PyTorch's own wrappers put before every name: several devices, and torch.compile.
 WRAPPER_PREFIXES = ("module.", "_orig_mod.")
 # Classes of bookkeeping (options, best accuracy) beside the weights. An empty stand-in is made in their place:
@@ -68,8 +68,11 @@ def read_weights(file: Path, key: str | None = None) -> dict[str, Tensor]:
 
 def _is_safetensors(file: Path) -> bool:
     """A length of eight bytes, then JSON. A file of that name which has been cut short is one too."""
-    with open(file, "rb") as opened:
-        head = opened.read(9)
+    try:
+        with open(file, "rb") as opened:
+            head = opened.read(9)
+    except OSError as error:
+        raise UsageError(f"cannot read checkpoint {file}", facts={"reason": error}) from error
     return file.suffix == ".safetensors" or (len(head) == 9 and head[8:] == b"{" and not any(head[5:8]))
 
 
@@ -156,7 +159,7 @@ def _choose_table(content: Any, file: Path, key: str | None) -> Mapping[Any, Any
         return tables[chosen[0]]
     if not tables:
         return content
-    averages = [name for name in tables if name.partition(".")[0] in EMA_KEYS or name.rpartition(".")[2] in EMA_KEYS]
+    averages = [name for name in tables if AVERAGE_WORDS & set(re.split(r"\W|_", name.lower()))]
     plain = [name for name in tables if name.rpartition(".")[2] in PLAIN_KEYS and name not in averages]
     usual = [*plain, *averages] if plain else list(tables)
     if len(usual) > 1:
@@ -195,7 +198,9 @@ def _check_tensors(table: Mapping[Any, Any], file: Path) -> dict[str, Tensor]:
         elif not isinstance(name, str) or "." in name:
             raise UsageError(f"{file} is refused: its entry {name!r} is of type {type(value).__name__}, not a tensor")
     if not tensors:
-        raise UsageError(f"{file} is refused: it holds no tensors", facts={"entries": ", ".join(map(str, table))})
+        raise UsageError(
+            f"{file} is refused: it holds no tensors", facts={"entries": ", ".join(map(str, list(table)[:10]))}
+        )
     return tensors
 
 

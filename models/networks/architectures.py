@@ -219,6 +219,11 @@ def _read_added(value: Any) -> dict[str, Architecture]:
             raise TypeError(
                 f"it gives {type(architecture).__name__}, not adroit.models.networks.architectures.Architecture"
             )
+        sides, steps = architecture.input_size, architecture.preprocessing
+        if not (
+            len(sides) == 2 and all(isinstance(s, int) and s > 0 for s in sides) and isinstance(steps, Preprocessing)
+        ):
+            raise TypeError(f"{architecture.name}: input_size must be two whole numbers, preprocessing a Preprocessing")
     return {architecture.name: architecture for architecture in architectures}
 
 

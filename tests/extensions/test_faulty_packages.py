@@ -22,6 +22,8 @@ FAULTY = {
     "raises when it is called": ("def architecture(): 1 / 0", "ZeroDivisionError"),
     "gives something else": ("architecture = [3]", "it gives int, not adroit.models.networks.architectures"),
     "gives nothing": ("architecture = None", "TypeError"),
+    "gives a wrong size": (CODE.replace("(16, 16)", "(16, '16')"), "input_size must be two whole numbers"),
+    "gives a wrong preprocessing": (CODE.replace("Preprocessing()", "{}"), "preprocessing a Preprocessing"),
     "gives a path for a name": (CODE.replace("Architecture(NAME", "Architecture('a/b'"), "'a/b' is no name"),
     "gives a factory for a name": (CODE.replace("Architecture(NAME", "Architecture('a:b'"), "'a:b' is no name"),
 }

@@ -12,7 +12,7 @@ import torch
 
 import adroit as public
 from tests.conftest import ROOT, Adroit
-from tests.extensions.conftest import Install
+from tests.extensions.conftest import CODE, Install
 
 
 def test_its_network_is_listed_trained_exported_and_checked(
@@ -39,7 +39,21 @@ def test_its_published_weights_are_imported(install: Install, tmp_path: Path, ad
     assert "--weights-key ema" in adroit(*command).err
     imported = adroit(*command, "--weights-key", "model")
     assert imported.code == 0, imported.err
-    assert json.loads((tmp_path / "imported" / "config.json").read_text())["labels"] == ["a", "b"]
+    config = json.loads((tmp_path / "imported" / "config.json").read_text())
+    assert config["labels"] == ["a", "b"] and config["source"]["key"] == "model"
+
+
+def test_arguments_of_any_kind_are_read(install: Install, tmp_path: Path, adroit: Adroit) -> None:
+    code = CODE.replace('"width": 4', '"width": 4, "sizes": None').replace("classes, width)", "classes, width, sizes)")
+    install("tiny-package", "tiny", code)
+    state = public.create_network("tiny").state_dict()
+    torch.save({name.replace("conv.", "features.0."): t for name, t in state.items()}, tmp_path / "tiny.pth")
+    command = ("import", "tiny", tmp_path / "tiny.pth", "-o", tmp_path / "imported", "--argument")
+    assert "must be a value as Python writes it" in adroit(*command, "sizes=[1,").err
+    imported = adroit(*command, "sizes=[1, 2]")
+    assert imported.code == 0, imported.err
+    config = json.loads((tmp_path / "imported" / "config.json").read_text())
+    assert config["arguments"] == {"sizes": [1, 2]} and config["labels"] == []
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["list", "operators"]])

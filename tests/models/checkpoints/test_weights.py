@@ -84,6 +84,7 @@ def test_a_prefix_that_only_some_tensors_have_is_part_of_the_names(tmp_path: Pat
         ({"model": STATE, "ema": AVERAGED}, "model", STATE),
         ({"state_dict": STATE, "ema": {"state_dict": AVERAGED}}, "ema", AVERAGED),
         ({"state_dict": STATE, "ema": {"state_dict": AVERAGED}}, "ema.state_dict", AVERAGED),
+        ({"state_dict": STATE, "averaged_model": AVERAGED}, "averaged_model", AVERAGED),
         ({"teacher": STATE, "student": AVERAGED}, "student", AVERAGED),
     ],
 )
