@@ -66,6 +66,8 @@ def _read_arguments(architecture: str, texts: list[str]) -> dict[str, Any]:
             else:
                 arguments[name] = kind(value) if kind in (int, float, str) else ast.literal_eval(value)
         except (KeyError, ValueError, SyntaxError) as error:
-            wanted = {bool: "true or false", int: "int", float: "float"}.get(kind, "a value as Python writes it")
+            wanted = {bool: "true or false", int: "a whole number", float: "a number"}.get(
+                kind, "a value as Python writes it"
+            )
             raise UsageError(f"--argument {text}: the value must be {wanted}") from error
     return arguments
