@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from adroit.deploy.parity.rounding_model import Limits
 
 SHAPE = (2, 8, 12, 10)
 Layer = Callable[[Tensor], Tensor]
@@ -227,3 +231,16 @@ def layers() -> Mapping[str, Layer]:
     torch.manual_seed(0)
     families = (_activations, _norms, _poolings, _products, _movements, _arithmetic)
     return {name: layer for family in families for name, layer in family().items()}
+
+
+def image(seed: int) -> Tensor:
+    """A random image whose channels' scales are between 0.01 and 10."""
+    generator = torch.Generator().manual_seed(seed)
+    scales = 10 ** (3 * torch.rand(1, SHAPE[1], 1, 1, generator=generator) - 2)
+    return torch.randn(SHAPE, generator=generator) * scales
+
+
+def off_by_a_little(found: Limits, name: str) -> NDArray[np.float32]:
+    """Values that are wrong by 2% of the deviation of a reference."""
+    reference = found.references[name]
+    return (reference + 0.02 * reference.std()).float().numpy()
