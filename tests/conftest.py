@@ -57,28 +57,30 @@ def adroit() -> Adroit:
     Else in this process, which spares the seconds that importing PyTorch takes.
     """
 
-    def run(*arguments: object, environment: dict[str, str] | None = None, alone: bool = False) -> Result:
+    def run(
+        *arguments: object, environment: dict[str, str] | None = None, alone: bool = False, cwd: Path = ROOT
+    ) -> Result:
         words = [str(argument) for argument in arguments]
         variables = {"NO_COLOR": "1", "COLUMNS": "100", "TERM": "dumb", **(environment or {})}
         if not alone and environment is None:
             with patch.dict(os.environ, variables), patch.object(sys, "argv", ["adroit"]):
-                return _run_here(words)
+                return _run_here(words, cwd)
         command = [sys.executable, "-c", "from adroit.deploy.cli.main import main; main()", *words]
         done = subprocess.run(
-            command, capture_output=True, text=True, env={**os.environ, **variables}, cwd=ROOT, check=False
+            command, capture_output=True, text=True, env={**os.environ, **variables}, cwd=cwd, check=False
         )
         return Result(done.returncode, done.stdout, done.stderr)
 
     return run
 
 
-def _run_here(words: list[str]) -> Result:
+def _run_here(words: list[str], cwd: Path) -> Result:
     """The command in this process, which it leaves as it was."""
     from adroit.deploy.cli.main import main
 
     out, err = io.StringIO(), io.StringIO()
     threads = torch.get_num_threads()
-    with contextlib.chdir(ROOT), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             with warnings.catch_warnings():
                 main(words)

@@ -75,9 +75,9 @@ def test_values_become_a_struct() -> None:
         ({"layer": {"shares": [0.5, 2]}}, "layer.shares[1] must be at most 1, and is 2"),
         ({"layer": {"shares": [0.5, True]}}, "layer.shares[1] must be a number, and is True"),
         ({"layer": {"shares": "ab"}}, "layer.shares must be a list of numbers, and is 'ab'"),
-        ({"layer": {"pair": [1, 2, 3]}}, "layer.pair must have 2 items, and has 3"),
+        ({"layer": {"pair": [1, 2, 3]}}, "layer.pair must have 2 numbers, and has 3"),
         ({"layer": {"pair": [1, 1]}}, "layer.pair must have two different numbers"),
-        ({"layer": {"pair": 1}}, "layer.pair must be a list or none, and is 1"),
+        ({"layer": {"pair": 1}}, "layer.pair must be a list of numbers or none, and is 1"),
         ({"layers": [{}, {"rate": -1}]}, "layers[1].rate must not be negative, and is -1"),
         ({"named": {"b": {}, "c": {"rate": "x"}}}, "named.c.rate must be a number, and is 'x'"),
         (

@@ -23,10 +23,9 @@ from adroit.deploy.runtimes.onnxruntime_runtime import ON_CPU, OnnxRuntime
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.deploy.runtimes.upsampling import use_own_upsampling
 from adroit.errors import EnvironmentFault, ParityError
-from adroit.models.networks.architectures import architecture_named
 
 NAME = "model.onnx"
-IMAGES = 4
+SAMPLES = 4
 # Reordered float32 sums differ by a few roundings; a wrong network differs by more than this share.
 LARGEST_DIFFERENCE = 1e-4
 # Segmentation networks take any size: a small one tells as much.
@@ -67,16 +66,15 @@ def optimize(deployment: Deployment, folder: Path) -> tuple[Path, OnnxRuntimeBui
 
 def _difference(deployment: Deployment, model: bytes, optimized: bytes) -> OutputDifference:
     """How far apart the two files' outputs are on noise, as a share of the largest value of each output."""
-    height, width = deployment.info.input_size
-    if architecture_named(deployment.info.architecture).any_size:
-        height, width = min(height, SIDE), min(width, SIDE)
-    channels = deployment.info.inputs[0].shape[1]
-    noise = np.random.default_rng(0).standard_normal((IMAGES, int(channels), height, width)).astype(np.float32)
+    size = deployment.info.input_size
+    if size is not None:
+        size = (min(size[0], SIDE), min(size[1], SIDE)) if deployment.any_size else None
+    feeds = deployment.noise(SAMPLES, size)
     options = RuntimeOptions(operators=OperatorForm.native, threads=1)
     outputs = []
     for one in (model, optimized):
         with OnnxRuntime(one, options, bool(deployment.info.operators)) as runtime:
-            outputs.append(runtime.run(deployment.feeds(noise)))
+            outputs.append(runtime.run(feeds))
     shares = {}
     for name, expected in outputs[0].items():
         scale = float(np.abs(expected).max()) or 1.0
@@ -87,4 +85,4 @@ def _difference(deployment: Deployment, model: bytes, optimized: bytes) -> Outpu
             facts={"difference": shares, "limit": LARGEST_DIFFERENCE},
             hint="deploy the exported model; please report this",
         )
-    return OutputDifference(IMAGES, shares)
+    return OutputDifference(SAMPLES, shares)

@@ -63,10 +63,8 @@ def profiles_for(info: Description, given: Sequence[Profile]) -> list[Profile]:
 
 
 def _usual(info: Description) -> Profile:
-    image = info.inputs[0]
-    usual = (1, image.shape[1], *info.input_size)
-    shape = tuple(u if isinstance(s, str) else s for u, s in zip(usual, image.shape, strict=True))
-    return Profile("default", {image.name: Range(*(tuple(int(s) for s in shape),) * 3)})
+    specs = [spec for spec in info.inputs if spec.name != GATE_THRESHOLD_INPUT]
+    return Profile("default", {spec.name: Range(*(info.usual_shape(spec),) * 3) for spec in specs})
 
 
 def _completed(profile: Profile, inputs: Sequence[TensorSpec]) -> Profile:

@@ -8,6 +8,7 @@ import typer
 
 import adroit
 from adroit import files
+from adroit.deploy.cli.network_options import NetworkArgument, WeightsFile, WeightsKey, read_argument
 from adroit.deploy.cli.options import (
     AllowHostCode,
     AsJson,
@@ -28,6 +29,7 @@ from adroit.text import progress, table
 if TYPE_CHECKING:
     from adroit.deploy.deployment.deployment import Deployment
     from adroit.deploy.parity.report import ParityReport
+    from adroit.deploy.parity.tolerance import Comparison
 
 
 def check(
@@ -48,6 +50,15 @@ def check(
     ] = None,
     gate_threshold: GateThreshold = 0.0,
     gflops: Gflops = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.py:CALLABLE", help="The user's own network too: held in float32 to the same limits."
+        ),
+    ] = None,
+    weights: WeightsFile = None,
+    weights_key: WeightsKey = None,
+    argument: NetworkArgument = None,
     runtime: Annotated[RuntimeName, typer.Option(help="What runs the deployment.")] = RuntimeName.onnxruntime,
     operators: Operators = OperatorForm.native,
     threads: Threads = None,
@@ -74,6 +85,10 @@ def check(
         shift_consistency=shift_consistency,
         gate_threshold=gate_threshold,
         gflops=gflops,
+        network=network,
+        weights=weights,
+        weights_key=weights_key,
+        arguments=dict(map(read_argument, argument or [])) or None,
         on_report=show,
         progress=progress("checking"),
         runtime=runtime,
@@ -87,16 +102,24 @@ def check(
     raise_if_failed(report, deployment)
 
 
+def _comparison(name: str, output: Comparison) -> str:
+    return (
+        f"{name}: {output.used:.3f} of the limit used, worst error {output.error:.3g}"
+        f" (limit {output.limit:.3g}) at {list(output.worst)}"
+    )
+
+
 def describe(deployment: Deployment, report: ParityReport) -> str:
     """Writes the report as text."""
-    output, count = report.output, report.images
+    count, samples = report.images, "samples" if deployment.info.preprocessing is None else "images"
     predictions = "images" if deployment.info.task == "classification" else "pixels"
-    lines = [
-        f"{deployment.info.name} on {report.facts['runtime']} ({report.facts['operators']}), {count} images",
-        f"{deployment.info.outputs[0].name}: {output.used:.3f} of the limit used, worst error {output.error:.3g}"
-        f" (limit {output.limit:.3g}) at {list(output.worst)}",
-        f"same class as PyTorch: {report.argmax_equal:.4%} of the {predictions}",
-    ]
+    lines = [f"{deployment.info.name} on {report.facts['runtime']} ({report.facts['operators']}), {count} {samples}"]
+    lines += [_comparison(name, each) for name, each in report.outputs.items()]
+    lines += [_comparison(f"the network that was given, {name}", each) for name, each in (report.network or {}).items()]
+    if report.empirical:
+        lines.append(f"limits measured in float32, for want of a rule: {', '.join(report.empirical)}")
+    if report.argmax_equal is not None:
+        lines.append(f"same class as PyTorch: {report.argmax_equal:.4%} of the {predictions}")
     if deployment.info.quantization is not None:
         lines.append("in 8 bits: every part was compared on its own inputs, the classes with the float64 network")
     if report.top1:

@@ -9,7 +9,30 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import adroit
+from adroit.deploy.cli.network_options import (
+    ChannelOrder,
+    CropText,
+    FixedSize,
+    ImageSizeText,
+    LabelsFile,
+    MeanText,
+    NamedInputs,
+    NetworkArgument,
+    NoAdopt,
+    ResizeText,
+    StdText,
+    TaskName,
+    UsualDimensions,
+    WeightsFile,
+    WeightsKey,
+    read_argument,
+    read_dimension,
+    read_labels,
+    read_preprocessing,
+    read_square,
+)
 from adroit.deploy.cli.text import describe_agreement
+from adroit.deploy.deployment.names import check_name
 from adroit.text import progress
 
 if TYPE_CHECKING:
@@ -25,11 +48,32 @@ class RoutingChoice(StrEnum):
 
 
 def export(
-    checkpoint: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A checkpoint, from `adroit import` or `adroit train`.")
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A network: FILE.py:CALLABLE, package.module:CALLABLE, or a checkpoint of `adroit import` or `train`.",
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="REPOSITORY", help="The model repository.")],
-    name: Annotated[str | None, typer.Option(help="Name of the deployment; the architecture's if not given.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the deployment; the callable's or the architecture's if not given.")
+    ] = None,
+    weights: WeightsFile = None,
+    weights_key: WeightsKey = None,
+    argument: NetworkArgument = None,
+    size: ImageSizeText = None,
+    fixed_size: FixedSize = False,
+    task: TaskName = None,
+    labels: LabelsFile = None,
+    channels: ChannelOrder = None,
+    resize: ResizeText = None,
+    crop: CropText = None,
+    mean: MeanText = None,
+    std: StdText = None,
+    input_: NamedInputs = None,
+    dimension: UsualDimensions = None,
+    no_adopt: NoAdopt = False,
     routing: Annotated[
         RoutingChoice | None,
         typer.Option(help="How a routed network runs: if skips what its gates close (default), masked computes all."),
@@ -55,12 +99,12 @@ def export(
     portable: Annotated[bool, typer.Option("--portable", help="Standard ONNX operators only.")] = False,
 ) -> None:
     """Write a deployment: ONNX with adroit's operators, preprocessing, provenance."""
-    from adroit.deploy.deployment.names import check_name
-    from adroit.models.checkpoints.checkpoint import CheckpointConfig
+    from adroit.deploy.export.inputs import read_input
 
     deployment = adroit.export(
-        checkpoint,
-        output / check_name(name or CheckpointConfig.read(checkpoint).architecture),
+        source,
+        output / check_name(name or _default_name(source)),
+        labels=read_labels(labels) or None,
         portable=portable,
         routing=routing.value if routing else None,
         route=route,
@@ -69,9 +113,29 @@ def export(
         gate_threshold=gate_threshold,
         on_route=_show_route,
         progress=progress("comparing"),
+        weights=weights,
+        weights_key=weights_key,
+        arguments=dict(map(read_argument, argument or [])) or None,
+        size=read_square("size", size),
+        fixed_size=fixed_size,
+        task=task,
+        preprocessing=read_preprocessing(channels, resize, crop, mean, std),
+        inputs=[read_input(text) for text in input_ or []],
+        dimensions=dict(map(read_dimension, dimension or [])),
+        adopt=not no_adopt,
+        on_note=print,
     )
     nodes = ", ".join(f"{operator.nodes} {name}" for name, operator in deployment.info.operators.items())
     print(f"{deployment.path}: {nodes or 'standard operators only'}")
+
+
+def _default_name(source: str) -> str:
+    from adroit.models.checkpoints.checkpoint import CheckpointConfig
+    from adroit.models.networks.source import is_source
+
+    if is_source(source):
+        return source.rpartition(":")[2]
+    return CheckpointConfig.read(Path(source)).architecture
 
 
 def _show_route(special: Specialization) -> None:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import adroit
 from adroit import files
-from adroit.deploy.cli.options import AsJson, DeploymentPath
+from adroit.deploy.cli.options import AsJson, ModelPath
 
 if TYPE_CHECKING:
     from adroit.api.inspecting import DeploymentSummary
 
 
-def inspect(deployment: DeploymentPath, as_json: AsJson = False) -> None:
+def inspect(deployment: ModelPath, as_json: AsJson = False) -> None:
     """Print what a deployment is: inputs, outputs, task, operators, gates, provenance and records."""
     summary = adroit.inspect(deployment)
     print(files.json_text(summary.to_json()) if as_json else describe(summary), end="" if as_json else "\n")

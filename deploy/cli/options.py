@@ -10,12 +10,18 @@ import typer
 from adroit.deploy.runtimes.choices import OperatorForm
 
 DeploymentPath = Annotated[Path, typer.Argument(metavar="DEPLOYMENT", help="A deployment: REPOSITORY/NAME.")]
+ModelPath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DEPLOYMENT", help="A deployment, REPOSITORY/NAME, or an ONNX file of adroit's or anybody's."
+    ),
+]
 DataPath = Annotated[
     str,
     typer.Option(
         metavar="DATA",
-        help="A folder of images (flat, or one folder per class), one image, or an .npz with images and"
-        " labels (FILE.npz:PART reads PART_images).",
+        help="A folder of images (flat, or one folder per class), one image, an .npz with images and"
+        " labels (FILE.npz:PART reads PART_images); or an .npz with the network's inputs by name.",
     ),
 ]
 FirstImages = Annotated[int | None, typer.Option("--images", min=1, help="Use the first so many images only.")]

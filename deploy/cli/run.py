@@ -16,10 +16,10 @@ from adroit.deploy.cli.options import (
     BuildVersion,
     CudaGraph,
     DataPath,
-    DeploymentPath,
     FirstImages,
     GateThreshold,
     Gflops,
+    ModelPath,
     Operators,
     Provider,
     Threads,
@@ -30,7 +30,7 @@ from adroit.text import progress
 
 
 def run(
-    deployment: DeploymentPath,
+    deployment: ModelPath,
     data: DataPath,
     images: FirstImages = None,
     output: Annotated[

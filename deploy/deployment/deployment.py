@@ -4,7 +4,8 @@
     <repository>/<name>/1/model.onnx        the model
     <repository>/<name>/2/model.plan        what `adroit build` made of it, if anything (deploy/build/store.py)
     <repository>/<name>/adroit.json         provenance, preprocessing, labels, parity verdict (Description)
-    <repository>/<name>/reference/          the checkpoint that it was made from: what parity is checked against
+    <repository>/<name>/reference/          what parity is checked against: the checkpoint that it was made from, or
+                                            the stored program of a user's network (deploy/reference)
 
 Nothing executable is loaded from inside it. `reference/` may be deleted where a deployment is only
 run; Triton passes over folders whose names are no version numbers.
@@ -14,14 +15,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+from adroit.deploy.deployment.bare_model import describe_model, is_bare_model
 from adroit.deploy.deployment.description import Description
 from adroit.deploy.deployment.names import (
     DESCRIPTION_FILE,
@@ -33,6 +36,9 @@ from adroit.deploy.deployment.reading import read_description
 from adroit.deploy.onnx_file import OnnxFile, all_nodes, parse_model
 from adroit.deploy.operators.definitions import DOMAIN
 from adroit.errors import UnsupportedModel, UsageError
+from adroit.models.data.images import ImageSet
+from adroit.models.data.preprocessing import Preprocessing
+from adroit.models.data.tensor_files import TensorSet
 from adroit.models.routing.cost import check_size
 
 if TYPE_CHECKING:
@@ -43,7 +49,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Deployment:
-    """A deployment that was read; `path` is its folder."""
+    """A deployment that was read; `path` is its folder, or a bare ONNX file."""
 
     path: Path
     info: Description
@@ -53,21 +59,49 @@ class Deployment:
         """Reads the deployment in the folder `path`; raises UsageError as read_description."""
         return cls(path, read_description(path))
 
+    @classmethod
+    def read_any(cls, path: Path) -> Deployment:
+        """Reads the deployment at `path`, or what can be said of a bare ONNX file; raises as describe_model too."""
+        return cls(path, describe_model(path)) if is_bare_model(path) else cls.read(path)
+
     @property
     def model_file(self) -> Path:
         """The path of the exported ONNX file."""
-        return self.path / MODEL_FILE
+        return self.path if is_bare_model(self.path) else self.path / MODEL_FILE
 
     @property
     def reference(self) -> Path:
-        """The checkpoint folder; raises UsageError where it was deleted."""
+        """The folder of what `check` compares with; raises UsageError where it was deleted."""
         folder = self.path / REFERENCE_FOLDER
         if not folder.is_dir():
             raise UsageError(
                 f"{self.path} has no {REFERENCE_FOLDER}/, so there is no PyTorch network to compare with or run",
-                hint="export it again from its checkpoint",
+                hint="export it again",
             )
         return folder
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """From an image to the first input; raises UsageError for a network whose inputs are no image."""
+        if self.info.preprocessing is None:
+            raise UsageError(
+                f"{self.info.name} takes no images",
+                facts={"inputs": "; ".join(map(str, self.info.inputs))},
+                hint="give an .npz that holds its inputs by name, one row a sample",
+            )
+        return self.info.preprocessing
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) in pixels of a typical image; raises as `preprocessing`."""
+        self.preprocessing  # noqa: B018  (raises)
+        assert self.info.input_size is not None
+        return self.info.input_size
+
+    @property
+    def any_size(self) -> bool:
+        """Whether height and width of the image are free."""
+        return all(isinstance(size, str) for size in self.info.inputs[0].shape[2:4])
 
     @property
     def baked_threshold(self) -> float | None:
@@ -97,6 +131,55 @@ class Deployment:
             else {}
         )
         return {names[0]: images, **thresholds}
+
+    def batches(
+        self, data: ImageSet | TensorSet, size: int, gate_threshold: float = 0.0
+    ) -> Iterator[tuple[slice, dict[str, NDArray[Any]]]]:
+        """The model's inputs for runs of at most `size` samples, with their range.
+
+        Args:
+            data: images, which are preprocessed, or tensors by the names of the inputs.
+            gate_threshold: as `feeds`.
+
+        Raises:
+            UsageError: images for a network that takes none, tensors of another shape, or as `feeds`.
+        """
+        if isinstance(data, TensorSet):
+            for where, arrays in data.batches(size):
+                self.check_inputs(arrays)
+                yield where, arrays
+        else:
+            for where, images in data.batches(self.preprocessing, size):
+                yield where, self.feeds(images, gate_threshold)
+
+    def noise(self, batch: int, size: tuple[int, int] | None = None) -> dict[str, NDArray[Any]]:
+        """Inputs of random values: standard normal ones, and 0 or 1 where an input holds integers; gates are open.
+
+        Args:
+            batch: how many samples. size: as Description.usual_shape.
+
+        Raises:
+            UsageError: a size that the network does not take.
+        """
+        random = np.random.default_rng(0)
+        feeds: dict[str, NDArray[Any]] = {}
+        for spec in self.info.inputs:
+            shape, dtype = self.info.usual_shape(spec, batch, size if len(spec.shape) == 4 else None), spec.dtype
+            if spec.name == GATE_THRESHOLD_INPUT:
+                feeds[spec.name] = np.zeros(shape, dtype)
+            elif np.dtype(dtype).kind == "f":
+                feeds[spec.name] = random.standard_normal(shape).astype(dtype)
+            else:
+                feeds[spec.name] = random.integers(0, 2, shape).astype(dtype)
+        return feeds
+
+    def check_inputs(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Raises UsageError where an input is missing, unknown, or of another dtype or shape than the model's."""
+        if set(arrays) != {spec.name for spec in self.info.inputs}:
+            names = ", ".join(spec.name for spec in self.info.inputs)
+            raise UsageError(f"inputs are {names}, got {', '.join(arrays) or 'none'}")
+        for spec in self.info.inputs:
+            spec.check(arrays[spec.name])
 
     def load_model(self) -> onnx.ModelProto:
         """Reads the model with the package onnx; raises what read_model does."""

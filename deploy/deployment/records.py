@@ -34,12 +34,14 @@ class CheckpointRecord(Record, frozen=True):
     """The checkpoint that the deployment was exported from.
 
     Attributes:
-        sha256: of reference/model.safetensors.
+        sha256: of its weights' file in reference/.
         source: what the checkpoint says of its origin. Its keys are free.
+        program: sha256 of the stored program, of a network that is not one of ours.
     """
 
     sha256: str
     source: Mapping[str, Any]
+    program: str | None = None
 
 
 class ModelRecord(Record, frozen=True):

@@ -104,7 +104,7 @@ def _reshaped(spec: TensorSpec) -> dict[str, Any]:
 
 
 def _zeros(info: Description, spec: TensorSpec) -> dict[str, Any]:
-    dims = [spec.shape[1], *info.input_size] if len(spec.shape) == 4 else [1]
+    dims = list(info.usual_shape(spec)[1:]) or [1]
     return {"data_type": _TYPES[spec.dtype], "dims": dims, "zero_data": True}
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import onnx
 import onnx_ir as ir
 import torch
@@ -34,9 +32,7 @@ def export_graph(network: nn.Module, channels: int, size: tuple[int, int], any_s
     Raises:
         UnsupportedModel: PyTorch's exporter cannot trace the network.
     """
-    free: dict[int, Any] = {0: torch.export.Dim("batch")}
-    if any_size:
-        free |= {2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
+    free = {0: "batch", 2: "height", 3: "width"} if any_size else {0: "batch"}
     example = torch.zeros(2, channels, *size)
     model = trace(network, example, [INPUT], [OUTPUT], {"x": free})
     fuse(model.graph)

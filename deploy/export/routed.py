@@ -60,12 +60,11 @@ def export_routed_graph(
     # Sizes are free in the result, but symbols make tracing many times slower: trace small, then free them.
     side = SIZE_MULTIPLE * GATE_SHRINK.get(network.gate, 1)
     example = torch.zeros(2, 3, side, side)
-    batch = {0: torch.export.Dim("batch")}
     inputs, outputs = ([INPUT, GATE_THRESHOLD_INPUT], [OUTPUT, GATES_OUTPUT]) if gated else ([INPUT], [OUTPUT])
-    sizes: dict[str, object] = {"x": batch}
+    sizes: dict[str, dict[int, str]] = {"x": {0: "batch"}}
     arguments: dict[str, object] = {}
     if gated:
-        sizes |= {GATE_THRESHOLD_INPUT: {0: torch.export.Dim("thresholds")}, "with_gates": None}
+        sizes[GATE_THRESHOLD_INPUT] = {0: "thresholds"}
         arguments = {GATE_THRESHOLD_INPUT: torch.zeros(2), "with_gates": True}
     if route is not None:
         network = _Along(network, route)  # type: ignore[assignment]

@@ -7,8 +7,10 @@ routed network; folding constants and sharing common nodes is all that matters h
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -18,9 +20,11 @@ import onnx_ir as ir
 import torch
 from onnx_ir.passes import common
 from torch import nn
+from torch.export import ExportedProgram
 
 from adroit.deploy.operators.rules import translations
 from adroit.deploy.passes.graph import MODULE_KEY, add_initializer
+from adroit.deploy.passes.interface import name_dimensions, name_interface
 from adroit.deploy.passes.name_nodes import keep_module_paths
 from adroit.errors import UnsupportedModel
 
@@ -34,7 +38,7 @@ def trace(
     example: torch.Tensor,
     inputs: Sequence[str],
     outputs: Sequence[str],
-    sizes: Mapping[str, Any],
+    sizes: Mapping[str, Mapping[int, str]],
     arguments: Mapping[str, Any] | None = None,
 ) -> ir.Model:
     """Traces `network(example, **arguments)`; every node carries its module's path.
@@ -42,34 +46,80 @@ def trace(
     Args:
         network: in evaluation mode.
         inputs, outputs: names in the model.
-        sizes: which dimensions are free, by parameter name of `network.forward` (torch.export's form).
+        sizes: the names of free dimensions by their place: first the example's, then others by argument, in order.
 
     Raises:
         UnsupportedModel: PyTorch's exporter cannot trace the network.
     """
+    # Captured here, not by torch.onnx: it refuses a named size that another follows from, and captures twice.
+    first = next(iter(inspect.signature(network.forward).parameters))
+    keys = [first, *list(sizes)[1:]]
+    free = {
+        key: dict.fromkeys(given, torch.export.Dim.DYNAMIC) for key, given in zip(keys, sizes.values(), strict=True)
+    }
+    network.requires_grad_(False)
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.export.export(
+                network,
+                (example,),
+                dict(arguments or {}),
+                dynamic_shapes=free | {name: None for name in arguments or {} if name not in free},
+                strict=False,
+            )
+    except Exception as error:  # the exporter has no common class of errors
+        raise _fault(error) from error
+    return trace_program(program, inputs, outputs, list(sizes.values()))
+
+
+def trace_program(
+    program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str], free: Sequence[Mapping[int, str]]
+) -> ir.Model:
+    """The ONNX nodes of a program of torch.export; every node carries its module's path.
+
+    Args:
+        inputs, outputs: names in the model. free: names of the free dimensions of each input, by their place.
+
+    Raises:
+        UnsupportedModel: an operator that PyTorch has no ONNX for.
+    """
+    model = _traced(program)
+    name_dimensions(model.graph, free)
+    name_interface(model.graph, inputs, outputs)
+    return model
+
+
+def _traced(*given: Any, **settings: Any) -> ir.Model:
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
-                network.requires_grad_(False),
-                (example,),
-                kwargs=dict(arguments or {}),
+                *given,
+                **settings,
                 dynamo=True,
                 verbose=False,
                 opset_version=OPSET,
-                input_names=inputs,
-                output_names=outputs,
-                dynamic_shapes=dict(sizes),
                 custom_translation_table=translations(),
                 optimize=False,
             )
     except torch.onnx.errors.OnnxExporterError as error:
-        reason = str(error.__cause__ or error).strip().split("\n")[0]
-        raise UnsupportedModel("PyTorch cannot export this network", facts={"reason": reason}) from error
+        raise _fault(error) from error
     assert program is not None
     model = program.model
     keep_module_paths(model.graph)
     _optimize(model)
     return model
+
+
+def _fault(error: BaseException) -> UnsupportedModel:
+    """One line of what the exporter says, never its dump."""
+    reason = str(error.__cause__ or error).strip().split("\n")[0]
+    missing = re.search(r"No (?:ONNX function found|decompositions registered) for <OpOverload\(op='([\w.:]+)'", reason)
+    if missing:
+        return UnsupportedModel(
+            f"PyTorch's exporter has no ONNX for {missing[1]}",
+            hint="write that layer with other operations, which ONNX has",
+        )
+    return UnsupportedModel("PyTorch cannot export this network", facts={"reason": reason})
 
 
 def _optimize(model: ir.Model) -> None:

@@ -18,7 +18,6 @@ from adroit.deploy.measure.formulas import FORMULAS, Formula, SizedNode, Uncount
 from adroit.deploy.measure.sizes import Shape, known_shapes, model_at_size, shapes_by_runtime, small_constants
 from adroit.deploy.operators.definitions import DOMAIN
 from adroit.deploy.operators.rules import attributes_of, operator_rules
-from adroit.models.networks.architectures import ARCHITECTURES, architecture_named
 from adroit.models.operators.counts import OperationCounts
 
 _STANDARD = ("", "ai.onnx")
@@ -89,12 +88,12 @@ def count_deployment(deployment: Deployment, input_shapes: Mapping[str, Sequence
         UsageError, UnsupportedModel: as Deployment.load_model and, for a portable one, load_reference.
     """
     info = deployment.info
-    if info.form == "portable" and info.architecture in ARCHITECTURES:
+    if info.form == "portable" and info.reference == "checkpoint":
         from adroit.deploy.export.graph import export_graph
         from adroit.deploy.runtimes.torch_runtime import load_reference
 
-        any_size = architecture_named(info.architecture).any_size
-        model = export_graph(load_reference(deployment), len(info.preprocessing.mean), info.input_size, any_size)
+        channels = len(deployment.preprocessing.mean)
+        model = export_graph(load_reference(deployment), channels, deployment.input_size, deployment.any_size)
     else:
         model = deployment.load_model()
     return count_model(model, input_shapes)

@@ -79,7 +79,7 @@ class _MovedImages:
 
     def __init__(self, deployment: Deployment, images: ImageSet, pixels: int) -> None:
         self._images, self._pixels, self._batch = images, pixels, BATCH[deployment.info.task]
-        self._preprocessing: Preprocessing = deployment.info.preprocessing
+        self._preprocessing: Preprocessing = deployment.preprocessing
         sides = deployment.info.inputs[0].shape[2:]
         fixed = (sides[0], sides[1]) if isinstance(sides[0], int) and isinstance(sides[1], int) else None
         self.crop: tuple[int, int] | None = self._preprocessing.size or fixed

@@ -58,7 +58,7 @@ class Overlap:
 
     def __init__(self, deployment: Deployment, images: ImageSet) -> None:
         classes = deployment.info.outputs[0].shape[1]
-        self._images, self._preprocessing = images, deployment.info.preprocessing
+        self._images, self._preprocessing = images, deployment.preprocessing
         self._void = classes if isinstance(classes, int) else 0
         self._matrices = [ConfusionMatrix(self._void, self._void) for _ in range(2)]
 

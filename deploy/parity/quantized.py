@@ -30,6 +30,7 @@ from adroit.deploy.operators.rules import attributes_of, operator_rules
 from adroit.deploy.parity.check import BATCH, Progress, worse
 from adroit.deploy.parity.consistency import compare_consistency
 from adroit.deploy.parity.labels import accuracy, check_labels
+from adroit.deploy.parity.reference import open_reference
 from adroit.deploy.parity.report import LayerParity, ParityReport
 from adroit.deploy.parity.rounding_model import run_with_limits
 from adroit.deploy.parity.segments import Segment, in_float64
@@ -38,7 +39,6 @@ from adroit.deploy.passes.graph import with_outputs
 from adroit.deploy.runtimes.choices import RuntimeName
 from adroit.deploy.runtimes.onnxruntime_runtime import OnnxRuntime
 from adroit.deploy.runtimes.options import RuntimeOptions
-from adroit.deploy.runtimes.torch_runtime import load_reference
 from adroit.errors import UsageError
 from adroit.models.data.images import ImageSet
 from adroit.models.metrics.shift_consistency import Batch
@@ -66,39 +66,34 @@ def check_quantized(
             hint="leave --runtime and --build out",
         )
     check_labels(images, deployment.info.outputs[0].shape[1])
-    network = load_reference(deployment).double()
+    reference = open_reference(deployment, 0.0)
     model = deployment.load_model()
     parts = _parts(model)
     output = deployment.info.outputs[0].name
-
-    def exact(x: Batch) -> NDArray[np.float64]:
-        with torch.no_grad():
-            logits: NDArray[np.float64] = network(torch.from_numpy(x).double()).numpy()
-        return logits
 
     worst: dict[str, Comparison] = {}
     predictions: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     shown = with_outputs(model, [name for part in parts for name in (*part.inputs, part.output)])
     with OnnxRuntime(shown, options, bool(deployment.info.operators)) as runtime:
-        for where, x in images.batches(deployment.info.preprocessing, BATCH[deployment.info.task]):
+        for where, x in images.batches(deployment.preprocessing, BATCH[deployment.info.task]):
             values = {deployment.info.inputs[0].name: x, **runtime.run(deployment.feeds(x))}
             for part in parts:
                 comparison = part.compare(values, where.start)
                 worst[part.output] = worse(worst.get(part.output), comparison, where.start, len(x))
-            predictions.append((values[output].argmax(1), exact(x).argmax(1)))
+            predictions.append((values[output].argmax(1), reference.logits(x).argmax(1)))
             if progress:
                 progress(where.stop, len(images))
 
         def predict(x: Batch) -> NDArray[np.floating]:
             return runtime.run(deployment.feeds(x))[output]
 
-        consistency = compare_consistency(deployment, images, predict, exact, shift) if shift else None
+        consistency = compare_consistency(deployment, images, predict, reference.logits, shift) if shift else None
         facts = runtime.facts
     rows = [LayerParity(part.node, part.output, worst[part.output]) for part in parts if part.output != output]
     return ParityReport(
         facts=facts,
         images=len(images),
-        output=worst[output],
+        outputs={output: worst[output]},
         argmax_equal=float(np.mean(np.concatenate([ours == theirs for ours, theirs in predictions]))),
         top1=accuracy(images, predictions),
         consistency=consistency,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,30 +43,45 @@ class ParityReport:
 
     Attributes:
         facts: what ran (Runtime.facts).
-        images: how many were compared.
-        output: the worst comparison of the logits; its index is (image, ...).
-        argmax_equal: share of the predictions (images, or pixels) of the same class, 0 to 1.
+        images: how many samples were compared.
+        outputs: the worst comparison of each output, by name; its index is (sample, ...).
+        argmax_equal: share of the predictions (images, or pixels) of the same class, 0 to 1; None where the task has
+            no classes.
         top1: accuracy of deployment and reference, each 0 to 1, where labels are given.
         mean_iou: mean intersection over union of deployment and network, where label maps are given.
         consistency: how often the predictions of both survive a shift of the image, where requested.
         routes: of a routed network.
         layers: in graph order, where requested.
+        network: the comparison of the user's own network, in float32, by output; None where it was not given.
+        empirical: operations of the network whose limit was measured (float32 against float64), for want of a rule.
     """
 
     facts: dict[str, Any]
     images: int
-    output: Comparison
-    argmax_equal: float
+    outputs: Mapping[str, Comparison]
+    argmax_equal: float | None
     top1: tuple[float, float] | None
     mean_iou: tuple[float, float] | None = None
     consistency: ConsistencyReport | None = None
     routes: RouteAgreement | None = None
     layers: Sequence[LayerParity] = field(default_factory=list)
+    empirical: Sequence[str] = ()
+    network: Mapping[str, Comparison] | None = None
+
+    @property
+    def output(self) -> Comparison:
+        """The comparison of the output that uses most of its limit."""
+        return max(self.outputs.values(), key=lambda comparison: comparison.used)
 
     @property
     def passed(self) -> bool:
-        """Whether the output and every compared layer are within their limits."""
-        return self.output.passed and self.first_wrong_layer is None
+        """Whether the outputs, every compared layer and the user's own network are within their limits."""
+        return self.output.passed and self.first_wrong_layer is None and self.network_passed
+
+    @property
+    def network_passed(self) -> bool:
+        """Whether the user's own network, where it was given, computes what the deployment's reference does."""
+        return all(comparison.passed for comparison in (self.network or {}).values())
 
     @property
     def first_wrong_layer(self) -> LayerParity | None:
@@ -75,4 +90,4 @@ class ParityReport:
 
     def to_json(self) -> dict[str, Any]:
         """Returns every field, and whether it passed, as JSON values."""
-        return {"passed": self.passed, **dataclasses.asdict(self)}
+        return {"passed": self.passed, "output": dataclasses.asdict(self.output), **dataclasses.asdict(self)}

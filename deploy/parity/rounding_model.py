@@ -242,12 +242,13 @@ def run_with_limits(
         References and limits by module path, shaped as the outputs; see limits_of.
     """
     found = limits_of(
-        lambda inputs: _outputs(network, (inputs[0], *arguments), modules), [x], seed=seed, precision=precision
+        lambda inputs: module_outputs(network, (inputs[0], *arguments), modules), [x], seed=seed, precision=precision
     )
     return found.references, found.limits
 
 
-def _outputs(network: nn.Module, arguments: Sequence[Any], modules: Sequence[str]) -> dict[str, Tensor]:
+def module_outputs(network: nn.Module, arguments: Sequence[Any], modules: Sequence[str]) -> dict[str, Tensor]:
+    """The outputs of `modules` by their paths, "" for the network itself, for one run of `network(*arguments)`."""
     outputs: dict[str, Tensor] = {}
 
     def keep(path: str) -> Callable[[nn.Module, Any, Any], None]:

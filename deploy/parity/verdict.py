@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.deployment.records import ParityVerdict
@@ -14,22 +15,27 @@ from adroit.deploy.runtimes.choices import RuntimeName
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.errors import ParityError, RouteMismatch, UsageError
 from adroit.models.data.images import ImageSet
+from adroit.models.data.tensor_files import TensorSet
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def check_and_record(
     deployment: Deployment,
-    images: ImageSet,
+    data: ImageSet | TensorSet,
     options: RuntimeOptions,
     layers: bool = False,
     progress: Progress | None = None,
     gate_threshold: float = 0.0,
     shift: int | None = None,
     on_report: Callable[[ParityReport], None] | None = None,
+    network: nn.Module | None = None,
 ) -> ParityReport:
     """Checks a deployment in float32 or in 8 bits, and records the verdict in its description.
 
     Args:
-        deployment, images, options, layers, progress, gate_threshold, shift: as check_deployment.
+        deployment, data, options, layers, progress, gate_threshold, shift, network: as check_deployment.
         on_report: called with the report before it is recorded.
 
     Raises:
@@ -39,9 +45,11 @@ def check_and_record(
     if layers and (options.runtime != RuntimeName.onnxruntime or options.version is not None):
         raise UsageError("--layers compares the layers of the exported model in ONNX Runtime", hint="leave one out")
     if deployment.info.quantization is None:
-        report = check_deployment(deployment, images, options, layers, progress, gate_threshold, shift)
+        report = check_deployment(deployment, data, options, layers, progress, gate_threshold, shift, network)
+    elif not isinstance(data, ImageSet) or network is not None:
+        raise UsageError("a deployment in 8 bits is checked on images, part by part", hint="give images alone")
     else:
-        report = check_quantized(deployment, images, options, layers, progress, shift)
+        report = check_quantized(deployment, data, options, layers, progress, shift)
     if on_report is not None:
         on_report(report)
     verdict = ParityVerdict(report.passed, report.output.used, report.images, report.facts)
@@ -66,8 +74,17 @@ def raise_if_failed(report: ParityReport, where: object) -> None:
         )
     if report.passed:
         return
+    if report.output.passed and not report.network_passed:
+        worst = max((report.network or {}).values(), key=lambda comparison: comparison.used)
+        raise ParityError(
+            f"the network that was given is not the one that {where} was exported from",
+            facts={"limit used": f"{worst.used:.3g}", "worst at": list(worst.worst)},
+            hint="give its arguments and weights, or export it again",
+        )
     layer = report.first_wrong_layer
     facts: dict[str, object] = {"limit used": f"{report.output.used:.3g}", "worst at": list(report.output.worst)}
+    if len(report.outputs) > 1:
+        facts["outputs"] = ", ".join(name for name, comparison in report.outputs.items() if not comparison.passed)
     if layer:
         facts |= {"first wrong layer": f"ONNX node {layer.node}, module {layer.module}"}
     raise ParityError(

@@ -48,16 +48,17 @@ def name_values(graph: ir.Graph) -> int:
     places = _places(nodes)
     ends: dict[str, ir.Node] = {}
     for node in (*nodes, *graph):  # a module whose result leaves a branch: the node outside ends it
-        ends |= dict.fromkeys(places[node], node)
+        if not _is_size(node):
+            ends |= dict.fromkeys(places[node], node)
     outputs = {value for value in graph.outputs}
     used: Counter[str] = Counter(v.name or "" for v in (*graph.inputs, *graph.initializers.values(), *outputs))
     for node in nodes:
         first, last = places[node]
         within = f"{first}/{node.op_type}" if first else node.op_type
-        node.name = _unique(first if first and ends[first] is node else within, used, "node:")
+        node.name = _unique(first if first and ends.get(first) is node else within, used, "node:")
         for value in node.outputs:
             if value not in outputs:
-                wanted = last if last and ends[last] is node else f"{last or 'graph'}/{node.op_type}"
+                wanted = last if last and ends.get(last) is node else f"{last or 'graph'}/{node.op_type}"
                 value.name = _unique(wanted, used, "")
     return len(used)
 
@@ -74,6 +75,11 @@ def _places(nodes: list[ir.Node]) -> dict[ir.Node, tuple[str, str]]:
         inherited = places[users[0]][0] if users else ""
         places[node] = (node.name or module, module) if module else (inherited, inherited)
     return places
+
+
+def _is_size(node: ir.Node) -> bool:
+    """Whether the node is arithmetic on sizes, which is no module's result."""
+    return not node.metadata_props.get(MODULE_KEY) and node.outputs[0].dtype == ir.DataType.INT64
 
 
 def _unique(wanted: str, used: Counter[str], kind: str) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from adroit.deploy.deployment.deployment import Deployment
@@ -28,6 +27,7 @@ from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.deploy.runtimes.runtime import Runtime
 from adroit.errors import UsageError
 from adroit.models.data.images import ImageSet
+from adroit.models.data.tensor_files import TensorSet
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class ProfileReport:
 
 def profile(
     candidates: Sequence[Candidate],
-    images: ImageSet | None,
+    data: ImageSet | TensorSet | None,
     batch: int,
     size: tuple[int, int] | None,
     seconds: float,
@@ -152,7 +152,7 @@ def profile(
     """Measures the candidates in turns within one process.
 
     Args:
-        images: the first `batch` of them are the input, and the routes of all of them are counted; noise
+        data: the first `batch` samples are the input, and the routes of all images are counted; noise
             if None (an operator's time here does not depend on values).
         size: height and width of the noise; the deployment's own if None.
         seconds: to spend on each candidate.
@@ -161,7 +161,7 @@ def profile(
         UsageError: too few images, or as Runtime.run. EnvironmentFault, UnsupportedModel: as open_runtime.
     """
     machine = machine_facts()
-    feeds = [_feeds(c, images, batch, size) for c in candidates]
+    feeds = [_feeds(c, data, batch, size) for c in candidates]
     runtimes = [open_runtime(c.deployment, c.options) for c in candidates]
     try:
         calls = [lambda r=r, f=f: r.run(f) for r, f in zip(runtimes, feeds, strict=True)]
@@ -181,7 +181,7 @@ def profile(
     finally:
         for runtime in runtimes:
             runtime.close()
-    routes = [] if images is None else route_reports(candidates, images, seconds, progress)
+    routes = route_reports(candidates, data, seconds, progress) if isinstance(data, ImageSet) else []
     return ProfileReport(machine, profiles, routes)
 
 
@@ -247,14 +247,18 @@ def _image(candidate: Candidate, fed: Mapping[str, Any]) -> NDArray[Any]:
     return image
 
 
-def _feeds(candidate: Candidate, images: ImageSet | None, batch: int, size: tuple[int, int] | None) -> dict[str, Any]:
-    info = candidate.deployment.info
-    if images is None:
-        shape = (batch, len(info.preprocessing.mean), *(size or info.input_size))
-        x = np.random.default_rng(0).standard_normal(shape, np.float32)
-    else:
-        _, x = next(images.batches(info.preprocessing, batch))
-        if len(x) < batch:
-            raise UsageError(f"a batch of {batch} needs as many images of one size, there are {len(x)}")
-    info.inputs[0].check(x)
-    return candidate.deployment.feeds(x, candidate.gate_threshold)
+def _feeds(
+    candidate: Candidate, data: ImageSet | TensorSet | None, batch: int, size: tuple[int, int] | None
+) -> dict[str, Any]:
+    deployment = candidate.deployment
+    if data is not None:
+        _, feeds = next(deployment.batches(data, batch, candidate.gate_threshold))
+        count = len(feeds[deployment.info.inputs[0].name])
+        if count < batch:
+            raise UsageError(f"a batch of {batch} needs as many samples of one size, there are {count}")
+        return feeds
+    feeds = deployment.noise(batch, size)
+    deployment.check_inputs(feeds)
+    if deployment.info.preprocessing is None:
+        return feeds
+    return deployment.feeds(feeds[deployment.info.inputs[0].name], candidate.gate_threshold)

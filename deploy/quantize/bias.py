@@ -53,7 +53,7 @@ def measure_bias(
     """
     sums: dict[str, Vector] = {name: np.zeros(len(weights.shift)) for name, weights in layers.items()}
     with OnnxRuntime(_with_differences(model, grids, layers), options, custom=True) as runtime:
-        for where, x in images.batches(deployment.info.preprocessing, BATCH):
+        for where, x in images.batches(deployment.preprocessing, BATCH):
             values = runtime.run(deployment.feeds(x))
             for name in sums:
                 sums[name] += values[MEAN + name].astype(np.float64) * len(x)

@@ -37,7 +37,7 @@ def calibrate(
     histograms = {name: Histogram() for name in tensors}
     shown = with_outputs(model, tensors)
     with OnnxRuntime(shown, options, bool(deployment.info.operators)) as runtime:
-        for where, x in images.batches(deployment.info.preprocessing, BATCH):
+        for where, x in images.batches(deployment.preprocessing, BATCH):
             values = {deployment.info.inputs[0].name: x, **runtime.run(deployment.feeds(x))}
             for name, histogram in histograms.items():
                 histogram.add(values[name], name)

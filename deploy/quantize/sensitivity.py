@@ -23,7 +23,7 @@ def logits_of(
     """Runs all images through `model`, and returns their logits, [N,classes]."""
     name = deployment.info.outputs[0].name
     with OnnxRuntime(model, options, custom=True) as runtime:
-        batches = images.batches(deployment.info.preprocessing, BATCH)
+        batches = images.batches(deployment.preprocessing, BATCH)
         return np.concatenate([runtime.run(deployment.feeds(x))[name] for _, x in batches])
 
 

@@ -50,16 +50,21 @@ def capture(network: nn.Module, inputs: Sequence[CapturedInput]) -> StoredProgra
             uses an operator that is not on the list; names the module and the line of the user's code.
         UsageError: an example without a batch, or outputs that have no names.
     """
+    return capture_exported(network, inputs)[1]
+
+
+def capture_exported(network: nn.Module, inputs: Sequence[CapturedInput]) -> tuple[ExportedProgram, StoredProgram]:
+    """As `capture`; gives the program of torch.export too, of which the stored one was made."""
     examples = [_widened(given) for given in inputs]
     with _evaluation(network), torch.no_grad(), quiet():
-        outputs = _run(network, examples)
+        outputs = run_network(network, examples)
         exported = _export(network, examples, inputs)
         program, weights = program_from_exported(exported, network, inputs, examples, list(outputs))
         with _network_at_fault():
             stored = StoredProgram(program, weights)
         _compare(network, stored, inputs, examples)
         _check_free(stored, inputs)
-    return stored
+    return exported, stored
 
 
 @contextlib.contextmanager
@@ -111,8 +116,12 @@ def quiet() -> Iterator[None]:
         logging.disable(previous)
 
 
-def _run(network: nn.Module, examples: Sequence[Tensor]) -> dict[str, Tensor]:
-    """The outputs by name: keys of a dictionary, else `output0` and so on."""
+def run_network(network: nn.Module, examples: Sequence[Tensor]) -> dict[str, Tensor]:
+    """The outputs of a user's network by name: keys of a dictionary, else `output0` and so on.
+
+    Raises:
+        UnsupportedModel: the network fails (names the module and the line), or returns something else than tensors.
+    """
     try:
         result = network(*(example.clone() for example in examples))
     except AdroitError:
@@ -170,7 +179,7 @@ def _compare(
     values = [torch.rand(x.shape, generator=generator, dtype=x.dtype) if x.is_floating_point() else x for x in examples]
     single = [x[:1] if 0 in given.free else x for given, x in zip(inputs, values, strict=True)]
     for batch in (values, single):
-        expected = _run(network, batch)
+        expected = run_network(network, batch)
         with _network_at_fault():
             results = stored(*batch)
         for name, value in expected.items():

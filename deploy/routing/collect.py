@@ -80,7 +80,7 @@ def collect_routes(
     check_gated(deployment)
     samples: list[RouteSample] = []
     with open_runtime(deployment, options) as runtime:
-        for where, x in images.batches(deployment.info.preprocessing, batch):
+        for where, x in images.batches(deployment.preprocessing, batch):
             outputs = runtime.run(deployment.feeds(x, gate_threshold))
             gates, size = outputs[GATES_OUTPUT], (x.shape[2], x.shape[3])
             batch_samples = route_samples(deployment, images.names[where], gates, size)
@@ -96,7 +96,7 @@ def collect_routes(
 
 def _loss(deployment: Deployment, images: ImageSet, index: int, logits: NDArray[np.float32]) -> float | None:
     """Returns the mean cross entropy of one image; logits: [classes,H,W], of the padded image."""
-    steps = deployment.info.preprocessing
+    steps = deployment.preprocessing
     size = steps.geometry_size(images.size(index))
     labels = label_map(images, index, size, len(logits))
     return mean_cross_entropy(steps.unpadded(logits, size), labels)

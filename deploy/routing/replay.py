@@ -129,7 +129,7 @@ def replay_deployment(
     check_gated(deployment)
     route, network = named_route(name, routing_space(deployment)), load_reference(deployment)
     assert isinstance(network, DynamicRouting)
-    replayed = replay(network, deployment.info.preprocessing, images, route, gate_threshold, progress)
+    replayed = replay(network, deployment.preprocessing, images, route, gate_threshold, progress)
     samples = [route_samples(deployment, [r.image], r.gates[None], r.size)[0] for r in replayed]
     return samples, replayed
 

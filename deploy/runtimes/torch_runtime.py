@@ -1,7 +1,8 @@
-"""PyTorch: the checkpoint's own network, for comparison."""
+"""PyTorch: the network that a deployment was exported from, for comparison."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -18,21 +19,30 @@ if TYPE_CHECKING:
 
 
 def load_reference(deployment: Deployment) -> nn.Module:
-    """The network that `deployment` was exported from, in evaluation mode.
+    """The network that `deployment` was exported from, in evaluation mode: one of ours, or a `StoredProgram`.
 
     Raises:
         UsageError: reference/ is missing or damaged.
         UnsupportedModel: its weights are not those that were exported.
     """
-    if not (deployment.reference / WEIGHTS).is_file():
-        raise UsageError(f"the weights of the PyTorch network are missing: {deployment.reference / WEIGHTS}")
-    if sha256(deployment.reference / WEIGHTS) != deployment.info.checkpoint.sha256:
-        raise UnsupportedModel(
-            f"{deployment.reference / WEIGHTS} was changed after the export",
-            hint="export it again with `adroit export`",
-        )
+    record = deployment.info.checkpoint
+    if deployment.info.reference == "program":
+        from adroit.deploy.reference.store import PROGRAM, read_reference
+        from adroit.deploy.reference.store import WEIGHTS as PROGRAM_WEIGHTS
+
+        _check_unchanged(deployment.reference / PROGRAM, record.program)
+        _check_unchanged(deployment.reference / PROGRAM_WEIGHTS, record.sha256)
+        return read_reference(deployment.reference)
+    _check_unchanged(deployment.reference / WEIGHTS, record.sha256)
     network, _ = load_checkpoint(deployment.reference)
     return network.requires_grad_(False)
+
+
+def _check_unchanged(path: Path, expected: str | None) -> None:
+    if not path.is_file():
+        raise UsageError(f"a file of the PyTorch network is missing: {path}", hint="export it again")
+    if sha256(path) != expected:
+        raise UnsupportedModel(f"{path} was changed after the export", hint="export it again with `adroit export`")
 
 
 class TorchRuntime(Runtime):
@@ -52,6 +62,7 @@ class TorchRuntime(Runtime):
             "threads": torch.get_num_threads(),
         }
         self.inputs, self.outputs = deployment.info.inputs, deployment.info.outputs
+        self._is_program = deployment.info.reference == "program"
         self._threshold = deployment.baked_threshold or 0.0
         self._route = deployment.info.routing.baked_route if deployment.info.routing else None
 
@@ -65,7 +76,10 @@ class TorchRuntime(Runtime):
 
         assert self._network is not None
         with torch.inference_mode():
-            image, *threshold = (torch.from_numpy(feeds[spec.name]) for spec in self.inputs)
+            given = [torch.from_numpy(feeds[spec.name]) for spec in self.inputs]
+            if self._is_program:
+                return {name: value.numpy() for name, value in self._network(*given).items()}
+            image, *threshold = given
             if len(self.outputs) == 1:
                 return {self.outputs[0].name: self._network(image).numpy()}
             limit = threshold[0] if threshold else torch.tensor([self._threshold])

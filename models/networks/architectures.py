@@ -16,6 +16,8 @@ from adroit.models.networks.source import call_source
 if TYPE_CHECKING:
     from torch import nn
 
+Task = Literal["classification", "segmentation", "depth", "tensors"]
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -40,7 +42,7 @@ class Architecture:
     any_size: bool
     preprocessing: Preprocessing
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    task: Literal["classification", "segmentation"] = "classification"
+    task: Task = "classification"
 
 
 def _cifar_resnet(blocks_per_stage: int) -> Callable[..., nn.Module]:

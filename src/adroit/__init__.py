@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     )
     from adroit.api.opened import OpenDeployment, RunResult, open, run
     from adroit.api.serving import kserve_resources, serve, triton_command
+    from adroit.deploy.export.inputs import NamedInput
+    from adroit.models.data.preprocessing import Preprocessing
 
 # Where each public name is defined.
 _MODULES = {
@@ -48,13 +50,17 @@ _MODULES = {
     ),
     "adroit.api.opened": ("OpenDeployment", "RunResult", "open", "run"),
     "adroit.api.serving": ("kserve_resources", "serve", "triton_command"),
+    "adroit.deploy.export.inputs": ("NamedInput",),
+    "adroit.models.data.preprocessing": ("Preprocessing",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "BudgetResult",
     "DeploymentSummary",
+    "NamedInput",
     "OpenDeployment",
+    "Preprocessing",
     "RunResult",
     "__version__",
     "adopt",

@@ -18,7 +18,7 @@ from PIL import Image
 
 import adroit
 from adroit.deploy.deployment.deployment import Deployment
-from adroit.errors import EnvironmentFault, UnsupportedModel, UsageError
+from adroit.errors import EnvironmentFault, UsageError
 from tests.conftest import ROOT, Adroit, make_checkpoint
 
 FUNCTIONS = sorted(name for name in adroit.__all__ if inspect.isfunction(getattr(adroit, name)))
@@ -159,10 +159,10 @@ def test_a_created_network_is_exported_with_labels(tmp_path: Path) -> None:
     assert deployment.info.outputs[0].shape[1] == 3
 
 
-def test_another_network_is_refused_with_what_is_possible(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedModel, match="Sequential is not a network of adroit") as caught:
+def test_a_network_without_an_example_is_refused_with_what_is_possible(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the size of a typical image is not known") as caught:
         adroit.export(torch.nn.Sequential(), tmp_path / "repository" / "mine")
-    assert "adroit.create_network" in str(caught.value)
+    assert "--size HEIGHTxWIDTH" in str(caught.value)
     assert not (tmp_path / "repository").exists()
 
 

@@ -106,7 +106,7 @@ class _Bench:
 
     @property
     def padded(self) -> tuple[int, int]:
-        return self.deployment.info.preprocessing.padded_size(self.size)
+        return self.deployment.preprocessing.padded_size(self.size)
 
     @property
     def classes(self) -> int:
@@ -117,7 +117,7 @@ class _Bench:
     def input(self, index: int) -> NDArray[np.float32]:
         """Returns the input of an image, [1,C,H,W]."""
         if self._last[0] != index:
-            steps = self.deployment.info.preprocessing
+            steps = self.deployment.preprocessing
             self._last = index, steps.values(steps.geometry(self.images.load(index))[None])
         return self._last[1]
 
@@ -126,7 +126,7 @@ class _Bench:
         outputs = self.runtime.run(self.deployment.feeds(self.input(index), threshold))
         logits = outputs[self.deployment.info.outputs[0].name][0]
         (sample,) = route_samples(self.deployment, [self.images.names[index]], outputs[GATES_OUTPUT], self.padded)
-        return self.deployment.info.preprocessing.unpadded(logits.argmax(0), self.size), sample
+        return self.deployment.preprocessing.unpadded(logits.argmax(0), self.size), sample
 
     def probe(self, index: int, threshold: float) -> tuple[NDArray[np.float32], float]:
         """Returns the image's gates, [paths], and the operations of its route."""
@@ -143,7 +143,7 @@ def _checked_size(deployment: Deployment, images: ImageSet) -> tuple[int, int]:
     sizes: dict[tuple[int, int], str] = {}
     for index in range(len(images)):
         height, width, _ = images.load(index).shape  # not `size`: a damaged image ends this before any runs
-        size = deployment.info.preprocessing.geometry_size((height, width))
+        size = deployment.preprocessing.geometry_size((height, width))
         sizes.setdefault(size, images.names[index])
         if len(sizes) > 1:
             raise UsageError(

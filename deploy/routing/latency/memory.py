@@ -43,7 +43,7 @@ def _measure(path: Path, options: RuntimeOptions, size: tuple[int, int]) -> Memo
     before = _peak()
     with ForcedRuntime(deployment, options) as runtime:
         loaded = _peak()
-        image = np.zeros((1, len(deployment.info.preprocessing.mean), *size), np.float32)
+        image = np.zeros((1, len(deployment.preprocessing.mean), *size), np.float32)
         for _ in range(3):
             runtime.run(runtime.feeds_along(image, Route.all_open(runtime.space)))
         return MemoryUse(loaded - before, _peak() - before)

@@ -167,7 +167,7 @@ def _most_frequent_size(samples: Sequence[RouteSample]) -> tuple[tuple[int, int]
 def _input(deployment: Deployment, images: ImageSet, index: int) -> NDArray[np.float32]:
     """Returns the input of one image, [1,C,H,W]."""
     one = ImageSet([images.names[index]], lambda _: images.load(index))
-    ((_, x),) = one.batches(deployment.info.preprocessing, 1)
+    ((_, x),) = one.batches(deployment.preprocessing, 1)
     return x
 
 

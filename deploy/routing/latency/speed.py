@@ -41,6 +41,6 @@ def speed_of(milliseconds: NDArray[np.float64]) -> Speed:
 
 def reference_run(forced: ForcedRuntime, size: tuple[int, int]) -> Callable[[], object]:
     """Returns the reference run, on noise of `size` (height, width)."""
-    channels = len(forced.deployment.info.preprocessing.mean)
+    channels = len(forced.deployment.preprocessing.mean)
     noise = np.random.default_rng(0).standard_normal((1, channels, *size), np.float32)
     return functools.partial(forced.run, forced.feeds_along(noise, Route.all_open(forced.space)))

@@ -57,7 +57,7 @@ def gate_values(
     with contextlib.ExitStack() as stack, torch.inference_mode():
         for gate in gates:
             stack.callback(gate.register_forward_pre_hook(keep).remove)
-        for where, x in images.batches(deployment.info.preprocessing, BATCH):
+        for where, x in images.batches(deployment.preprocessing, BATCH):
             deployment.feeds(x)  # refuses sizes that the network does not take
             network(torch.from_numpy(x), threshold)
             batches.append(torch.cat([seen[gate] for gate in gates], 1).numpy())

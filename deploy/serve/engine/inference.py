@@ -84,7 +84,7 @@ async def infer(
     names = _check_outputs(model, inference.outputs)
     cost_class = classes.find(inference.parameters.get(COST_CLASS), inference.authorization)
     images, thresholds, size = check_inputs(model, inference, limits, cost_class)
-    preprocessing = model.deployment.info.preprocessing
+    preprocessing = model.deployment.preprocessing
     if images.dtype == np.uint8 and (preprocessing.resize is not None or preprocessing.crop is not None):
         images = await workers.run(resize_images, preprocessing, images)
     now, seconds = asyncio.get_running_loop().time(), _time_limit(inference, limits)
@@ -156,7 +156,7 @@ def _input_size_of(model: Model, datatype: str, shape: tuple[int, ...], limits: 
 
     Datatype, rank, samples, channels and sides are checked before a byte is converted.
     """
-    spec, preprocessing = model.deployment.info.inputs[0], model.deployment.info.preprocessing
+    spec, preprocessing = model.deployment.info.inputs[0], model.deployment.preprocessing
     pixels = datatype == "UINT8" and spec.dtype != "uint8"
     if not pixels and datatype != model.image_datatype:
         raise invalid(

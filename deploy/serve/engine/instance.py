@@ -69,7 +69,7 @@ class Instance:
             self._runtime = None
 
     def _probe(self) -> None:
-        size = self._deployment.info.input_size
+        size = self._deployment.input_size
         self._run(np.zeros((1, *size, 3), np.uint8), np.zeros(1, np.float32))
 
     def _run(self, images: NDArray[Any], thresholds: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
@@ -78,7 +78,7 @@ class Instance:
 
     def _feeds(self, images: NDArray[Any], thresholds: NDArray[np.float32] | None) -> dict[str, NDArray[Any]]:
         names = [spec.name for spec in self._deployment.info.inputs]
-        values = self._deployment.info.preprocessing.values(images) if images.dtype == np.uint8 else images
+        values = self._deployment.preprocessing.values(images) if images.dtype == np.uint8 else images
         return {names[0]: values} | (
             {GATE_THRESHOLD_INPUT: thresholds} if GATE_THRESHOLD_INPUT in names and thresholds is not None else {}
         )

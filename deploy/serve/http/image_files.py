@@ -32,7 +32,7 @@ def decode_image(model: Model, content: RawBytes, limits: Limits) -> Image:
         with Pillow.open(io.BytesIO(content), formats=_FORMATS) as file:
             if file.mode.startswith(("I", "F")):
                 raise invalid("the image has more than 8 bits a value")
-            input_size(model.deployment.info.preprocessing, upright_size(file), limits)
+            input_size(model.deployment.preprocessing, upright_size(file), limits)
             return rgb_pixels(file)
     except Refusal:
         raise
@@ -43,7 +43,7 @@ def decode_image(model: Model, content: RawBytes, limits: Limits) -> Image:
 
 def class_map(model: Model, logits: NDArray[Any], image: Image) -> NDArray[np.uint8]:
     """Return the class of every pixel, [H,W], of logits [1,classes,H,W], without the padding that the network needs."""
-    preprocessing = model.deployment.info.preprocessing
+    preprocessing = model.deployment.preprocessing
     size = preprocessing.geometry_size((image.shape[0], image.shape[1]))
     return preprocessing.unpadded(logits[0].argmax(0).astype(np.uint8), size)
 

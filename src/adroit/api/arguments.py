@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,15 @@ from adroit.errors import UsageError
 if TYPE_CHECKING:
     from adroit.deploy.runtimes.options import RuntimeOptions
     from adroit.models.data.images import ImageSet
+    from adroit.models.data.tensor_files import TensorSet
 
 PathLike = str | os.PathLike[str]
 # Called with how many are done and how many there are.
 Progress = Callable[[int, int], None]
 # A path (a folder of images, one image, `FILE.npz`, `FILE.npz:PART`), several files, uint8 [N,H,W,3], or an ImageSet.
 Images: TypeAlias = "PathLike | Sequence[PathLike] | NDArray[np.uint8] | ImageSet"
+# Images; or for a network that takes none, arrays [N,...] by the names of its inputs, or an .npz that holds them.
+Data: TypeAlias = "Images | Mapping[str, NDArray[Any]] | TensorSet"
 
 
 class RuntimeArguments(TypedDict, total=False):
@@ -76,6 +79,11 @@ def read_deployment(deployment: PathLike | Deployment) -> Deployment:
     return deployment if isinstance(deployment, Deployment) else Deployment.read(Path(deployment))
 
 
+def read_model(model: PathLike | Deployment) -> Deployment:
+    """As `read_deployment`; takes a bare ONNX file too, of adroit's or anybody's."""
+    return model if isinstance(model, Deployment) else Deployment.read_any(Path(model))
+
+
 def image_set(images: Images, labels: Sequence[str] | None = None, limit: int | None = None) -> ImageSet:
     """Opens images, to be read one at a time.
 
@@ -98,6 +106,31 @@ def image_set(images: Images, labels: Sequence[str] | None = None, limit: int | 
     else:
         opened = image_files([Path(path) for path in images])
     return opened.first(limit)
+
+
+def data_set(deployment: Deployment, data: Data, limit: int | None = None) -> ImageSet | TensorSet:
+    """Opens data for a deployment: images, or tensors where it takes no images or an .npz holds all its inputs.
+
+    Args:
+        data: see `Data`. limit: use the first so many samples only.
+
+    Raises:
+        UsageError: nothing there, or arrays that are not the deployment's inputs.
+    """
+    from adroit.models.data.tensor_files import TensorSet, archive_names, read_tensors, tensor_set
+
+    if isinstance(data, TensorSet):
+        return data.first(limit)
+    if isinstance(data, Mapping):
+        deployment.check_inputs(data)
+        return tensor_set(data, "the data").first(limit)
+    inputs = [spec.name for spec in deployment.info.inputs]
+    path = Path(data) if isinstance(data, (str, os.PathLike)) else None
+    if path is not None and (
+        deployment.info.preprocessing is None or (path.suffix == ".npz" and set(inputs) <= archive_names(path))
+    ):
+        return read_tensors(path, inputs).first(limit)
+    return image_set(data, deployment.info.labels, limit)
 
 
 def _image_array(images: NDArray[np.uint8]) -> ImageSet:

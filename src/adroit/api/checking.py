@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Unpack
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
 
 from adroit.api.arguments import (
-    Images,
+    Data,
     PathLike,
     Progress,
     RuntimeArguments,
-    image_set,
+    data_set,
     read_deployment,
+    read_model,
     runtime_options,
 )
+from adroit.api.user_networks import load_network
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.runtimes.choices import OperatorForm, RuntimeName
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from adroit.deploy.parity.report import ParityReport
     from adroit.deploy.profile.profile import ProfileReport
 
 
 def check(
     deployment: PathLike | Deployment,
-    images: Images,
+    images: Data,
     *,
     limit: int | None = None,
     layers: bool = False,
     shift_consistency: int | None = None,
     gate_threshold: float = 0.0,
     gflops: float | None = None,
+    network: PathLike | nn.Module | None = None,
+    weights: PathLike | None = None,
+    weights_key: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
     on_report: Callable[[ParityReport], None] | None = None,
     progress: Progress | None = None,
     **runtime: Unpack[RuntimeArguments],
@@ -39,11 +47,14 @@ def check(
 
     Args:
         deployment: a deployment, or its path REPOSITORY/NAME.
-        images: what to compare on. limit: use the first so many only.
+        images: what to compare on: images, or for a network that takes none, arrays by the names of its inputs (or an
+            .npz of them). limit: use the first so many samples only.
         layers: compare the output of every layer too.
         shift_consistency: also measure how often shifts below so many pixels leave an image's class as it was.
         gate_threshold: of a network with gates: paths whose gate is not above it are closed.
         gflops: hold the mean image to so many operations / 1e9 instead, by the table of `budget`.
+        network: the user's own network, or "FILE.py:CALLABLE": it is run in float32, and held to the same limits.
+        weights, weights_key, arguments: of that network, as in `export`.
         on_report: called with the report before the verdict is recorded: a deployment that cannot be written to
             raises, and what was measured would be lost.
         progress: called with images done and images in all.
@@ -65,15 +76,16 @@ def check(
 
     read = read_deployment(deployment)
     threshold = requested_threshold(read, gate_threshold, gflops)
-    opened = image_set(images, read.info.labels, limit)
+    opened = data_set(read, images, limit)
     options = runtime_options(**runtime)
-    return check_and_record(read, opened, options, layers, progress, threshold, shift_consistency, on_report)
+    own = None if network is None else load_network(network, weights, arguments, weights_key)
+    return check_and_record(read, opened, options, layers, progress, threshold, shift_consistency, on_report, own)
 
 
 def profile(
     deployments: Sequence[PathLike | Deployment],
     *,
-    images: Images | None = None,
+    images: Data | None = None,
     limit: int | None = None,
     batch: int = 1,
     size: tuple[int, int] | None = None,
@@ -91,10 +103,11 @@ def profile(
     """Counts operations and measures latency of deployments, side by side in one run.
 
     Args:
-        deployments: deployments, or their paths REPOSITORY/NAME.
-        images: the first `batch` of them are the input, and the routes of all are counted; noise if None.
-        limit: use the first so many images only.
-        batch: images a run. size: (height, width) of the noise in pixels; the deployment's own if None.
+        deployments: deployments, their paths REPOSITORY/NAME, or ONNX files of adroit's or anybody's.
+        images: images, or arrays by the names of the inputs: the first `batch` of them are the input, and the routes
+            of all images are counted; noise if None.
+        limit: use the first so many samples only.
+        batch: samples a run. size: (height, width) of the noise in pixels; the deployment's own if None.
         runtimes: each deployment is measured in every one.
         operators: "native" and "portable", to compare both in ONNX Runtime.
         gate_threshold, gflops: as in `check`; they hold those deployments that have gates.
@@ -117,14 +130,14 @@ def profile(
     from adroit.deploy.profile.candidates import side_by_side, store_latencies
     from adroit.deploy.profile.profile import profile as measure
 
-    read = [read_deployment(deployment) for deployment in deployments]
+    read = [read_model(deployment) for deployment in deployments]
     options = [
         runtime_options(runtime=name, operators=form, threads=threads, providers=providers)
         for name in runtimes
         for form in operators
     ]
     candidates = side_by_side(read, options, gate_threshold, gflops)
-    opened = None if images is None else image_set(images, limit=limit)
+    opened = None if images is None else data_set(read[0], images, limit)
     on_start(len(candidates))
     report = measure(candidates, opened, batch, size, seconds, progress)
     on_report(report)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from adroit.api.arguments import PathLike, read_deployment
+from adroit.api.arguments import PathLike, read_model
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.deployment.names import REFERENCE_FOLDER
 
@@ -16,7 +16,7 @@ class DeploymentSummary:
     """What the description of a deployment says.
 
     Attributes:
-        name, architecture, task: as exported; task is "classification" or "segmentation".
+        name, architecture, task: as exported; task is one of `list_tasks`.
         form: "operators" (adroit's, with portable bodies) or "portable" (standard ones only).
         inputs, outputs: each tensor as text: name, dtype, dimensions (names where they are free).
         labels: how many names of classes there are.
@@ -49,7 +49,7 @@ def inspect(deployment: PathLike | Deployment) -> DeploymentSummary:
     """Reads what a deployment is: inputs, outputs, task, operators, gates, provenance and records.
 
     Args:
-        deployment: a deployment, or its path REPOSITORY/NAME.
+        deployment: a deployment, its path REPOSITORY/NAME, or an ONNX file of adroit's or anybody's.
 
     Raises:
         UsageError: not a deployment.
@@ -58,7 +58,7 @@ def inspect(deployment: PathLike | Deployment) -> DeploymentSummary:
     >>> summary.task, summary.outputs
     ('classification', ('logits float32 [batch, 10]',))
     """
-    read = read_deployment(deployment)
+    read = read_model(deployment)
     info, routing = read.info, read.info.routing
     gates = None
     if routing is not None and routing.gate != "none":

@@ -53,14 +53,16 @@ def _warn_of(faults: Sequence[str]) -> None:
 
 
 def list_tasks() -> list[str]:
-    """Lists what networks may be trained and deployed for.
+    """Lists what a network's first output may mean; `tensors` is none of the others.
 
     >>> adroit.list_tasks()
-    ['classification', 'segmentation']
+    ['classification', 'segmentation', 'depth', 'tensors']
     """
-    from adroit.models.networks.architectures import ARCHITECTURES
+    from typing import get_args
 
-    return sorted({architecture.task for architecture in ARCHITECTURES.values()})
+    from adroit.models.networks.architectures import Task
+
+    return list(get_args(Task))
 
 
 def create_network(name: str, **arguments: Any) -> nn.Module:

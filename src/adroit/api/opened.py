@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from adroit import files
 from adroit.api.arguments import (
+    Data,
     Images,
     PathLike,
     Progress,
     RuntimeArguments,
-    image_set,
-    read_deployment,
+    data_set,
+    read_model,
     runtime_options,
 )
 from adroit.deploy.deployment.deployment import Deployment
@@ -34,13 +35,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunResult:
-    """The outputs of a deployment for images.
+    """The outputs of a deployment for images, or for other samples.
 
     Attributes:
-        names: of the images.
-        batches: each output by name, [n,...] for each batch of images of one size.
+        names: of the samples.
+        batches: each output by name, [n,...] for each batch of samples of one size.
         labels: names of the classes; may be empty.
-        logits: name of the output that tells the class.
+        logits: name of the output that tells the class; "" where none does.
     """
 
     names: Sequence[str]
@@ -69,8 +70,8 @@ class RunResult:
         Raises:
             UnsupportedModel: the network tells no class of an image.
         """
-        logits = self.batches[self.logits]
-        if logits[0].ndim != 2:
+        logits = self.batches[self.logits] if self.logits else []
+        if not logits or logits[0].ndim != 2:
             raise UnsupportedModel("this network tells no class of an image", hint="take its outputs, with --output")
         return top_k(np.concatenate(logits), self.labels, count)
 
@@ -113,35 +114,36 @@ class OpenDeployment:
                 feeds[spec.name] = np.zeros(len(feeds[image]), spec.dtype)
         return self._runtime.run(feeds)
 
-    def run_images(
+    def run_data(
         self,
-        images: Images,
+        data: Data,
         *,
         limit: int | None = None,
         batch: int = 16,
         gate_threshold: float = 0.0,
         progress: Progress | None = None,
     ) -> RunResult:
-        """Preprocesses images and runs them.
+        """Runs images, which it preprocesses, or arrays by the names of the inputs.
 
         Args:
-            images: what to run. limit: use the first so many only.
-            batch: images of one size that run together at most.
+            data: what to run. limit: use the first so many samples only.
+            batch: samples of one size that run together at most.
             gate_threshold: of a network with gates: paths whose gate is not above it are closed.
-            progress: called with images done and images in all.
+            progress: called with samples done and samples in all.
 
         Raises:
-            UsageError: images that cannot be read, or a threshold for a network without gates.
+            UsageError: data that cannot be read, or a threshold for a network without gates.
         """
         info = self.deployment.info
-        opened = image_set(images, info.labels, limit)
+        opened = data_set(self.deployment, data, limit)
         batches: dict[str, list[NDArray[Any]]] = {}
-        for where, x in opened.batches(info.preprocessing, batch):
-            for name, value in self._runtime.run(self.deployment.feeds(x, gate_threshold)).items():
+        for where, feeds in self.deployment.batches(opened, batch, gate_threshold):
+            for name, value in self._runtime.run(feeds).items():
                 batches.setdefault(name, []).append(value)
             if progress is not None:
                 progress(where.stop, len(opened))
-        return RunResult(opened.names, batches, info.labels, info.outputs[0].name)
+        logits = info.outputs[0].name if info.task in ("classification", "segmentation") else ""
+        return RunResult(opened.names, batches, info.labels, logits)
 
     def predict(self, image: PathLike | NDArray[np.uint8], top: int = 5) -> list[Prediction]:
         """Finds the most probable classes of one image, the most probable first.
@@ -153,7 +155,7 @@ class OpenDeployment:
             UsageError: an image that cannot be read. UnsupportedModel: the network tells no class of an image.
         """
         images: Images = image[None] if isinstance(image, np.ndarray) else [image]
-        return self.run_images(images).top(top)[0]
+        return self.run_data(images).top(top)[0]
 
     def close(self) -> None:
         """Frees what the deployment holds; it cannot run afterwards."""
@@ -172,7 +174,7 @@ def open(deployment: PathLike | Deployment, **runtime: Unpack[RuntimeArguments])
     """Loads a deployment, to run it many times.
 
     Args:
-        deployment: a deployment, or its path REPOSITORY/NAME.
+        deployment: a deployment, its path REPOSITORY/NAME, or an ONNX file of adroit's or anybody's.
         runtime: what runs it, ONNX Runtime with native kernels if not given; see RuntimeArguments.
 
     Raises:
@@ -188,13 +190,13 @@ def open(deployment: PathLike | Deployment, **runtime: Unpack[RuntimeArguments])
     >>> outputs["logits"].shape
     (1, 10)
     """
-    read = read_deployment(deployment)
+    read = read_model(deployment)
     return OpenDeployment(read, open_runtime(read, runtime_options(**runtime)))
 
 
 def run(
     deployment: PathLike | Deployment,
-    images: Images,
+    images: Data,
     *,
     output: PathLike | None = None,
     limit: int | None = None,
@@ -204,20 +206,20 @@ def run(
     progress: Progress | None = None,
     **runtime: Unpack[RuntimeArguments],
 ) -> RunResult:
-    """Opens a deployment, runs it on images, and closes it.
+    """Opens a deployment, runs it on images or on arrays by the names of its inputs, and closes it.
 
     Args:
-        deployment: a deployment, or its path REPOSITORY/NAME.
-        images: what to run. limit: use the first so many only.
+        deployment: a deployment, its path REPOSITORY/NAME, or an ONNX file of adroit's or anybody's.
+        images: what to run: images, arrays by name, or an .npz of them. limit: use the first so many samples only.
         output: an .npz to write the outputs to, as RunResult.save does.
-        batch: images of one size that run together at most.
+        batch: samples of one size that run together at most.
         gate_threshold: of a network with gates: paths whose gate is not above it are closed.
         gflops: hold the mean image to so many operations / 1e9 instead, by the table of `budget`.
-        progress: called with images done and images in all.
+        progress: called with samples done and samples in all.
         runtime: what runs the deployment; see RuntimeArguments.
 
     Raises:
-        UsageError: images or a deployment that cannot be read, an output that cannot be written.
+        UsageError: data or a deployment that cannot be read, an output that cannot be written.
         EnvironmentFault, UnsupportedModel: as `open`.
 
     >>> result = adroit.run("repository/mine", "photos", limit=3)
@@ -226,13 +228,13 @@ def run(
     """
     from adroit.deploy.routing.budget.table import requested_threshold
 
-    read = read_deployment(deployment)
+    read = read_model(deployment)
     threshold = requested_threshold(read, gate_threshold, gflops)
     if output is not None:
         files.check_writable(Path(output))
-    opened = image_set(images, read.info.labels, limit)
+    opened = data_set(read, images, limit)
     with open(read, **runtime) as net:
-        result = net.run_images(opened, batch=batch, gate_threshold=threshold, progress=progress)
+        result = net.run_data(opened, batch=batch, gate_threshold=threshold, progress=progress)
     if output is not None:
         result.save(output)
     return result
