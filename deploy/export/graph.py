@@ -10,10 +10,7 @@ from torch import nn
 from adroit.deploy.export.trace import trace
 from adroit.deploy.operators.definitions import DOMAIN
 from adroit.deploy.operators.schemas import register_schemas
-from adroit.deploy.passes.drop_zero_bias import drop_zero_bias
-from adroit.deploy.passes.fold_batch_norm import fold_batch_norm
-from adroit.deploy.passes.fuse_relu import fuse_relu
-from adroit.deploy.passes.fuse_residual import fuse_residual
+from adroit.deploy.passes.fusing import FUSING_PASSES
 from adroit.deploy.passes.name_nodes import name_values
 from adroit.deploy.passes.stamp_operators import stamp_operators
 from adroit.version import __version__
@@ -41,10 +38,8 @@ def export_graph(network: nn.Module, channels: int, size: tuple[int, int], any_s
 
 def fuse(graph: ir.Graph) -> None:
     """Everything that adroit's operators and convolutions can take in."""
-    fold_batch_norm(graph)
-    fuse_residual(graph)
-    fuse_relu(graph)
-    drop_zero_bias(graph)
+    for fusing_pass in FUSING_PASSES:
+        fusing_pass(graph)
 
 
 def finish(model: ir.Model) -> onnx.ModelProto:

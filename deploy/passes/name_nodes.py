@@ -52,6 +52,10 @@ def name_values(graph: ir.Graph) -> int:
             ends |= dict.fromkeys(places[node], node)
     outputs = {value for value in graph.outputs}
     used: Counter[str] = Counter(v.name or "" for v in (*graph.inputs, *graph.initializers.values(), *outputs))
+    # What a branch or a loop's body takes in or holds is called otherwise than anything outside that it may read.
+    for inner in graph.subgraphs():
+        for value in (*inner.inputs, *list(inner.initializers.values())):
+            value.name = _unique(value.name or "value", used, "")
     for node in nodes:
         first, last = places[node]
         within = f"{first}/{node.op_type}" if first else node.op_type

@@ -10,7 +10,7 @@ import onnx_ir as ir
 import pytest
 
 from adroit.deploy.passes.drop_zero_bias import drop_zero_bias
-from adroit.deploy.passes.fold_batch_norm import fold_batch_norm
+from adroit.deploy.passes.fold_affine import fold_affine
 from adroit.deploy.passes.fuse_relu import fuse_relu
 from adroit.deploy.passes.fuse_residual import fuse_residual
 
@@ -53,7 +53,7 @@ NORM = "Y = BatchNormalization <epsilon=0.0> (s, gamma, beta, mean, var)"
 
 def test_batch_norm_is_folded() -> None:
     g = graph(adder("s") + NORM)
-    assert fold_batch_norm(g) == 1
+    assert fold_affine(g) == 1
     assert kinds(g) == {"AdderConv2d": 1}
     node = next(n for n in g if n.op_type == "AdderConv2d")
     scale, shift = (v.const_value.numpy().tolist() for v in node.inputs[2:4])
@@ -71,7 +71,7 @@ def test_batch_norm_is_folded() -> None:
 )
 def test_batch_norm_is_left_where_folding_would_change_a_value(body: str, outputs: str) -> None:
     g = graph(body, outputs)
-    assert fold_batch_norm(g) == 0
+    assert fold_affine(g) == 0
 
 
 def test_residual_is_fused_from_either_side() -> None:

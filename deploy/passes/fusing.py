@@ -1,0 +1,17 @@
+"""The passes that every exported graph goes through, in their order.
+
+Each is right for any graph, alone or with any of the others: what it cannot show to be valid it leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx_ir as ir
+
+from adroit.deploy.passes.drop_zero_bias import drop_zero_bias
+from adroit.deploy.passes.fold_affine import fold_affine
+from adroit.deploy.passes.fuse_relu import fuse_relu
+from adroit.deploy.passes.fuse_residual import fuse_residual
+
+FUSING_PASSES: tuple[Callable[[ir.Graph], int], ...] = (drop_zero_bias, fold_affine, fuse_residual, fuse_relu)
