@@ -16,7 +16,8 @@ from adroit.deploy.export.trace import trace
 from adroit.deploy.passes.fusing import FUSING_PASSES
 from adroit.deploy.runtimes.onnxruntime_runtime import OnnxRuntime
 from adroit.deploy.runtimes.options import RuntimeOptions
-from tests.deploy.passes.random_networks import CHANNELS, SIZE, random_network
+from tests.deploy.passes.random_maker import CHANNELS, SIZE
+from tests.deploy.passes.random_networks import random_network
 
 # A correct result's distance from float64: a share of the values' spread, and a multiple of the distance that
 # PyTorch's own float32 has, since a network may enlarge rounding (an adder's sum without a norm above all).

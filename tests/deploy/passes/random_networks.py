@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from adroit.nn import AdaptiveAntiAlias, AdderConv2d, BinomialFilter
 from tests.deploy.passes.random_layers import (
@@ -25,28 +25,7 @@ from tests.deploy.passes.random_layers import (
     SqueezeExcite,
     WithConstant,
 )
-
-CHANNELS, SIZE = 3, (11, 14)
-LARGEST = 1e4
-
-# Values of one place in the network: its index in RandomNetwork's list, and what it was at the example.
-Place = tuple[int, Tensor]
-
-
-class RandomNetwork(nn.Module):
-    """Runs `plan`: for each step, which module computes and which earlier values it reads; value 0 is the image."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.steps = nn.ModuleList()
-        self.plan: list[tuple[int, tuple[int, ...]]] = []
-        self.outputs: list[int] = []
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        values = [x]
-        for step, reads in self.plan:
-            values.append(self.steps[step](*(values[index] for index in reads)))
-        return tuple(values[index] for index in self.outputs)
+from tests.deploy.passes.random_maker import Maker, Place, RandomNetwork
 
 
 def random_network(seed: int, steps: int = 6) -> RandomNetwork:
@@ -57,16 +36,11 @@ def random_network(seed: int, steps: int = 6) -> RandomNetwork:
     """
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
-        return _Maker(random.Random(seed)).network(steps)
+        return _Steps(random.Random(seed)).network(steps)
 
 
-class _Maker:
-    """Makes one network."""
-
-    def __init__(self, choose: random.Random) -> None:
-        self.choose = choose
-        self.made = RandomNetwork().eval()
-        self.places: list[Place] = [(0, torch.randn(4, CHANNELS, *SIZE))]
+class _Steps(Maker):
+    """The steps that networks are made of."""
 
     def network(self, steps: int) -> RandomNetwork:
         start = self.conv_or_adder(self.places[0])
@@ -90,8 +64,6 @@ class _Maker:
 
     def finish(self) -> RandomNetwork:
         last = self.places[-1]
-        while last[1].dim() != 4:
-            last = self.recent()
         outputs = [last]
         if self.choose.random() < 0.7:
             head = self.add(Head(last[1].shape[1], self.flip(), self.choose.choice([1.0, 0.1])), last)
@@ -100,55 +72,6 @@ class _Maker:
             outputs.append(self.choose.choice(self.places[1:]))
         self.made.outputs = list(dict.fromkeys(index for index, _ in outputs))
         return self.made.eval()
-
-    # ---- choices ----
-
-    def flip(self) -> bool:
-        return self.choose.random() < 0.5
-
-    def recent(self) -> Place:
-        """Mostly the last value, else any."""
-        return self.places[-1] if self.choose.random() < 0.7 else self.choose.choice(self.places)
-
-    def add(self, module: nn.Module, *places: Place) -> Place | None:
-        """Adds a step and returns its value, or None where that is not usable."""
-        self.made.steps.append(module.eval())
-        return self.call(len(self.made.steps) - 1, *places, settle=True)
-
-    def call(self, step: int, *places: Place, settle: bool = False) -> Place | None:
-        module = self.made.steps[step]
-        tensors = [tensor for _, tensor in places]
-        if settle:
-            self.settle(module, tensors)
-        value = module(*tensors)
-        spread = float(value.std())
-        if not (spread > 1e-3 and float(value.abs().max()) < LARGEST) or value.numel() > 40_000:
-            return None
-        self.made.plan.append((step, tuple(index for index, _ in places)))
-        place = (len(self.made.plan), value)
-        self.places.append(place)
-        return place
-
-    def settle(self, module: nn.Module, tensors: list[Tensor]) -> None:
-        """Gives the batch norms in `module` statistics that are near those of the values, and random factors."""
-        norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        for norm in norms:
-            norm.momentum = None  # the mean of what it sees
-            norm.train()
-        if norms:
-            module(*tensors)
-        for norm in norms:
-            norm.eval()
-            if norm.affine:
-                nn.init.normal_(norm.weight, 1.0, 0.4)
-                norm.weight[torch.rand(norm.num_features) < 0.2] *= -1.0
-                nn.init.normal_(norm.bias, 0.0, 0.4)
-            if norm.running_mean is None or norm.running_var is None:
-                continue
-            norm.running_mean += norm.running_var.sqrt() * torch.randn(norm.num_features) * 0.3
-            norm.running_var *= torch.empty(norm.num_features).uniform_(0.5, 2.0)
-
-    # ---- steps ----
 
     def conv_or_adder(self, place: Place) -> Place | None:
         return self.adder(place) if self.flip() else self.conv(place)
@@ -214,7 +137,9 @@ class _Maker:
         return self.add(self.choose.choice(kinds)(), place)
 
     def relu(self, place: Place) -> Place | None:
-        return self.add(self.choose.choice([nn.ReLU(), nn.ReLU(), nn.ReLU6(), Apply(lambda x: x.clamp(min=0))]), place)
+        return self.add(
+            self.choose.choice([nn.ReLU(), nn.ReLU(), nn.Hardtanh(0.0, 1.0), Apply(lambda x: x.clamp(min=0))]), place
+        )
 
     def activation(self, place: Place) -> Place | None:
         channels = place[1].shape[1]
@@ -228,7 +153,9 @@ class _Maker:
             [(c, 1, 1), (1, c, 1, 1), (c, 1, 1), (), (1,), (1, 1, 1), (1, c, h, w), (w,), (h, 1)]
         )
         function = self.choose.choice([operator.add, operator.sub, operator.mul, operator.truediv])
-        return self.add(WithConstant(function, torch.rand(shape) + 0.5, self.flip()), place)
+        # Division by values near 0 would enlarge rounding without a bound.
+        first = function is not operator.truediv and self.flip()
+        return self.add(WithConstant(function, torch.rand(shape) + 0.5, first), place)
 
     def resample(self, place: Place) -> Place | None:
         channels, smallest = place[1].shape[1], min(place[1].shape[2:])
@@ -256,9 +183,11 @@ class _Maker:
         kind = self.choose.choice(["any", "any", "pooled", "row", "project", "concatenate"])
         other: Place | None = self.choose.choice(others)
         if kind == "pooled":
-            other = self.add(Apply(lambda x: x.mean((2, 3), keepdim=True)), place)
+            source = self.choose.choice([p for p in self.places if p[1].shape[1] == channels])
+            other = self.add(Apply(lambda x: x.mean((2, 3), keepdim=True)), source)
         elif kind == "row":
-            other = self.add(Apply(lambda x: x.amax(1, keepdim=True)), place)
+            source = self.choose.choice([p for p in self.places if list(p[1].shape[2:]) == size])
+            other = self.add(Apply(lambda x: x.amax(1, keepdim=True)), source)
         elif kind == "project":
             source = self.choose.choice(self.places)
             projected = (
