@@ -130,10 +130,11 @@ class _Steps(Maker):
             lambda: nn.BatchNorm2d(channels, affine=False),
             lambda: nn.BatchNorm2d(channels, eps=0.1),
             lambda: nn.BatchNorm2d(channels, track_running_stats=False),
-            lambda: nn.InstanceNorm2d(channels, affine=True),
-            lambda: nn.InstanceNorm2d(channels, affine=True, track_running_stats=True),
             lambda: nn.GroupNorm(1, channels),
         ]
+        if place[1][0, 0].numel() > 1:
+            kinds.append(lambda: nn.InstanceNorm2d(channels, affine=True))
+            kinds.append(lambda: nn.InstanceNorm2d(channels, affine=True, track_running_stats=True))
         return self.add(self.choose.choice(kinds)(), place)
 
     def relu(self, place: Place) -> Place | None:
