@@ -10,7 +10,7 @@ from torch import nn
 from adroit.deploy.export.trace import trace
 from adroit.deploy.operators.definitions import DOMAIN
 from adroit.deploy.operators.schemas import register_schemas
-from adroit.deploy.passes.fusing import FUSING_PASSES
+from adroit.deploy.passes.fusing import FUSING_PASSES, MENDING_PASSES
 from adroit.deploy.passes.name_nodes import name_values
 from adroit.deploy.passes.stamp_operators import stamp_operators
 from adroit.version import __version__
@@ -37,9 +37,9 @@ def export_graph(network: nn.Module, channels: int, size: tuple[int, int], any_s
 
 
 def fuse(graph: ir.Graph) -> None:
-    """Everything that adroit's operators and convolutions can take in."""
-    for fusing_pass in FUSING_PASSES:
-        fusing_pass(graph)
+    """Mends what runtimes would take otherwise, then fuses what operators and convolutions can take in."""
+    for change in (*MENDING_PASSES, *FUSING_PASSES):
+        change(graph)
 
 
 def finish(model: ir.Model) -> onnx.ModelProto:

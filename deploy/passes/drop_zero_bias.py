@@ -1,6 +1,7 @@
 """Convolutions without a bias lose the zeros that the exporter gives them for one: an addition each output.
 
-It comes first, since those zeros may have a shape that no bias has: [M, C/G] for a three-dimensional convolution.
+Some of those zeros have a shape that no bias has, which ONNX Runtime refuses: [M, C/G] for a three-dimensional
+convolution.
 """
 
 from __future__ import annotations

@@ -11,9 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adroit.deploy.export.graph import finish
+from adroit.deploy.export.graph import finish, fuse
 from adroit.deploy.export.trace import trace
-from adroit.deploy.passes.fusing import FUSING_PASSES
 from adroit.nn import AdderConv2d
 from tests.deploy.passes.random_layers import Apply, Branching, Flat
 
@@ -184,9 +183,8 @@ def remaining() -> dict[str, list[onnx.NodeProto]]:
     network = Patterns().eval()
     image = torch.zeros(2, 4, 8, 8)
     names = [f"output{i}" for i in range(len(network(image)))]
-    model = trace(network, image, ["image"], names, {"x": {0: torch.export.Dim("batch")}})
-    for fusing_pass in FUSING_PASSES:
-        fusing_pass(model.graph)
+    model = trace(network, image, ["image"], names, {"x": {0: "batch"}})
+    fuse(model.graph)
     nodes: dict[str, list[onnx.NodeProto]] = {pattern: [] for pattern in CASES}
     for node in finish(model).graph.node:
         match = re.match(r"patterns\.(\d+)", node.name)
