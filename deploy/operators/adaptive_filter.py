@@ -48,6 +48,12 @@ def _rounding(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
     return magnitude, arguments[2] ** 2 + arguments[1].shape[1]
 
 
+def _compute(a: Attributes, x: Tensor, logits: Tensor) -> Tensor:
+    from adroit.models.operators.adaptive_filter import adaptive_filter
+
+    return adaptive_filter(x, logits, a["kernel_size"], a["stride"], a["groups"], bool(a["joint_softmax"]))
+
+
 OPERATORS = [
     OperatorRules(
         "AdaptiveFilter",
@@ -56,5 +62,6 @@ OPERATORS = [
         _smallest_input,
         TorchOperator("adaptive_filter", "adroit.models.operators.adaptive_filter", _translate),
         _rounding,
+        compute=_compute,
     )
 ]

@@ -14,6 +14,7 @@ classes and its accuracy against those of the float64 network that it was quanti
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from adroit.deploy.operators.rules import attributes_of, operator_rules
 from adroit.deploy.parity.check import BATCH, Progress, worse
 from adroit.deploy.parity.consistency import compare_consistency
 from adroit.deploy.parity.labels import accuracy, check_labels
+from adroit.deploy.parity.measured_part import MeasuredPart
 from adroit.deploy.parity.reference import open_reference
 from adroit.deploy.parity.report import LayerParity, ParityReport
 from adroit.deploy.parity.rounding_model import run_with_limits
@@ -39,7 +41,7 @@ from adroit.deploy.passes.graph import with_outputs
 from adroit.deploy.runtimes.choices import RuntimeName
 from adroit.deploy.runtimes.onnxruntime_runtime import OnnxRuntime
 from adroit.deploy.runtimes.options import RuntimeOptions
-from adroit.errors import UsageError
+from adroit.errors import UnsupportedModel, UsageError
 from adroit.models.data.images import ImageSet
 from adroit.models.metrics.shift_consistency import Batch
 
@@ -98,6 +100,7 @@ def check_quantized(
         top1=accuracy(images, predictions),
         consistency=consistency,
         layers=[row for row in rows if layers or not row.comparison.passed],
+        empirical=sorted({name for part in parts if isinstance(part, _FloatPart) for name in part.empirical}),
     )
 
 
@@ -122,14 +125,19 @@ class _QuantizedLayer:
 class _FloatPart:
     """Float nodes that end in an output of the model, or in a QuantizeLinear node of the grid `grid`."""
 
-    def __init__(self, node: onnx.NodeProto, segment: Segment, output: str, grid: Grid | None) -> None:
-        self.node, self.output, self.inputs = node.name, output, segment.inputs
-        self._segment, self._grid = segment, grid
+    def __init__(self, node: onnx.NodeProto, part: Segment | MeasuredPart, output: str, grid: Grid | None) -> None:
+        self.node, self.output, self.inputs = node.name, output, part.inputs
+        self._part, self._grid = part, grid
+        self.empirical = part.operators if isinstance(part, MeasuredPart) else set()
 
     def compare(self, values: Tensors, seed: int) -> Comparison:
-        first, *others = (torch.from_numpy(values[name]) for name in self.inputs)
-        references, limits = run_with_limits(self._segment, in_float64(first), [""], seed, [*map(in_float64, others)])
-        reference, limit = references[""].numpy(), limits[""].numpy()
+        if isinstance(self._part, MeasuredPart):
+            reference, limit = self._part.run(values)
+        else:
+            first, *others = (torch.from_numpy(values[name]) for name in self.inputs)
+            given = [*map(in_float64, others)]
+            references, limits = run_with_limits(self._part, in_float64(first), [""], seed, given)
+            reference, limit = references[""].numpy(), limits[""].numpy()
         value = values[self.output]
         if self._grid is not None and value.shape == reference.shape:
             value = _nearest(reference, value, self._grid)
@@ -160,7 +168,15 @@ def _parts(model: onnx.ModelProto) -> list[_QuantizedLayer | _FloatPart]:
             parts.append(_QuantizedLayer(node, constants))
         elif node in linear:
             grid = Grid(float(constants[node.input[1]]), int(constants[node.input[2]]))
-            parts.append(_FloatPart(node, Segment(graph, borders, node.input[0]), name, grid))
+            parts.append(_FloatPart(node, _float_part(model, borders, node.input[0]), name, grid))
         elif name in outputs:
-            parts.append(_FloatPart(node, Segment(graph, borders, name), name, None))
+            parts.append(_FloatPart(node, _float_part(model, borders, name), name, None))
     return parts
+
+
+def _float_part(model: onnx.ModelProto, borders: Collection[str], output: str) -> Segment | MeasuredPart:
+    """The part in PyTorch; where it has an operator that is not known there, one whose limit is measured."""
+    try:
+        return Segment(model.graph, borders, output)
+    except UnsupportedModel:
+        return MeasuredPart(model, borders, output)

@@ -34,20 +34,11 @@ class Segment(nn.Module):
 
     def __init__(self, graph: onnx.GraphProto, inputs: Collection[str], output: str) -> None:
         super().__init__()
-        producers = {name: node for node in graph.node for name in node.output}
         constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
-        needed: dict[str, None] = {}  # values, the output first
-        pending = [output]
-        while pending:
-            name = pending.pop()
-            if name not in inputs and name not in constants and name not in needed:
-                needed[name] = None
-                pending += [given for given in producers[name].input if given]
-        self._nodes = [node for node in graph.node if node.output[0] in needed]
+        self._nodes, self.inputs = nodes_between(graph, inputs, output)
         for node in self._nodes:
             _operation_of(node)
         read = {name for node in self._nodes for name in node.input} | {output}
-        self.inputs = [name for name in inputs if name in read]
         self._constants = {name: torch.from_numpy(constants[name].copy()) for name in sorted(read & constants.keys())}
         self._output = output
 
@@ -58,6 +49,24 @@ class Segment(nn.Module):
             inputs = [in_float64(values[name]) for name in node.input if name]
             values[node.output[0]] = _operation_of(node)(attributes_of(node), *inputs)
         return in_float64(values[self._output])
+
+
+def nodes_between(
+    graph: onnx.GraphProto, inputs: Collection[str], output: str
+) -> tuple[list[onnx.NodeProto], list[str]]:
+    """The nodes that `output` needs where `inputs` are given, in graph order, and those inputs that they read."""
+    producers = {name: node for node in graph.node for name in node.output}
+    constants = {t.name for t in graph.initializer}
+    needed: set[str] = set()
+    pending = [output]
+    while pending:
+        name = pending.pop()
+        if name not in inputs and name not in constants and name not in needed:
+            needed.add(name)
+            pending += [given for given in producers[name].input if given]
+    nodes = [node for node in graph.node if needed & set(node.output)]
+    read = {name for node in nodes for name in node.input} | {output}
+    return nodes, [name for name in inputs if name in read]
 
 
 def in_float64(value: Tensor) -> Tensor:

@@ -82,8 +82,8 @@ def _places(nodes: list[ir.Node]) -> dict[ir.Node, tuple[str, str]]:
 
 
 def _is_size(node: ir.Node) -> bool:
-    """Whether the node is arithmetic on sizes, which is no module's result."""
-    return not node.metadata_props.get(MODULE_KEY) and node.outputs[0].dtype == ir.DataType.INT64
+    """Whether the node may be arithmetic on sizes, which is no module's result, whatever module it was traced in."""
+    return node.outputs[0].dtype == ir.DataType.INT64
 
 
 def _unique(wanted: str, used: Counter[str], kind: str) -> str:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 # Statements about sizes that hold by themselves: PyTorch's operators check them again.
 _ASSERTIONS = ("aten._assert_", "aten.sym_constrain_range")
 _NAMES = {str(function): name for name, function in NUMBERS.items()}
+_RMS_NORM = "aten.rms_norm.default"
 # Without a type these give the default type, which another process may have set otherwise.
 _FACTORIES = ("arange", "empty", "eye", "full", "linspace", "ones", "scalar_tensor", "zeros")
 
@@ -169,7 +170,12 @@ class _Converter:
         kwargs = {name: self._argument(value) for name, value in node.kwargs.items() if not _is_default(name, value)}
         if at.op.split(".")[1:2] and at.op.split(".")[1] in _FACTORIES and "dtype" not in kwargs:
             kwargs["dtype"] = DType(_dtype(node.meta["val"].dtype))
-        return Node(at.name, at.op, [self._argument(a) for a in node.args], kwargs, at.module, at.source)
+        arguments = [self._argument(a) for a in node.args]
+        if at.op == _RMS_NORM and (len(arguments) < 4 or arguments[3] is None) and kwargs.get("eps") is None:
+            # Without one it is that of the type that runs: float64 would compute another function.
+            kwargs.pop("eps", None)
+            arguments = [*arguments, *[None] * 3][:3] + [torch.finfo(node.meta["val"].dtype).eps]
+        return Node(at.name, at.op, arguments, kwargs, at.module, at.source)
 
     def _branch(self, module: fx.GraphModule, node: Any) -> GraphOf:
         """The nested graph that `node` names; its index is higher than its parent's."""

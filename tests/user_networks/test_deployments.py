@@ -102,3 +102,16 @@ def with_model(deployment: Deployment, model: onnx.ModelProto, folder: Path) -> 
     copy.model_file.write_bytes(model.SerializeToString())
     record = replace(deployment.info.model, sha256=files.sha256(copy.model_file))
     return Deployment(folder, replace(deployment.info, model=record))
+
+
+def test_adder_layers_are_quantized_and_the_rest_is_checked_by_measured_limits(
+    exported: Exported, tmp_path: Path
+) -> None:
+    """Attention is no layer that the parts of an 8-bit network know: their limits are measured, and said."""
+    deployment, _ = exported("adder_vit")
+    photos = np.random.default_rng(0).integers(0, 256, (12, 32, 48, 3), np.uint8)
+    quantized = adroit.quantize(deployment, tmp_path / "vit-8bit", photos, threads=1).deployment
+    assert quantized.info.operators["QAdderConv2d"].nodes == 1
+    report = adroit.check(quantized, photos[:4], threads=1)
+    assert report.passed and "ai.onnx::LayerNormalization" in report.empirical
+    assert 0 < report.output.used < 1 and report.output.limit < 0.01

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -87,10 +88,12 @@ def test_portable_form_has_standard_operators_only(resnet_checkpoint: Path, tmp_
 
 
 def test_exporting_again_replaces_the_deployment_and_leaves_nothing_else(
-    resnet_checkpoint: Path, tmp_path: Path
+    resnet_checkpoint: Path, resnet_deployment: Deployment, tmp_path: Path
 ) -> None:
-    for _ in range(2):
-        export_deployment(resnet_checkpoint, tmp_path)
+    shutil.copytree(resnet_deployment.path, tmp_path / "adder-resnet20")
+    (tmp_path / "adder-resnet20" / "of the old one").touch()
+    export_deployment(resnet_checkpoint, tmp_path)
+    assert not (tmp_path / "adder-resnet20" / "of the old one").exists()
     assert [p.name for p in tmp_path.iterdir()] == ["adder-resnet20"]
 
 

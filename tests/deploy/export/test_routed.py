@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -68,23 +71,44 @@ def run(
         raise
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What the float64 network gives for images: logits, their limits, and gates."""
+
+    x: np.ndarray
+    logits: np.ndarray
+    limits: np.ndarray
+    gates: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def expected(network: DynamicRouting) -> Callable[[int, tuple[int, int], float], Expected]:
+    """Computed once for all forms."""
+
+    @cache
+    def of(batch: int, size: tuple[int, int], threshold: float) -> Expected:
+        x, limit = images(batch, size).float(), torch.tensor([threshold], dtype=torch.float64)
+        references, limits = run_with_limits(network, x.double(), [""], arguments=(limit,))
+        gates = network(x.double(), limit, with_gates=True)[1].detach().numpy()
+        return Expected(x.numpy(), references[""].numpy(), limits[""].numpy(), gates)
+
+    return of
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("operators", list(OperatorForm))
 @pytest.mark.parametrize(("batch", "threshold"), [(1, 0.0), (4, 0.3)])
 def test_every_form_is_within_the_limit_and_takes_the_same_routes(
     form: RoutingForm, operators: OperatorForm, batch: int, threshold: float, deployments: dict[str, Deployment],
-    network: DynamicRouting,
+    expected: Callable[[int, tuple[int, int], float], Expected],
 ) -> None:  # fmt: skip
     for size in SIZES:
-        x = images(batch, size).float()
-        found = run(deployments[form], x.numpy(), threshold, operators)
-        limit = torch.tensor([threshold], dtype=torch.float64)
-        references, limits = run_with_limits(network, x.double(), [""], arguments=(limit,))
-        result = compare(found["logits"], references[""].numpy(), limits[""].numpy())
+        truth = expected(batch, size, threshold)
+        values = run(deployments[form], truth.x, threshold, operators)
+        result = compare(values["logits"], truth.logits, truth.limits)
         assert result.passed, (size, result)
-        gates = network(x.double(), limit, with_gates=True)[1].detach().numpy()
-        np.testing.assert_array_equal(found["gates"] > 0, gates > 0)
-        assert 0 < (gates > 0).mean() < 1
+        np.testing.assert_array_equal(values["gates"] > 0, truth.gates > 0)
+        assert 0 < (truth.gates > 0).mean() < 1
 
 
 @pytest.mark.parametrize("batch", [1, 4])

@@ -33,6 +33,10 @@ STEPS: dict[str, tuple[Step, Step]] = {
         lambda x: x + torch.arange(x.shape[3]) * 0.1,
         lambda x: x + wide(x.shape[3]) * 0.1,
     ),
+    "a norm with the epsilon of its type": (
+        lambda x: F.rms_norm(x * 1e-4, (x.shape[3],)),
+        lambda x: F.rms_norm(x * 1e-4, (x.shape[3],), eps=torch.finfo(torch.float32).eps),
+    ),
     "integers divided": (lambda x: x + torch.arange(x.shape[3]) / 7, lambda x: x + wide(x.shape[3]) / 7),
     "integers divided by integers": (
         lambda x: x * (torch.arange(x.shape[3]) / torch.full((x.shape[3],), 7)),

@@ -221,7 +221,7 @@ def test_parameter_groups_speed_gates_up_and_spare_norms() -> None:
 
 @pytest.mark.parametrize("form", ["masked", "static"])
 def test_the_network_exports_with_symbolic_batch_and_size(form: str) -> None:
-    network = routed_network(4, 8, "small")
+    network = routed_network(3, 8, "small")
     route = mixed_route(network, 1) if form == "static" else None
 
     class Deployed(nn.Module):
