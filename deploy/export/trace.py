@@ -22,6 +22,7 @@ from onnx_ir.passes import common
 from torch import nn
 from torch.export import ExportedProgram
 
+from adroit.deploy.export.decompositions import decompose
 from adroit.deploy.operators.rules import translations
 from adroit.deploy.passes.graph import MODULE_KEY, add_initializer
 from adroit.deploy.passes.interface import name_dimensions, name_interface
@@ -83,7 +84,7 @@ def trace_program(
     Raises:
         UnsupportedModel: an operator that PyTorch has no ONNX for.
     """
-    model = _traced(program)
+    model = _traced(decompose(program))
     name_dimensions(model.graph, free)
     name_interface(model.graph, inputs, outputs)
     return model
@@ -113,7 +114,7 @@ def _traced(*given: Any, **settings: Any) -> ir.Model:
 def _fault(error: BaseException) -> UnsupportedModel:
     """One line of what the exporter says, never its dump."""
     reason = str(error.__cause__ or error).strip().split("\n")[0]
-    missing = re.search(r"No (?:ONNX function found|decompositions registered) for <OpOverload\(op='([\w.:]+)'", reason)
+    missing = re.search(r"target=torch\.ops\.([\w.]+)\]", reason)
     if missing:
         return UnsupportedModel(
             f"PyTorch's exporter has no ONNX for {missing[1]}",
@@ -144,7 +145,12 @@ def _optimize(model: ir.Model) -> None:
 
 
 def _settle_reshapes(graph: ir.Graph) -> None:
-    """A Reshape with one free dimension takes a constant with -1 there, not a shape computed at every run."""
+    """A Reshape with one free dimension takes a constant with -1 there, not a shape computed at every run.
+
+    Not where there are recurrent layers: the exporter notes shapes of the example after them, free or not.
+    """
+    if any(node.op_type in ("LSTM", "GRU", "RNN") for node in graph):
+        return
     for node in graph:
         shape = node.outputs[0].shape
         if node.op_type == "Reshape" and shape is not None:

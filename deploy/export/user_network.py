@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnx
+import onnx_ir as ir
 from msgspec.structs import replace
 
 from adroit.deploy.deployment.deployment import Deployment
@@ -93,6 +95,7 @@ def export_user_network(
         on_note(f"{distance}: adroit's kernel would compute it without the large temporary; use adroit.nn.AdderConv2d")
     names = [captured.name for captured in inputs]
     model = trace_program(exported, names, program.program.outputs, [captured.free for captured in inputs])
+    _free_outputs(model.graph, program, inputs)
     fuse(model.graph)
     proto = finish(model)
     task = _task(given, proto)
@@ -109,6 +112,29 @@ def export_user_network(
         save_reference=lambda folder: _save(folder, program),
     )
     return write_deployment(exported_network, repository, name, form)
+
+
+def _free_outputs(graph: ir.Graph, program: StoredProgram, inputs: Sequence[CapturedInput]) -> None:
+    """Frees the dimensions of outputs that follow the inputs' sizes, where the exporter noted the example's."""
+    examples = [spec.example for spec in program.program.inputs]
+    usual = program.output_shapes(examples)
+    for factor in (2, 0.5):
+        with contextlib.suppress(UsageError, UnsupportedModel):
+            shapes = [
+                [max(1, round(size * factor)) if axis in given.free else size for axis, size in enumerate(example)]
+                for given, example in zip(inputs, examples, strict=True)
+            ]
+            others = program.output_shapes(shapes)
+            break
+    else:
+        return
+    for value, one, other in zip(graph.outputs, usual, others, strict=True):
+        assert value.shape is not None
+        dims = [
+            f"{value.name}_{axis}" if isinstance(size, int) and one[axis] != other[axis] else size
+            for axis, size in enumerate(value.shape)
+        ]
+        value.shape = ir.Shape(dims)
 
 
 def _save(folder: Path, program: StoredProgram) -> tuple[Path, Path | None]:

@@ -51,7 +51,8 @@ def _rounding(arguments: Sequence[Any], result: Tensor) -> tuple[Tensor, int]:
 def _compute(a: Attributes, x: Tensor, logits: Tensor) -> Tensor:
     from adroit.models.operators.adaptive_filter import adaptive_filter
 
-    return adaptive_filter(x, logits, a["kernel_size"], a["stride"], a["groups"], bool(a["joint_softmax"]))
+    filtered: Tensor = adaptive_filter(x, logits, a["kernel_size"], a["stride"], a["groups"], bool(a["joint_softmax"]))
+    return filtered
 
 
 OPERATORS = [

@@ -39,7 +39,7 @@ class MeasuredPart:
         self.operators = {f"{node.domain or 'ai.onnx'}::{node.op_type}" for node in nodes}
         self._output = output
         ours = [_operator(name) for name in sorted({node.op_type for node in nodes if node.domain == DOMAIN})]
-        self._evaluators = {}
+        self._evaluators: dict[type[np.floating], Any] = {}
         for dtype in (np.float64, np.float32):
             part = onnx.ModelProto()
             part.CopyFrom(model)

@@ -197,7 +197,8 @@ def _check_free(stored: StoredProgram, inputs: Sequence[CapturedInput]) -> None:
             for given, spec in zip(inputs, stored.program.inputs, strict=True)
         ]
         try:
-            return stored.check_sizes(shapes)
+            stored.output_shapes(shapes)
+            return
         except AdroitError as error:
             faults.append(error)
     raise UnsupportedModel(

@@ -45,7 +45,7 @@ class StoredProgram(nn.Module):
             else:
                 self.register_buffer(self._keys[spec.name], tensor)
         self.register_buffer("_type", torch.zeros(()), persistent=False)  # follows `.to(dtype)`
-        self._checked: set[tuple[object, ...]] = set()
+        self._checked: dict[tuple[object, ...], list[tuple[int, ...]]] = {}  # to the shapes of the outputs
         self.eval()
         for dtype in (torch.float32, torch.float64):
             self._check_sizes([spec.example for spec in program.inputs], dtype)
@@ -82,9 +82,9 @@ class StoredProgram(nn.Module):
             results = run.graph(0, copies)
         return dict(zip(self.program.outputs, results, strict=True))
 
-    def check_sizes(self, shapes: Sequence[Sequence[int]]) -> None:
-        """Raises what `forward` would raise for inputs of these shapes, without computing a value."""
-        self._check_sizes(shapes, self.dtype)
+    def output_shapes(self, shapes: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+        """The shapes of the outputs for inputs of these shapes, without computing a value; raises as `forward`."""
+        return self._check_sizes(shapes, self.dtype)
 
     def _copy(self, spec: InputSpec, x: Tensor) -> Tensor:
         """A copy in the type that the network takes, since it may work in place."""
@@ -103,11 +103,11 @@ class StoredProgram(nn.Module):
             if not _fits(spec, x.shape, sizes):
                 raise UsageError(f"the input {spec.name} is {list(x.shape)}, expected {spec.shape}")
 
-    def _check_sizes(self, shapes: Sequence[Sequence[int]], dtype: torch.dtype) -> None:
+    def _check_sizes(self, shapes: Sequence[Sequence[int]], dtype: torch.dtype) -> list[tuple[int, ...]]:
         """Runs the program on shapes alone, once for each set of them: nothing is allocated before it fits."""
         key = (dtype, *(tuple(shape) for shape in shapes))
         if key in self._checked:
-            return
+            return self._checked[key]
         meta = torch.device("meta")
         weights = {w.name: torch.empty(w.shape, device=meta, dtype=_kind(w.dtype, dtype)) for w in self.program.weights}
         inputs = [
@@ -124,7 +124,8 @@ class StoredProgram(nn.Module):
             )
         if not all(isinstance(result, Tensor) for result in results):
             raise UsageError("an output of the stored network is no tensor")
-        self._checked.add(key)
+        self._checked[key] = [tuple(result.shape) for result in results]
+        return self._checked[key]
 
 
 def _fits(spec: InputSpec, shape: Sequence[int], sizes: dict[str, int]) -> bool:
