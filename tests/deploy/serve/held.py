@@ -34,6 +34,7 @@ class HeldRuntime(Runtime):
         self._runtime, self._path = runtime, path
 
     def _run(self, feeds: Tensors) -> dict[str, np.ndarray]:
+        Path(f"{self._path}.running").touch()
         with open(self._path) as file:
             fcntl.flock(file, fcntl.LOCK_SH)
         return self._runtime.run(feeds)
@@ -52,7 +53,17 @@ class HeldServer:
         """Keep executions from ending, until the context ends."""
         with open(self.lock) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
+            self._mark.unlink(missing_ok=True)
             yield
+
+    @property
+    def running(self) -> bool:
+        """Whether an execution has begun since `hold`: its request has left the queue."""
+        return self._mark.exists()
+
+    @property
+    def _mark(self) -> Path:
+        return self.lock.with_name(f"{self.lock.name}.running")
 
     @property
     def waiting(self) -> int:

@@ -90,7 +90,7 @@ def test_requests_that_run_together_keep_their_own_thresholds(
             infer = channel.unary_unary(INFER)
             with held.hold():
                 first = infer.future(request(photographs, 0))
-                until(lambda: held.server.metric("adroit_pending_bytes") > 0 and held.waiting == 0)
+                until(lambda: held.running)
                 calls = [infer.future(request(photographs, i, gate_threshold=value)) for i, value in cases]
                 until(lambda: held.waiting == len(cases))
             first.result()
