@@ -18,10 +18,12 @@ import adroit
 from adroit import files
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.parity.check import check_deployment
+from adroit.deploy.reference.store import read_reference
 from adroit.deploy.runtimes.choices import OperatorForm
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.models.data.tensor_files import TensorSet
 from tests.user_networks.cases import BY_NAME, CASES, Case
+from tests.user_networks.reference_checks import check_reference
 
 Exported = Callable[[str], tuple[Deployment, list[str]]]
 
@@ -69,6 +71,30 @@ def test_a_network_goes_all_the_way(case: Case, exported: Exported) -> None:
     report = adroit.profile([deployment.path], seconds=0.02, threads=1)
     (candidate,) = report.candidates
     assert candidate.latency.median > 0 and any(layer.counts.total for layer in candidate.layers)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_stored_reference_computes_what_the_network_computes(case: Case, exported: Exported) -> None:
+    deployment, _ = exported(case.name)
+    check_reference(case, case.network(), read_reference(deployment.reference))
+
+
+def test_outputs_have_the_networks_names(exported: Exported) -> None:
+    expected = {
+        "mobilenet_v3": ["output0"],
+        "two_eyes": ["output0", "output1"],
+        "feature_pyramid": ["p3", "p4", "p5"],
+        "image_and_state": ["action", "value"],
+    }
+    assert {name: [spec.name for spec in exported(name)[0].info.outputs] for name in expected} == expected
+
+
+def test_nodes_know_module_and_source_line(exported: Exported) -> None:
+    program = read_reference(exported("mobilenet_v3")[0].reference)
+    nodes = program.program.graphs[0].nodes
+    excited = [node for node in nodes if node.op == "aten.hardsigmoid.default"]
+    assert [node.module for node in excited] == [f"blocks.{i}.block.6" for i in range(3)]
+    assert all(node.source.startswith("convolutional.py:") for node in nodes if node.op.startswith("aten.conv"))
 
 
 @pytest.mark.parametrize("name", ["adder_vit", "segmentation_head"])

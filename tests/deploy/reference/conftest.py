@@ -1,10 +1,8 @@
-"""Captured networks of users, one capture each for the whole session."""
+"""Captured networks for the tests of references."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,28 +11,8 @@ from torch import Tensor, nn
 
 from adroit.deploy.reference.capture import CapturedInput, capture
 from adroit.deploy.reference.interpret import StoredProgram
-from adroit.deploy.reference.store import PROGRAM, read_reference, write_reference
+from adroit.deploy.reference.store import PROGRAM, write_reference
 from tests.deploy.reference.stored import Json, Small
-from tests.user_networks.cases import BY_NAME
-
-Captured = tuple[nn.Module, StoredProgram]
-
-
-@pytest.fixture(scope="session")
-def captured(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Captured]:
-    """A network of the matrix by name, and its reference: captured, written, and read back."""
-
-    @cache
-    def of(name: str) -> Captured:
-        case = BY_NAME[name]
-        network = case.network()
-        examples = zip(case.inputs, case.tensors(1, 0), strict=True)
-        program = capture(network, [CapturedInput(key, x, case.free(key)) for key, x in examples])
-        folder: Path = tmp_path_factory.mktemp("references") / name
-        write_reference(folder, program)
-        return network, read_reference(folder)
-
-    return of
 
 
 def capture_image(network: nn.Module, example: Tensor | None = None) -> StoredProgram:
