@@ -18,6 +18,7 @@ from adroit.deploy.runtimes.open import open_runtime
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.deploy.runtimes.runtime import Runtime
 from adroit.deploy.serve.job import ExecutionTimes, InferenceJob
+from adroit.errors import UnsupportedModel
 
 T = TypeVar("T")
 
@@ -60,6 +61,11 @@ class Instance:
 
     def _open(self) -> None:
         self._close()
+        if self._deployment.info.preprocessing is None:
+            raise UnsupportedModel(
+                f"{self._deployment.info.name} takes no images, and this server serves networks of images",
+                hint="run it by adroit.open in a program, or by Triton, whose config.pbtxt is beside it",
+            )
         self._runtime = open_runtime(self._deployment, self._options)
         self._probe()
 

@@ -141,6 +141,8 @@ async def predict(
         Refusal: a body that is no image, or a query that this network cannot answer.
     """
     info = model.deployment.info
+    if info.task not in ("classification", "segmentation"):
+        raise invalid(f"{model.name} tells no classes, its task is {info.task}: use /v2/models/{model.name}/infer")
     if (as_map or query.map) and info.task != "segmentation":
         raise invalid(f"{model.name} gives labels, no map: accept application/json")
     if query.route and info.routing is None:
