@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import adroit
+from adroit.deploy.cli.network_options import WeightsKey, read_labels
 from adroit.errors import UsageError
 
 
@@ -25,28 +26,16 @@ def import_(
             help="Of the network where it is not the usual one, as filter_size=5 or groups=2; repeat for several.",
         ),
     ] = None,
-    weights_key: Annotated[
-        str | None,
-        typer.Option(metavar="KEY", help="Table of the file that holds the weights, where there are several: ema."),
-    ] = None,
+    weights_key: WeightsKey = None,
 ) -> None:
     """Read a published checkpoint, check every tensor, and write it as one of ours."""
     arguments = _read_arguments(architecture, argument or [])
     if classes is not None:
         arguments["classes"] = classes
     config = adroit.import_checkpoint(
-        architecture, file, output, arguments=arguments, labels=_read_labels(labels), weights_key=weights_key
+        architecture, file, output, arguments=arguments, labels=read_labels(labels), weights_key=weights_key
     )
     print(f"{output}: {config.architecture} from {file.name}, sha256 {config.source['sha256'][:16]}")
-
-
-def _read_labels(path: Path | None) -> list[str]:
-    if path is None:
-        return []
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read labels {path}", facts={"reason": error}) from error
 
 
 def _read_arguments(architecture: str, texts: list[str]) -> dict[str, Any]:

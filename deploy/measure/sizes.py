@@ -79,16 +79,16 @@ def shapes_by_runtime(model: onnx.ModelProto, names: Iterable[str]) -> dict[str,
         import onnxruntime
     except ImportError:
         return {}
-    asked = onnx.ModelProto()
-    asked.CopyFrom(model)
-    present = {value.name for value in asked.graph.output}
-    asked.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in present)
+    extended = onnx.ModelProto()
+    extended.CopyFrom(model)
+    present = {value.name for value in extended.graph.output}
+    extended.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in present)
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 4
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session: Any = onnxruntime.InferenceSession(
-            asked.SerializeToString(), settings, providers=["CPUExecutionProvider"]
+            extended.SerializeToString(), settings, providers=["CPUExecutionProvider"]
         )
     except Exception:  # its exceptions have no base of their own; the message would be too large for protobuf
         return {}

@@ -1,4 +1,4 @@
-"""What installed packages add to adroit: entry points, loaded when they are asked for and not before.
+"""What installed packages add to adroit: entry points, loaded when they are needed and not before.
 
 A package adds networks by the group `adroit.architectures` (models/networks/architectures.py), layouts of published
 checkpoints by `adroit.importers` (models/checkpoints/importers.py) and recipes by `adroit.recipes`
