@@ -35,7 +35,8 @@ def import_(
     config = adroit.import_checkpoint(
         architecture, file, output, arguments=arguments, labels=read_labels(labels), weights_key=weights_key
     )
-    print(f"{output}: {config.architecture} from {file.name}, sha256 {config.source['sha256'][:16]}")
+    table = f" ({config.source['key']})" if "key" in config.source else ""
+    print(f"{output}: {config.architecture} from {file.name}{table}, sha256 {config.source['sha256'][:16]}")
 
 
 def _read_arguments(architecture: str, texts: list[str]) -> dict[str, Any]:

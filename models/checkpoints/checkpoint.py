@@ -32,7 +32,7 @@ class CheckpointConfig(Struct, frozen=True):
         preprocessing: how images become the input.
         arguments: the builder's arguments where they are not the defaults.
         labels: class names in the order of the logits; may be empty.
-        source: where the weights come from (file and sha256, or recipe and seed).
+        source: where the weights come from (file, sha256 and key of the table in it; or recipe and seed).
     """
 
     architecture: str

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from adroit.errors import UnsupportedModel
+from adroit.errors import DataWarning, UnsupportedModel
+from adroit.models.checkpoints.extras import describe_extras, is_extra
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-# Fields under which training code holds the network: they are before every name of what it saves.
-_PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "net.", "network.")
+# Fields under which training code holds the network: they are before every name of what it saves. A network behind a
+# normalization in an nn.Sequential is its number 1.
+_PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "net.", "network.", "1.")
 _LISTED = 10
 # Counts batches; nothing that is computed in evaluation depends on it, and old files lack it.
 _COUNTER = "num_batches_tracked"
@@ -26,8 +29,10 @@ def fit_weights(
 ) -> None:
     """Loads `weights` into `network`, strictly.
 
-    A prefix that every tensor has (as `model.`) is taken off where the network's names have none. Where a batch norm's
-    counter of batches is missing, the network's stays; where there is one too many, it is passed over.
+    A prefix that every tensor has (as `model.`) is taken off where the network's names have none, and put on where
+    only the network's have it. Where a batch norm's counter of batches is missing, the network's stays; where there is
+    one too many, it is passed over. What tools add to weights (models/checkpoints/extras.py) and the network does not
+    have is passed over, which is a DataWarning.
 
     Args:
         weights: by the names that the file has, as `read_weights` gives them.
@@ -41,7 +46,7 @@ def fit_weights(
     own = network.state_dict()
     file_name = {name: (names or {}).get(name, name) for name in own}
     expected = {file_name[name]: tensor for name, tensor in own.items()}
-    weights = _match_counters(_match_prefix(weights, expected), expected)
+    weights = _match_counters(_without_extras(_match_prefix(weights, expected), expected, source), expected)
     _check_names_and_shapes(expected, weights, source, architecture or type(network).__name__)
     _check_kinds(expected, weights, source)
     # As the network will hold them: a float64 value may be too large for float32.
@@ -54,11 +59,26 @@ def _match_prefix(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor])
     """Takes off prefixes that all have, one after the other, as long as no name is the network's."""
     given = weights
     while not expected.keys() & weights.keys():
-        prefix = next((p for p in _PREFIXES if weights and all(name.startswith(p) for name in weights)), "")
+        own = [name for name, tensor in weights.items() if not is_extra(name, tensor)]
+        prefix = next((p for p in _PREFIXES if own and all(name.startswith(p) for name in own)), "")
         if not prefix:
-            return given  # none of them helped: errors speak of the file's own names
+            return _add_prefix(given, expected)
         weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
     return weights
+
+
+def _add_prefix(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Puts on the prefix that all names of the network have; where it does not help, errors speak of the file's own."""
+    prefix = next((p for p in _PREFIXES if expected and all(name.startswith(p) for name in expected)), "")
+    added = {prefix + name: tensor for name, tensor in weights.items()}
+    return added if prefix and expected.keys() <= added.keys() else weights
+
+
+def _without_extras(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> Mapping[str, Tensor]:
+    extras = {name: t for name, t in weights.items() if name not in expected and is_extra(name, t)}
+    if extras:
+        warnings.warn(f"{source}: passed over {describe_extras(extras)}", DataWarning, stacklevel=3)
+    return {name: tensor for name, tensor in weights.items() if name not in extras}
 
 
 def _match_counters(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from adroit.errors import UsageError
 from adroit.extensions import Additions, load_additions
 from adroit.models.checkpoints.checkpoint import CheckpointConfig, save_checkpoint
 from adroit.models.checkpoints.fitting import fit_weights
-from adroit.models.checkpoints.weights import read_weights
+from adroit.models.checkpoints.weights import read_table
 from adroit.models.data.segmentation import CITYSCAPES_CLASSES
 from adroit.models.networks.architectures import architecture_named, build_network
 
@@ -113,7 +113,8 @@ def import_checkpoint(
         folder: where the checkpoint is written, whole or not at all.
         arguments: the network's arguments where they are not the defaults.
         labels: class names; those of the published network if none are given.
-        weights_key: the table in the file that holds the weights; see `read_weights`.
+        weights_key: the table in the file that holds the weights; see `read_weights`. The one that was
+            taken is the `key` of the checkpoint's source.
 
     Raises:
         UsageError: unknown architecture, unreadable or refused file, unwritable folder.
@@ -123,14 +124,14 @@ def import_checkpoint(
     layout = layout_of(architecture)
     arguments = dict(arguments or {})
     network = build_network(architecture, arguments)
-    published = read_weights(path, weights_key)
+    published, key = read_table(path, weights_key)
     names = {name: layout.key(network, name) for name in network.state_dict()}
     fit_weights(network, published, str(path), architecture, names)
     classes = arguments.get("classes", known.defaults.get("classes"))
     class_names = list(labels or (layout.labels if len(layout.labels) == classes else ()))
     if class_names and len(class_names) != classes:
         raise UsageError(f"{len(class_names)} labels were given for {classes} classes")
-    source = {"file": path.name, "sha256": files.sha256(path), **({"key": weights_key} if weights_key else {})}
+    source = {"file": path.name, "sha256": files.sha256(path), **({"key": key} if key else {})}
     config = CheckpointConfig(architecture, known.preprocessing, arguments, class_names, source)
     save_checkpoint(folder, network, config)
     return config

@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
+class DataWarning(UserWarning):
+    """What was left out of data, or taken for something by a rule: nothing is wrong, but the user shall know."""
+
+
 class AdroitError(Exception):
     """Base of all errors that are not bugs of ours."""
 

@@ -34,9 +34,9 @@ def test_its_published_weights_are_imported(install: Install, tmp_path: Path, ad
     install("tiny-package", "tiny")
     state = public.create_network("tiny", classes=2).state_dict()
     published = {name.replace("conv.", "features.0."): tensor for name, tensor in state.items()}
-    torch.save({"model": {f"module.{n}": t for n, t in published.items()}, "ema": published}, tmp_path / "tiny.pth")
+    torch.save({"model": {f"module.{n}": t for n, t in published.items()}, "swa": published}, tmp_path / "tiny.pth")
     command = ("import", "tiny", tmp_path / "tiny.pth", "-o", tmp_path / "imported", "--classes", 2)
-    assert "--weights-key ema" in adroit(*command).err
+    assert "--weights-key swa" in adroit(*command).err
     imported = adroit(*command, "--weights-key", "model")
     assert imported.code == 0, imported.err
     config = json.loads((tmp_path / "imported" / "config.json").read_text())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from adroit.errors import UnsupportedModel
+from adroit.errors import DataWarning, UnsupportedModel
 from adroit.models.checkpoints.fitting import fit_weights
 
 State = dict[str, Tensor]
@@ -46,6 +47,37 @@ def test_a_batch_norms_counter_may_be_missing_or_too_many() -> None:
     state = network().state_dict()
     fit_weights(network(), without(state, "num_batches_tracked"), "file.pth")
     fit_weights(network(), {**state, "9.num_batches_tracked": torch.tensor(1)}, "file.pth")
+
+
+def test_what_tools_add_is_passed_over_and_said() -> None:
+    state = network().state_dict()
+    extras = {"0.total_ops": torch.zeros(1), "normalize.mean": torch.tensor([0.5]), "n_averaged": torch.tensor(3)}
+    with pytest.warns(DataWarning, match=r"thop \(0\.total_ops\).*normalize\.mean \[0\.5\].*compare") as caught:
+        fit_weights(network(), {**state, **extras}, "file.pth")
+    assert len(caught) == 1 and "counters of the training (n_averaged)" in str(caught[0].message)
+
+
+def test_a_networks_own_buffers_are_no_extras() -> None:
+    target = network()
+    target.register_buffer("mean", torch.zeros(3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit_weights(target, {**network().state_dict(), "mean": torch.ones(3)}, "file.pth")
+    assert target.get_buffer("mean").tolist() == [1, 1, 1]
+
+
+def test_a_large_mean_is_no_normalization() -> None:
+    with pytest.raises(UnsupportedModel, match=r"1 unexpected  head\.mean"):
+        fit_weights(network(), {**network().state_dict(), "head.mean": torch.zeros(64)}, "file.pth")
+
+
+@pytest.mark.parametrize("prefix", ["model.", "module."])
+def test_a_prefix_that_only_the_network_has_is_put_on(prefix: str) -> None:
+    target = nn.Module()
+    target.add_module(prefix.removesuffix("."), network(3))
+    state = {name: torch.rand_like(t) if t.is_floating_point() else t for name, t in network().state_dict().items()}
+    fit_weights(target, state, "file.pth")
+    assert all(torch.equal(tensor, target.state_dict()[prefix + name]) for name, tensor in state.items())
 
 
 @pytest.mark.parametrize(
