@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -13,10 +15,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from adroit.deploy.extras import EXTRAS, absent, packages, require
+from adroit.deploy.runtimes.onnxruntime_package import VARIABLE, import_onnxruntime, telemetry_is_wanted
 from adroit.deploy.runtimes.tensorrt.modules import TITLES, Flavor, check_one_version, import_tensorrt, loaded_libraries
 from adroit.deploy.runtimes.tensorrt.plugin_library import plugin_library
 from adroit.errors import AdroitError
 
+# The first without the reads and writes outside of memory that damaged models provoked (its release notes).
+OLDEST_SAFE_ONNXRUNTIME = "1.30.1"
 # What the extras of deploy/extras.py are for; the runtimes have findings of their own.
 USES = {
     "serve": "adroit serve",
@@ -32,7 +37,8 @@ class Finding:
 
     Attributes:
         name: of the thing. usable: whether adroit can use it here.
-        detail: version and place, or why it is not usable. remedy: how to get it.
+        detail: version and place, or why it is not usable.
+        remedy: how to get it; of a usable thing, what should be mended nevertheless.
     """
 
     name: str
@@ -50,6 +56,7 @@ def examine() -> list[Finding]:
     checks: list[tuple[str, Callable[[], Finding]]] = [
         ("python", lambda: Finding("python", True, f"{platform.python_version()} at {sys.executable}")),
         ("onnxruntime", _onnxruntime),
+        ("telemetry", _telemetry),
         ("native operators", _native_operators),
         *((extra, lambda extra=extra: _extra(extra)) for extra in USES),
         ("portable bodies", _portable_bodies),
@@ -89,21 +96,37 @@ def _extra(extra: str) -> Finding:
 
 
 def _onnxruntime() -> Finding:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        return Finding("onnxruntime", False, f"not usable: {error}", "pip install 'adroit-deploy[cpu]' (or [gpu])")
+    onnxruntime = import_onnxruntime()
+    version = onnxruntime.__version__
+    old = _numbers(version) < _numbers(OLDEST_SAFE_ONNXRUNTIME)
+    remedy = f"{OLDEST_SAFE_ONNXRUNTIME} mends reads and writes outside of memory that damaged models provoke"
     return Finding(
-        "onnxruntime", True, f"{onnxruntime.__version__}; {', '.join(onnxruntime.get_available_providers())}"
+        "onnxruntime",
+        True,
+        f"{version}; {', '.join(onnxruntime.get_available_providers())}",
+        f"{remedy}: pip install --upgrade onnxruntime (or onnxruntime-gpu)" if old else "",
     )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Returns the numbers a version begins with: (1, 30, 1) of 1.30.1rc1."""
+    (leading,) = re.findall(r"^[\d.]*", version)
+    return tuple(int(part) for part in leading.split(".") if part)
+
+
+def _telemetry() -> Finding:
+    """Tells whether ONNX Runtime reports to Microsoft from what adroit runs."""
+    if telemetry_is_wanted():
+        chosen = f"{VARIABLE}={os.environ[VARIABLE]}"
+        return Finding("telemetry", True, f"ONNX Runtime reports to Microsoft: {chosen} turns it on")
+    return Finding("telemetry", True, f"ONNX Runtime reports nothing to Microsoft ({VARIABLE}=0 would turn it on)")
 
 
 def _native_operators() -> Finding:
     from adroit.deploy.runtimes.native import instruction_set, native_library
 
     library = native_library()
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     # Loading it for real: a library of another ONNX Runtime fails here and not in a deployment.
     onnxruntime.SessionOptions().register_custom_ops_library(str(library))
     return Finding("native operators", True, f"{instruction_set(library)} kernels, {library}")

@@ -3,7 +3,8 @@
     python examples/5_plain_onnxruntime.py DEPLOYMENT
 
 adroit is needed for the path of its library of operators only; a model of standard operators needs not even that.
-5_plain_onnxruntime.cpp does the same in C++.
+5_plain_onnxruntime.cpp does the same in C++. ONNX Runtime reports to Microsoft unless ORT_DISABLE_TELEMETRY=1 is set
+before it is imported.
 """
 
 from __future__ import annotations

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # Small tensors: more threads only wait for each other, and on shared cores for long.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+# Tests import ONNX Runtime themselves, too: they send nobody anything.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"

@@ -4,27 +4,35 @@ The file holds what the session made of the model for this ONNX Runtime and this
 the layout of convolution weights for its vector width, our own interpolation), so it is faster to load,
 not to run in our sessions, and must not be moved to another kind of machine. Its parity to the exported
 model is measured here and stored with it.
+
+ONNX Runtime (1.32 too) names the values that it adds to a branch of an If without a look at the graph around it, so
+the file of a network whose convolutions stand in branches and outside of them names a value twice, and cannot be
+loaded. Then a lower level does: without the layout of convolution weights, which is what adds those values.
 """
 
 from __future__ import annotations
 
 import platform
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from adroit.deploy.build.choices import Precision
 from adroit.deploy.build.store import built_file
-from adroit.deploy.deployment.builds import OnnxRuntimeBuild, OutputDifference
+from adroit.deploy.deployment.builds import OnnxRuntimeBuild, Optimizations, OutputDifference
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.runtimes.choices import OperatorForm
 from adroit.deploy.runtimes.native import instruction_set, native_library
+from adroit.deploy.runtimes.onnxruntime_package import import_onnxruntime
 from adroit.deploy.runtimes.onnxruntime_runtime import ON_CPU, OnnxRuntime
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.deploy.runtimes.upsampling import use_own_upsampling
-from adroit.errors import EnvironmentFault, ParityError
+from adroit.errors import ParityError, UnsupportedModel
 
 NAME = "model.onnx"
+# ONNX Runtime's levels, highest first. From "extended" down nothing depends on the machine's vectors.
+LEVELS: tuple[Optimizations, ...] = ("all", "extended", "basic")
 SAMPLES = 4
 # Reordered float32 sums differ by a few roundings; a wrong network differs by more than this share.
 LARGEST_DIFFERENCE = 1e-4
@@ -39,29 +47,40 @@ def optimize(deployment: Deployment, folder: Path) -> tuple[Path, OnnxRuntimeBui
         EnvironmentFault: ONNX Runtime or the native operators are not there.
         ParityError: the optimized file gives other numbers than the model.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise EnvironmentFault("ONNX Runtime is not installed", hint="pip install 'adroit-deploy[cpu]'") from error
+    onnxruntime = import_onnxruntime()
     path = folder / NAME
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 4
-    settings.optimized_model_filepath = str(path)
     custom = bool(deployment.info.operators)
-    if custom:
-        settings.register_custom_ops_library(str(native_library()))
     model = deployment.read_model()
     changed = use_own_upsampling(model) if custom else model.content
-    onnxruntime.InferenceSession(changed, settings, providers=[ON_CPU])
-    difference = _difference(deployment, model.content, path.read_bytes())
+    for level in LEVELS:
+        _save(onnxruntime, changed, path, level, custom)
+        try:
+            difference = _difference(deployment, model.content, path.read_bytes())
+            break
+        except UnsupportedModel:  # a file that cannot be loaded again
+            if level == LEVELS[-1]:
+                raise
     record = OnnxRuntimeBuild(
         **built_file(deployment, Precision.fp32.value, path),
         builder=f"onnxruntime {onnxruntime.__version__}",
         machine=platform.machine(),
         instruction_set=instruction_set(native_library()) if custom else None,
         difference=difference,
+        optimizations=level,
     )
     return path, record
+
+
+def _save(onnxruntime: Any, model: bytes, path: Path, level: Optimizations, custom: bool) -> None:
+    """Has a session write what it makes of the model."""
+    path.unlink(missing_ok=True)
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 4
+    settings.optimized_model_filepath = str(path)
+    settings.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_ENABLE_{level.upper()}")
+    if custom:
+        settings.register_custom_ops_library(str(native_library()))
+    onnxruntime.InferenceSession(model, settings, providers=[ON_CPU])
 
 
 def _difference(deployment: Deployment, model: bytes, optimized: bytes) -> OutputDifference:

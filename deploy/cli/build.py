@@ -91,6 +91,10 @@ def describe(built: Built) -> str:
     else:
         share = max(record.difference.share_of_largest.values())
         lines.append(f"  differs from the model by {share:.1g} of the largest value; for this kind of machine only")
+        if record.optimizations != "all":
+            lines.append(
+                f"  ONNX Runtime's {record.optimizations} optimizations only: a file with all does not load again"
+            )
     return "\n".join(lines)
 
 

@@ -14,6 +14,7 @@ def doctor(as_json: AsJson = False) -> None:
         print(files.json_text([f.to_json() for f in findings]), end="")
         return
     for f in findings:
-        print(f"{'ok     ' if f.usable else 'missing'}  {f.name:<17} {f.detail}")
-        if f.remedy and not f.usable:
+        state = "missing" if not f.usable else "warning" if f.remedy else "ok"
+        print(f"{state:<7}  {f.name:<17} {f.detail}")
+        if f.remedy:
             print(f"{'':<26} -> {f.remedy}")

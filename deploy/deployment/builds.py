@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from adroit.deploy.deployment.records import Record
 
 Shape = tuple[int, ...]
+Optimizations = Literal["all", "extended", "basic"]
 
 
 class Range(Record, frozen=True):
@@ -127,12 +128,14 @@ class OnnxRuntimeBuild(_Build, frozen=True, tag="onnxruntime", kw_only=True):
         machine: as platform.machine names it.
         instruction_set: that our operators were built for; None without custom operators.
         difference: of its outputs from the model's.
+        optimizations: ONNX Runtime's level, "all" where the file can be loaded again with them.
     """
 
     backend: ClassVar[str] = "onnxruntime"
     machine: str
     instruction_set: str | None
     difference: OutputDifference
+    optimizations: Optimizations = "all"
 
 
 BuildRecord = TensorRTBuild | TensorRTRtxBuild | OnnxRuntimeBuild

@@ -14,6 +14,8 @@ from onnx import numpy_helper, shape_inference
 
 from adroit.deploy.operators.definitions import DOMAIN
 from adroit.deploy.operators.schemas import register_schemas
+from adroit.deploy.runtimes.onnxruntime_package import import_onnxruntime
+from adroit.errors import EnvironmentFault
 
 Shape: TypeAlias = tuple[int, ...]
 # Constants of up to so many elements are read.
@@ -76,8 +78,8 @@ def shapes_by_runtime(model: onnx.ModelProto, names: Iterable[str]) -> dict[str,
     Nothing runs. It is empty where ONNX Runtime is not installed or cannot load the model.
     """
     try:
-        import onnxruntime
-    except ImportError:
+        onnxruntime = import_onnxruntime()
+    except EnvironmentFault:
         return {}
     extended = onnx.ModelProto()
     extended.CopyFrom(model)

@@ -14,6 +14,7 @@ from adroit.deploy.deployment.tensors import Tensors, TensorSpec
 from adroit.deploy.onnx_file import OnnxFile, parse_model
 from adroit.deploy.runtimes.builds import find_build
 from adroit.deploy.runtimes.native import instruction_set, native_library
+from adroit.deploy.runtimes.onnxruntime_package import import_onnxruntime
 from adroit.deploy.runtimes.runtime import Runtime
 from adroit.deploy.runtimes.upsampling import use_own_upsampling
 from adroit.errors import EnvironmentFault, UnsupportedModel, UsageError
@@ -55,12 +56,7 @@ class OnnxRuntime(Runtime):
         custom: bool,
         profile_prefix: str | None = None,
     ) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise EnvironmentFault(
-                "ONNX Runtime is not installed", hint="pip install 'adroit-deploy[cpu]', or [gpu] for NVIDIA GPUs"
-            ) from error
+        onnxruntime = import_onnxruntime()
         _check_providers(options, onnxruntime.get_available_providers())
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 4  # its errors reach us as exceptions

@@ -12,6 +12,7 @@ import numpy as np
 
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.routing.latency.forced import ForcedRuntime
+from adroit.deploy.runtimes.onnxruntime_package import import_onnxruntime
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.models.routing.route import Route
 
@@ -38,7 +39,7 @@ def worst_case_memory(deployment: Deployment, options: RuntimeOptions, size: tup
 
 def _measure(path: Path, options: RuntimeOptions, size: tuple[int, int]) -> MemoryUse:
     deployment = Deployment.read(path)
-    import onnxruntime  # noqa: F401  (its memory is not the model's)
+    import_onnxruntime()  # its memory is not the model's
 
     before = _peak()
     with ForcedRuntime(deployment, options) as runtime:

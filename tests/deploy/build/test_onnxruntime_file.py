@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,7 @@ from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.runtimes.native import native_library
 from adroit.deploy.runtimes.open import open_runtime
 from adroit.deploy.runtimes.options import RuntimeOptions
-from adroit.errors import EnvironmentFault, UsageError
+from adroit.errors import EnvironmentFault, UnsupportedModel, UsageError
 from tests.conftest import Adroit
 from tests.deploy.records import rewritten
 
@@ -62,3 +63,27 @@ def test_check_holds_it_to_the_network(built: Deployment, images: Path, adroit: 
     assert result.code == 0, result.err
     assert json.loads(result.out)["passed"]
     assert adroit("check", built.path, "--data", images, "--build", 2, "--layers").code == 2
+
+
+def test_a_file_with_branches_can_be_loaded_again(
+    routed_deployment: Deployment, adroit: Adroit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime 1.32 with all its optimizations names a value of a branch as one of the graph around it."""
+    path = shutil.copytree(routed_deployment.path, tmp_path / "routed")
+    result = adroit("build", path, "--backend", "onnxruntime")
+    assert result.code == 0, result.err
+    built = Deployment.read(path)
+    record = built.info.builds["2"]
+    assert isinstance(record, OnnxRuntimeBuild)
+    assert ("extended optimizations only" in result.out) is (record.optimizations == "extended")
+    x = np.random.default_rng(3).standard_normal((2, 3, 128, 128)).astype(np.float32)
+    for threshold in (0.0, 0.3, 1.0):  # from all branches to none
+        outputs = []
+        for version in (None, 2):
+            with open_runtime(built, RuntimeOptions(threads=1, version=version)) as runtime:
+                outputs.append(runtime.run(built.feeds(x, threshold)))
+        for name, expected in outputs[0].items():
+            np.testing.assert_allclose(outputs[1][name], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    monkeypatch.setattr("adroit.deploy.build.onnxruntime_file.LEVELS", ("all",))
+    alone = adroit("build", path, "--backend", "onnxruntime")
+    assert alone.code == (0 if record.optimizations == "all" else UnsupportedModel.exit_code)

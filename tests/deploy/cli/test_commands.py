@@ -174,3 +174,14 @@ def test_doctor_reports_and_never_fails(adroit: Adroit) -> None:
     assert broken.code == 0
     assert "missing  native operators" in broken.out
     assert "--operators portable" in broken.out
+
+
+@pytest.mark.parametrize(("version", "warned"), [("1.21.0", True), ("1.30.0", True), ("1.30.1", False)])
+def test_doctor_warns_of_an_onnxruntime_with_known_faults(
+    version: str, warned: bool, adroit: Adroit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnxruntime.__version__", version)
+    lines = adroit("doctor").out.splitlines()
+    (place,) = [i for i, line in enumerate(lines) if line.split()[1] == "onnxruntime"]
+    assert lines[place].startswith("warning" if warned else "ok     ")
+    assert ("1.30.1" in lines[place + 1]) is warned
