@@ -106,3 +106,8 @@ class ServeOptions:
     page: bool = False
     floor_gflops: float | None = None
     classes: CostClasses = field(default_factory=CostClasses)
+
+    @property
+    def address(self) -> str:
+        """The host without the brackets in which URLs put an address of IPv6."""
+        return self.host.removeprefix("[").removesuffix("]")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -28,6 +29,7 @@ from adroit.deploy.serve.http.connection import EarlyAnswer, connection_factory
 from adroit.deploy.serve.http.early import EarlyRefusal
 from adroit.deploy.serve.options import ServeOptions
 from adroit.deploy.serve.service import Service
+from adroit.deploy.serve.tls import check_tls
 from adroit.errors import UsageError
 
 logger = logging.getLogger("adroit.serve")
@@ -39,7 +41,7 @@ _CLOSE_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the server listens: "host:port", or None for a listener that is left out."""
+    """Where the server listens: "host:port", "[host]:port" with IPv6, or None for a listener that is left out."""
 
     http: str | None
     grpc: str | None
@@ -90,8 +92,9 @@ async def serve(options: ServeOptions, started: Callable[[Addresses], None]) -> 
         started: called once the listeners are open, before models are loaded.
 
     Raises:
-        UsageError: an empty repository, or an address where the server cannot listen.
+        UsageError: an empty repository, an address where the server cannot listen, or as check_tls.
     """
+    check_tls(options.security)
     service = Service(options)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -141,25 +144,32 @@ def _socket(options: ServeOptions, port: int | None) -> socket.socket | None:
     if port is None:
         return None
     try:
-        family = socket.getaddrinfo(options.host, port, type=socket.SOCK_STREAM)[0][0]
+        family, _, _, _, place = socket.getaddrinfo(options.address, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((options.host, port))
+        listening.bind(place)
     except OSError as error:
-        raise _port_in_use(options, port, error.strerror or str(error)) from error
+        raise _cannot_listen(options, port, error) from error
     return listening
 
 
-def _port_in_use(options: ServeOptions, port: int, reason: str) -> UsageError:
-    return UsageError(
-        f"cannot listen at {options.host}:{port}",
-        facts={"reason": reason},
-        hint="give another port (0 is any free one), or stop what listens there",
-    )
+def _cannot_listen(options: ServeOptions, port: int, error: OSError | RuntimeError) -> UsageError:
+    hint = "give another port (0 is any free one), or stop what listens there"
+    if isinstance(error, socket.gaierror) or getattr(error, "errno", None) in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+        hint = "give --host an address of this machine: 127.0.0.1 or ::1 for itself alone, 0.0.0.0 or :: for all"
+    elif isinstance(error, PermissionError):
+        hint = "give a port of 1024 or above, which needs no rights"
+    reason = getattr(error, "strerror", None) or error
+    return UsageError(f"cannot listen at {join_address(options.address, port)}", facts={"reason": reason}, hint=hint)
+
+
+def join_address(host: str, port: int) -> str:
+    """Return "host:port"; an address of IPv6 stands in brackets, as in URLs."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _address(listening: socket.socket | None) -> str | None:
-    return None if listening is None else "{}:{}".format(*listening.getsockname()[:2])
+    return None if listening is None else join_address(*listening.getsockname()[:2])
 
 
 async def _start_http(
@@ -205,16 +215,16 @@ async def _start_grpc(service: Service) -> tuple[grpc.aio.Server | None, str | N
             ("grpc.so_reuseport", 0),  # else a second server would share the port in silence
         ],
     )
-    address = f"{options.host}:{options.grpc_port}"
+    address = join_address(options.address, options.grpc_port)
     if options.grpc_port and (probe := _socket(options, options.grpc_port)):
         probe.close()  # gRPC reports a port in use in words of its own, on standard error
     try:
         credentials = _credentials(options)
         port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     except RuntimeError as error:
-        raise _port_in_use(options, options.grpc_port, str(error)) from error
+        raise _cannot_listen(options, options.grpc_port, error) from error
     await server.start()
-    return server, f"{options.host}:{port}"
+    return server, join_address(options.address, port)
 
 
 def _credentials(options: ServeOptions) -> grpc.ServerCredentials | None:

@@ -1,7 +1,8 @@
-"""Faults of a configuration that Triton loads without a word, and that make it serve other than meant."""
+"""Faults of a configuration that Triton refuses, or loads without a word and then serves other than meant."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,11 @@ from adroit.deploy.protocol import open_inference_pb2 as pb
 from adroit.errors import UsageError
 
 
-def lint(path: Path) -> list[str]:
-    """The silent faults of a config.pbtxt, when the server is started by `triton_command`.
+def lint(path: Path, folder: str) -> list[str]:
+    """Lists the faults of a configuration, when the server is started by `triton_command`.
+
+    Args:
+        path: a config.pbtxt. folder: the name of the model's folder.
 
     Raises:
         UsageError: a file that is no configuration.
@@ -22,7 +26,14 @@ def lint(path: Path) -> list[str]:
         config = text_format.Parse(path.read_text(encoding="utf-8"), pb.ModelConfig(), allow_unknown_field=True)
     except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
         raise UsageError(f"{path} is no configuration of Triton", facts={"reason": error}) from error
-    return list(_faults(config))
+    return [*_renamed(config, folder), *_faults(config)]
+
+
+def _renamed(config: pb.ModelConfig, folder: str) -> Iterator[str]:
+    if config.name and config.name != folder:
+        yield f"name is {json.dumps(config.name)}, and the folder has another, so Triton does not load it:" + (
+            f" write name: {json.dumps(folder)}"
+        )
 
 
 def _faults(config: pb.ModelConfig) -> Iterator[str]:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from adroit.deploy.deployment.builds import TensorRTBuild
 from adroit.deploy.deployment.deployment import Deployment
-from adroit.deploy.deployment.names import DESCRIPTION_FILE
+from adroit.deploy.deployment.names import DESCRIPTION_FILE, TRITON_FILE
 from adroit.deploy.deployment.triton_configuration import ONNXRUNTIME_LIBRARY, PLAN_CONFIG, TENSORRT_LIBRARY
 from adroit.deploy.triton.lint import lint
 from adroit.errors import UsageError
 
-# The first with the fixes of August 2025's advisories for its HTTP server and Python backend.
-OLDEST = "25.07"
+# The first with the fixes of NVIDIA's security bulletin 5828 (May 2026): older ones let strangers in.
+OLDEST, BULLETIN = "26.04", "5828"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class TritonNeeds:
         """Checks a repository.
 
         Raises:
-            UsageError: a folder without deployments, or a fault that Triton would accept in silence.
+            UsageError: a folder without deployments, or a fault of a configuration (see lint).
         """
         deployments = [Deployment.read(path.parent) for path in sorted(repository.glob(f"*/{DESCRIPTION_FILE}"))]
         if not deployments:
@@ -55,7 +55,9 @@ class TritonNeeds:
     @property
     def notes(self) -> list[str]:
         """What must be in place, a sentence each."""
-        notes = [f"Triton Inference Server {OLDEST} or later: it has the security fixes of August 2025."]
+        notes = [
+            f"Triton Inference Server {OLDEST} or later: it has the fixes of NVIDIA's security bulletin {BULLETIN}."
+        ]
         notes += [
             f"Needs {library}, built for its versions of ONNX Runtime and TensorRT." for library in self.libraries
         ]
@@ -79,15 +81,15 @@ class TritonNeeds:
 
 
 def _check(repository: Path, deployments: list[Deployment]) -> None:
-    paths = [
-        path
+    faults = {
+        f"{path.relative_to(repository)} {i + 1}": fault
         for deployment in deployments
-        for path in (deployment.path / "config.pbtxt", deployment.path / PLAN_CONFIG)
+        for path in (deployment.path / TRITON_FILE, deployment.path / PLAN_CONFIG)
         if path.is_file()
-    ]
-    faults = {f"{path.relative_to(repository)} {i + 1}": fault for path in paths for i, fault in enumerate(lint(path))}
+        for i, fault in enumerate(lint(path, deployment.path.name))
+    }
     if faults:
-        raise UsageError("Triton would load this and serve other than meant", facts=faults, hint="correct the files")
+        raise UsageError("Triton would not serve this as it is meant", facts=faults, hint="correct the files")
 
 
 def _compatible(deployment: Deployment) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import functools
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,26 @@ from adroit.models.routing.cost import check_size
 
 # The parameters that a request may carry beside its tensors; `timeout` is in microseconds.
 KNOWN_PARAMETERS = PARAMETERS | {COST_CLASS, "timeout", "binary_data_output"}
+
+
+def known_parameters(parameters: Mapping[str, Any]) -> dict[str, Parameter]:
+    """Return what a request's parameters say to this server: those of others, and those that are null, are passed over.
+
+    Raises:
+        Refusal: a name of ours that is misspelled, which would silently lose a budget or a time limit; a value that
+            is no number, text or truth value.
+    """
+    known: dict[str, Parameter] = {}
+    for name, value in parameters.items():
+        if name not in KNOWN_PARAMETERS:
+            near = difflib.get_close_matches(name[:40], KNOWN_PARAMETERS, n=1, cutoff=0.8)
+            if near:
+                raise invalid(f"unknown parameter {name[:80]!r}: did you mean {near[0]!r}?")
+        elif isinstance(value, bool | int | float | str):
+            known[name] = value
+        elif value is not None:
+            raise invalid(f"parameter {name} must be a number, a text, true or false")
+    return known
 
 
 @dataclass(frozen=True)
@@ -110,9 +131,6 @@ def _check_outputs(model: Model, names: Sequence[str]) -> Sequence[str]:
 
 def _time_limit(inference: Inference, limits: Limits) -> float:
     """Return how many seconds the request may take."""
-    unknown = inference.parameters.keys() - KNOWN_PARAMETERS
-    if unknown:
-        raise invalid(f"unknown parameter {min(unknown)[:80]!r}; known: {', '.join(sorted(KNOWN_PARAMETERS))}")
     timeout = inference.parameters.get("timeout", 0)
     if isinstance(timeout, bool) or not isinstance(timeout, int) or timeout < 0:
         raise invalid("parameter timeout must be a whole number of microseconds")

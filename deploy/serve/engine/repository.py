@@ -121,7 +121,9 @@ class Repository:
 
 def _unknown(name: str) -> Refusal:
     shown = repr(name) if NAME.fullmatch(name) else "of that name"
-    return Refusal(Reason.NOT_FOUND, f"there is no model {shown}")
+    return Refusal(
+        Reason.NOT_FOUND, f"there is no model {shown}: the repository's index (/v2/repository/index) lists all"
+    )
 
 
 def _find_names(options: ServeOptions) -> tuple[Path, tuple[str, ...]]:

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adroit.deploy.protocol import open_inference_pb2 as pb
-from adroit.deploy.serve.engine.inference import Inference, InferenceResult
+from adroit.deploy.serve.engine.inference import Inference, InferenceResult, known_parameters
 from adroit.deploy.serve.engine.shared_memory import SharedMemory
 from adroit.deploy.serve.options import Limits
 from adroit.deploy.serve.protocol.datatypes import datatype_from_dtype
 from adroit.deploy.serve.protocol.messages import Parameter
 from adroit.deploy.serve.protocol.refusal import Reason, Refusal, invalid
-from adroit.deploy.serve.protocol.tensors import RequestTensor, bytes_from_array
+from adroit.deploy.serve.protocol.tensors import RequestTensor, bytes_from_array, no_classification
 
 # The field with the values of a datatype, if they are not sent as bytes.
 _FIELDS = {
@@ -25,8 +25,6 @@ _FIELDS = {
     "FP64": "fp64_contents",
 }
 _REGION, _SIZE, _OFFSET = "shared_memory_region", "shared_memory_byte_size", "shared_memory_offset"
-# Clients of streams send it to learn of the last response; every request here has just one.
-_EMPTY_RESPONSE = "triton_enable_empty_final_response"
 
 
 def read_request(
@@ -39,7 +37,9 @@ def read_request(
         raise invalid(f"{len(raw)} raw_input_contents are of no input")
     for output in message.outputs:
         _region_of(output.name, output.parameters, limits)
-    parameters = {name: _value(value) for name, value in message.parameters.items() if name != _EMPTY_RESPONSE}
+        if "classification" in output.parameters:
+            raise no_classification(output.name)
+    parameters = known_parameters({name: _value(value) for name, value in message.parameters.items()})
     return Inference(tensors, [output.name for output in message.outputs], parameters, seconds, authorization)
 
 
@@ -74,20 +74,16 @@ def _typed(tensor: pb.ModelInferRequest.InferInputTensor) -> Sequence[Any]:
     return values
 
 
-def _value(parameter: pb.InferParameter) -> Parameter:
+def _value(parameter: pb.InferParameter) -> Parameter | None:
     choice = parameter.WhichOneof("parameter_choice")
-    if choice is None:
-        raise invalid("a parameter has no value")
-    value: Parameter = getattr(parameter, choice)
+    value: Parameter | None = None if choice is None else getattr(parameter, choice)
     return value
 
 
 def _region_of(name: str, parameters: Mapping[str, pb.InferParameter], limits: Limits) -> tuple[str, int, int] | None:
     """Return region, offset and size in bytes of a tensor in shared memory; None for another tensor."""
-    values = {key: _value(value) for key, value in parameters.items()}
-    unknown = set(values) - {_REGION, _SIZE, _OFFSET}
-    if unknown:
-        raise invalid(f"tensor {name[:80]}: unknown parameter {min(unknown)[:80]!r}")
+    given = {key: _value(parameters[key]) for key in (_REGION, _SIZE, _OFFSET) if key in parameters}
+    values = {key: value for key, value in given.items() if value is not None}
     if _REGION not in values:
         if values:
             raise invalid(f"tensor {name[:80]} has {min(values)}, and no {_REGION}")

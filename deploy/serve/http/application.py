@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from adroit.deploy.serve.http.body import ClientGone, Receive, discard
@@ -19,6 +19,14 @@ Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
+def _by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return headers by name; several of one name are one list, as RFC 9110 says (section 5.3)."""
+    named: dict[bytes, bytes] = {}
+    for name, value in headers:
+        named[name] = named[name] + b", " + value if name in named else value
+    return named
+
+
 class HttpApplication:
     """ASGI 3 application (HTTP only) of the connections in deploy/serve/http/connection.py."""
 
@@ -31,7 +39,7 @@ class HttpApplication:
         if scope["type"] != "http":
             return
         with self._service.pending.reserve() as reservation:
-            path, headers = path_segments(scope["path"]), dict(scope["headers"])
+            path, headers = path_segments(scope["path"]), _by_name(scope["headers"])
             connection = scope["extensions"][EXTENSION]
             request = Request(scope["method"], path, scope["query_string"], headers, receive, connection, reservation)
             try:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import GenericAlias
 from typing import Any
 
 import msgspec
 
-from adroit.deploy.serve.engine.inference import Inference, InferenceResult
+from adroit.deploy.serve.engine.inference import Inference, InferenceResult, known_parameters
 from adroit.deploy.serve.engine.shared_memory import SharedMemory
 from adroit.deploy.serve.options import Limits
 from adroit.deploy.serve.protocol.datatypes import datatype_from_dtype
@@ -17,12 +17,16 @@ from adroit.deploy.serve.protocol.messages import (
     InferenceResponse,
     InputTensor,
     OutputTensor,
-    Parameter,
-    RequestedOutput,
     TensorParameters,
 )
 from adroit.deploy.serve.protocol.refusal import Reason, Refusal, invalid
-from adroit.deploy.serve.protocol.tensors import RawBytes, RequestTensor, bytes_from_array, slice_bytes
+from adroit.deploy.serve.protocol.tensors import (
+    RawBytes,
+    RequestTensor,
+    bytes_from_array,
+    no_classification,
+    slice_bytes,
+)
 
 _request_decoder = msgspec.json.Decoder(InferenceRequest)
 _encode = msgspec.json.Encoder().encode
@@ -54,9 +58,14 @@ def read_request(
         tensors.append(RequestTensor(tensor.name, tensor.datatype, tuple(tensor.shape), content))
     if len(rest):
         raise invalid(f"{len(rest)} bytes follow the last tensor")
-    _check_parameters(request.parameters)
-    outputs = [output.name for output in request.outputs]
-    return request, Inference(tensors, outputs, request.parameters, None, authorization)
+    parameters = known_parameters(request.parameters or {})
+    if not isinstance(parameters.get("binary_data_output", False), bool):
+        raise invalid("parameter binary_data_output must be true or false")
+    for output in request.outputs or ():
+        if output.parameters and output.parameters.classification:
+            raise no_classification(output.name)
+    outputs = [output.name for output in request.outputs or ()]
+    return request, Inference(tensors, outputs, parameters, None, authorization)
 
 
 def _decode(decoder: msgspec.json.Decoder[Any], content: RawBytes | msgspec.Raw) -> Any:
@@ -74,9 +83,9 @@ def _content(
     tensor: InputTensor, rest: memoryview, memory: SharedMemory, limits: Limits
 ) -> tuple[RawBytes | Sequence[Any], memoryview]:
     """Return the tensor's bytes or numbers, and the body behind it."""
-    where = tensor.parameters
+    where = tensor.parameters or TensorParameters()
     region, size = where.shared_memory_region, where.binary_data_size
-    data = bytes(tensor.data)
+    data = bytes(tensor.data).removeprefix(b"null")
     if (region is not None) + (size is not None) + bool(data) != 1:
         raise invalid(f"input {tensor.name} must have one of data, binary_data_size and shared_memory_region")
     if where.binary_data is not None:
@@ -111,20 +120,15 @@ def _numbers(tensor: InputTensor) -> Sequence[Any]:
     return list(level)
 
 
-def _check_parameters(parameters: Mapping[str, Parameter]) -> None:
-    if not isinstance(parameters.get("binary_data_output", False), bool):
-        raise invalid("parameter binary_data_output must be true or false")
-
-
 def write_response(
     name: str, version: str, request: InferenceRequest, result: InferenceResult, memory: SharedMemory
 ) -> tuple[bytes, int | None]:
     """Return the response's body, and the length of its JSON part where bytes follow."""
-    requested = {output.name: output for output in request.outputs}
-    binary_by_default = bool(request.parameters.get("binary_data_output", False))
+    requested = {output.name: output.parameters for output in request.outputs or ()}
+    binary_by_default = bool((request.parameters or {}).get("binary_data_output"))
     outputs, tail = [], []
     for output_name, array in result.outputs.items():
-        how = requested.get(output_name, RequestedOutput(output_name)).parameters
+        how = requested.get(output_name) or TensorParameters()
         tensor = OutputTensor(output_name, datatype_from_dtype(array.dtype), list(array.shape))
         if how.shared_memory_region is not None:
             content = bytes_from_array(array)
@@ -140,5 +144,5 @@ def write_response(
         else:
             tensor.data = array.ravel().tolist()  # NaN and infinity, which JSON has no words for, become null
         outputs.append(tensor)
-    head = _encode(InferenceResponse(name, version, outputs, request.id, dict(result.parameters)))
+    head = _encode(InferenceResponse(name, version, outputs, request.id or "", dict(result.parameters)))
     return (b"".join([head, *tail]), len(head)) if tail else (head, None)

@@ -82,7 +82,7 @@ async def describe_model(service: Service, request: Request) -> Response:
 async def repository_index(service: Service, request: Request) -> Response:
     """Answer with the models of the repository and their states."""
     message = await _message(service, request, IndexRequest)
-    return json_response(service.repository.index(message.ready))
+    return json_response(service.repository.index(bool(message.ready)))
 
 
 async def load_model(service: Service, request: Request) -> Response:
@@ -107,7 +107,7 @@ async def shared_memory_status(service: Service, request: Request) -> Response:
 async def register_region(service: Service, request: Request) -> Response:
     """Register a region of shared memory. Raises Refusal for one that cannot be used."""
     message = await _message(service, request, RegisterRegion)
-    region = Region(request.parameters["region"], message.key, message.offset, message.byte_size)
+    region = Region(request.parameters["region"], message.key, message.offset or 0, message.byte_size)
     service.shared_memory.register(region)
     return Response()
 

@@ -12,6 +12,7 @@ from adroit.deploy.serve.http.body import ClientGone, Headers, read_body
 from adroit.deploy.serve.http.codec import read_request, write_response
 from adroit.deploy.serve.http.connection import LimitedConnection
 from adroit.deploy.serve.http.exchange import Request, Response, encode_headers
+from adroit.deploy.serve.http.negotiation import gzip_is_wanted
 from adroit.deploy.serve.protocol.refusal import invalid
 from adroit.deploy.serve.service import Service
 
@@ -37,7 +38,7 @@ async def infer(service: Service, request: Request) -> Response:
         if json_length is not None:
             response.kind = "application/octet-stream"
             response.headers.append((_LENGTH, str(json_length).encode()))
-        if b"gzip" in request.headers.get(b"accept-encoding", b"") and len(content) >= _COMPRESS_FROM:
+        if len(content) >= _COMPRESS_FROM and gzip_is_wanted(request.headers.get(b"accept-encoding", b"")):
             await _compress(service, response)
         return response
 
@@ -49,7 +50,7 @@ async def predict(service: Service, request: Request) -> Response:
         tracked.model.queue.check_room()
         query, body = prediction.read_query(request.query), await read_request_body(service, request)
         model = service.repository.find_loaded(*request.model_and_version)
-        as_map = b"image/png" in request.headers.get(b"accept", b"")
+        as_map = prediction.wants_map(model, request.headers.get(b"accept", b""))
         answer = prediction.predict(service, model, query, body, as_map, request.authorization)
         encoded = await _unless_gone(request.connection, answer)
         return Response(encoded.content, kind=encoded.kind, headers=encode_headers(encoded.headers))

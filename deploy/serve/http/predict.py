@@ -20,7 +20,8 @@ from adroit.deploy.routing.budget.table import read_table
 from adroit.deploy.routing.diagram import route_diagram
 from adroit.deploy.serve.engine.inference import Inference, InferenceResult
 from adroit.deploy.serve.engine.model import Model
-from adroit.deploy.serve.http.image_files import class_map, decode_image, encode_png
+from adroit.deploy.serve.http.image_files import class_map, decode_image, encode_picture, encode_png
+from adroit.deploy.serve.http.negotiation import media_weight
 from adroit.deploy.serve.protocol.messages import Parameter
 from adroit.deploy.serve.protocol.refusal import invalid
 from adroit.deploy.serve.protocol.tensors import RawBytes, RequestTensor
@@ -120,6 +121,15 @@ def read_query(text: bytes) -> Query:
         raise invalid(f"the URL's query: {error}") from None
 
 
+def wants_map(model: Model, accept: bytes) -> bool:
+    """Tell whether a client wants the class map alone, by its header Accept, or takes nothing but that.
+
+    The second is for a network that has no map, whose JSON is better than a refusal wherever the client takes it.
+    """
+    png, json = (media_weight(accept, kind) for kind in ("image/png", "application/json"))
+    return png > json and (json == 0 or model.deployment.info.task == "segmentation")
+
+
 def describe(model: Model) -> Description:
     """Return what a client can request of `model`."""
     info, gated = model.deployment.info, model.budget.gated
@@ -134,7 +144,7 @@ async def predict(
     """Run a model on one image file.
 
     Args:
-        as_map: answer with the classes of a segmentation as a PNG with one byte a pixel, instead of JSON.
+        as_map: answer with the classes of a segmentation as a picture (PNG with a palette), instead of JSON.
         authorization: the header of that name.
 
     Raises:
@@ -178,7 +188,7 @@ def _encode(model: Model, query: Query, image: Image, result: InferenceResult, a
     else:
         classes = class_map(model, logits, image)
         if as_map:
-            return encode_png(classes), "image/png"
+            return encode_picture(classes), "image/png"
         response.size, response.shares = classes.shape, _shares(classes, info.labels)
         response.map = encode_png(classes) if query.map else None
     if query.route:

@@ -105,6 +105,13 @@ _BY_LENGTH = {
 }
 
 
+NOTHING_HERE = (
+    "nothing is at this URL. POST /v2/repository/index lists the models; /v2/models/NAME describes one,"
+    " POST /v2/models/NAME/infer takes tensors, POST /v2/models/NAME/predict an image file;"
+    " /v2 and /v2/health/ready are the server's, --page serves a web page at /"
+)
+
+
 def find_route(method: str, path: tuple[str, ...]) -> Match | Refusal:
     """Return the first route of the table that matches, or the refusal of a URL or a method that none takes."""
     methods = []
@@ -116,7 +123,7 @@ def find_route(method: str, path: tuple[str, ...]) -> Match | Refusal:
             methods.append(route.method)
     if methods:
         return Refusal(Reason.METHOD_NOT_ALLOWED, f"this URL takes {' and '.join(methods)}, not {method[:20]}")
-    return Refusal(Reason.NOT_FOUND, "nothing is at this URL")
+    return Refusal(Reason.NOT_FOUND, NOTHING_HERE)
 
 
 class Router:

@@ -1,4 +1,8 @@
-"""The JSON messages of the protocol. An unknown field is refused by name, never ignored."""
+"""The JSON messages of the protocol.
+
+Clients of many servers send fields that are meant for another one, and null for what they leave out: unknown fields
+are passed over, as Triton does, and null is the same as nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,40 +17,41 @@ Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Parameter = bool | int | float | str
 
 
-class TensorParameters(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """The place of an input's bytes, or the form of an output."""
+class TensorParameters(Struct, omit_defaults=True):
+    """The place of an input's bytes, or the form of an output; `classification` is refused (class_count of clients)."""
 
     binary_data_size: Size | None = None
     binary_data: bool | None = None
     shared_memory_region: Name | None = None
     shared_memory_byte_size: Size | None = None
     shared_memory_offset: Size | None = None
+    classification: Any = None
 
 
-class InputTensor(Struct, forbid_unknown_fields=True):
+class InputTensor(Struct):
     """A tensor of a request: its data as JSON, as bytes behind the JSON, or in shared memory."""
 
     name: Name
     datatype: Name
     shape: Annotated[list[Dimension], Meta(max_length=8)]
-    parameters: TensorParameters = msgspec.field(default_factory=TensorParameters)
+    parameters: TensorParameters | None = None
     data: msgspec.Raw = msgspec.Raw()
 
 
-class RequestedOutput(Struct, forbid_unknown_fields=True):
+class RequestedOutput(Struct):
     """An output that a request names."""
 
     name: Name
-    parameters: TensorParameters = msgspec.field(default_factory=TensorParameters)
+    parameters: TensorParameters | None = None
 
 
-class InferenceRequest(Struct, forbid_unknown_fields=True):
-    """A request for inference."""
+class InferenceRequest(Struct):
+    """A request for inference. Its parameters may be of any kind: those of other servers are passed over."""
 
     inputs: Annotated[list[InputTensor], Meta(min_length=1, max_length=16)]
-    outputs: Annotated[list[RequestedOutput], Meta(max_length=16)] = []
-    parameters: dict[str, Parameter] = {}
-    id: Annotated[str, Meta(max_length=1024)] = ""
+    outputs: Annotated[list[RequestedOutput], Meta(max_length=16)] | None = None
+    parameters: Annotated[dict[str, Any], Meta(max_length=64)] | None = None
+    id: Annotated[str, Meta(max_length=1024)] | None = None
 
 
 class OutputTensor(Struct, omit_defaults=True):
@@ -105,36 +110,36 @@ class IndexedModel(Struct):
     reason: str
 
 
-class IndexRequest(Struct, forbid_unknown_fields=True):
+class IndexRequest(Struct):
     """A request for the repository's index; `ready`: of the models that are ready alone."""
 
-    ready: bool = False
+    ready: bool | None = None
 
 
-class LoadRequest(Struct, forbid_unknown_fields=True):
+class LoadRequest(Struct):
     """A request to load a model. Parameters would replace its files or configuration, which no client may do here."""
 
-    parameters: Annotated[dict[str, Any], Meta(max_length=0)] = {}
+    parameters: Annotated[dict[str, Any], Meta(max_length=0)] | None = None
 
 
 class UnloadParameters(Struct, forbid_unknown_fields=True):
     """The parameters to unload a model; `unload_dependents` is of ensembles, and there are none here."""
 
-    unload_dependents: bool = False
+    unload_dependents: bool | None = None
 
 
-class UnloadRequest(Struct, forbid_unknown_fields=True):
+class UnloadRequest(Struct):
     """A request to unload a model."""
 
-    parameters: UnloadParameters = msgspec.field(default_factory=UnloadParameters)
+    parameters: UnloadParameters | None = None
 
 
-class RegisterRegion(Struct, forbid_unknown_fields=True):
+class RegisterRegion(Struct):
     """A request to register shared memory: the key of /dev/shm, and a part of it in bytes."""
 
     key: Name
     byte_size: Annotated[int, Meta(ge=1, le=1 << 48)]
-    offset: Size = 0
+    offset: Size | None = None
 
 
 class Region(Struct):

@@ -73,6 +73,13 @@ def bytes_from_array(array: NDArray[Any]) -> bytes:
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
+def no_classification(name: str) -> Refusal:
+    """Return the refusal of an output whose classes a client wants as texts: passed over, it would read numbers."""
+    return invalid(
+        f"output {name[:80]}: this server sends tensors, no classification; /predict gives labels of an image"
+    )
+
+
 def slice_bytes(buffer: memoryview, offset: int, size: int, name: str) -> memoryview:
     """Return `size` bytes of `buffer` from `offset`; raises Refusal where it ends before."""
     if offset + size > len(buffer):

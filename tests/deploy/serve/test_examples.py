@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 from tests.deploy.serve.photographs import enlarged
 from tests.deploy.serve.server import Server
 
-MISSING = """404 {"error":"there is no model 'other'"}"""
+MISSING = """404 {"error":"there is no model 'other': the repository's index (/v2/repository/index) lists all"}"""
 
 
 def example(name: str, server: Server, *arguments: object) -> subprocess.CompletedProcess[str]:

@@ -105,7 +105,6 @@ WRONG: dict[str, tuple[Change, grpc.StatusCode]] = {
     "contents of another type": (typed(int_contents=[1] * COUNT), INVALID),
     "contents of two types": (typed(fp32_contents=[1.0] * COUNT, int_contents=[1]), INVALID),
     "unknown parameter": (parameter("gate_treshold", double_param=0.5), INVALID),
-    "parameter without a value": (parameter("timeout"), INVALID),
     "a budget for a network without gates": (parameter("gflops", double_param=0.5), INVALID),
     "a region that is not registered": (region(region=text("x"), byte_size=pb.InferParameter(int64_param=8)), INVALID),
     "a region's size in words": (region(region=text("x"), byte_size=text("8")), INVALID),

@@ -61,7 +61,6 @@ WRONG: dict[str, Any] = {
     "no inputs": named(inputs=[]),
     "an input twice": named(inputs=request()["inputs"] * 2),
     "inputs missing": text({"id": "1"}),
-    "unknown field": named(input=[]),
     "unknown parameter": named(parameters={"gate_treshold": 0.5}),
     "a budget for a network without gates": named(parameters={"gate_threshold": 0.5}),
     "timeout in words": named(parameters={"timeout": "soon"}),

@@ -63,7 +63,7 @@ def test_the_configuration_is_one_of_triton(family: str, repository: Path) -> No
     assert set(warmup.inputs) == {spec.name for spec in deployment.info.inputs}
     assert all(size > 0 for given in warmup.inputs.values() for size in given.dims)
     assert config.dynamic_batching.default_queue_policy.max_queue_size == 64
-    assert lint(deployment.path / "config.pbtxt") == []
+    assert lint(deployment.path / "config.pbtxt", family) == []
 
 
 def test_a_portable_model_needs_no_library(repository: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_fault_that_triton_loads_silently_is_reported(
         text = text.replace(ONNXRUNTIME_LIBRARY, "liboperators.so")
     path.write_text(f"{text}\n{added}\n")
     parsed(path.read_text())  # right by the schema
-    (message,) = lint(path)
+    (message,) = lint(path, "adder-lenet5-bn")
     assert expected in message
     result = adroit("serve", tmp_path, "--print-triton-command")
     assert (result.code, expected in result.err) == (2, True), result.err
@@ -149,6 +149,19 @@ def test_triton_loads_the_configuration_of_a_plan(repository: Path, operators: O
         config = client.get_model_config(deployment.path.name)
     assert config["optimization"]["cuda"]["graphs"] is True
     assert (config["platform"], config["max_batch_size"]) == ("tensorrt_plan", 8)
+
+
+def test_a_renamed_folder_is_reported(repository: Path, adroit: Adroit, tmp_path: Path) -> None:
+    """Triton compares the names, our own server does not."""
+    shutil.copytree(repository / "adder-lenet5-bn", tmp_path / "digits")
+    path = tmp_path / "digits" / "config.pbtxt"
+    result = adroit("serve", tmp_path, "--print-triton-command")
+    assert result.code == 2
+    assert "digits/config.pbtxt" in result.err and 'write name: "digits"' in result.err
+    path.write_text(path.read_text().replace('name: "adder-lenet5-bn"', 'name: "digits"'))
+    assert adroit("serve", tmp_path, "--print-triton-command").code == 0
+    path.write_text(path.read_text().replace('name: "digits"\n', ""))  # Triton then takes the folder's
+    assert adroit("serve", tmp_path, "--print-triton-command").code == 0
 
 
 @pytest.mark.parametrize("text", ["max_batch_size: many", "input {", "\x00"])
