@@ -5,7 +5,8 @@ The masked graph computes every path and multiplies it by its gate. Here
   reaches runs neither its sum nor its gate (an If on "live");
 - a node's cell runs where any sample has an open path there (an If on "open");
 - a path runs where any sample's gate of it is above 0, together with the addition that takes it in,
-  so that a closed path's term vanishes from the sum (an If a path).
+  so that a closed path's term vanishes from the sum (an If a path);
+- the head decodes a scale where something reaches it for any sample (an If a scale above the first).
 
 Sums keep their terms and a skipped term is exactly zero, so the results are those of the masked graph.
 Passing a map on costs a copy, since a branch cannot hand on a value from outside: 26 microseconds for the
@@ -25,7 +26,7 @@ from adroit.deploy.passes.graph import MODULE_KEY
 from adroit.deploy.passes.layer_decisions import LayerDecisions, decide_layer
 from adroit.models.routing.space import INIT, SCALES, Node, Path, RoutingSpace
 
-PREFIX = "backbone"
+PREFIX, HEAD = "backbone", "sem_seg_head"
 
 
 def module_of(node: ir.Node) -> str:
@@ -80,6 +81,8 @@ def branch_on_gates(graph: ir.Graph, space: RoutingSpace, gates_output: str) -> 
     layers = [rewriting.layer(number) for number in range(-1, space.depth)]
     for scale in range(SCALES):
         rewriting.deliver_to_head(Node(space.depth - 1, scale))
+    for scale in reversed(range(1, SCALES)):
+        rewriting.decode(Node(space.depth - 1, scale), reached=layers[-2])
     gates = build.outer("Concat", [layer.gates for layer in layers], PREFIX, [ir.AttrInt64("axis", 1)])
     _replace_output(graph, gates_output, gates)
     build.discard([node for anchors in anchors_of.values() for node in anchors.keep_nodes])
@@ -170,10 +173,14 @@ class _Rewriting:
         for kind, product in anchors.weighed.items():
             gate = self._column(done.gates, done.columns[Path(at, kind)], module)
             product.replace_input_with(_gate_input(product), gate)
-        opened = self._column(done.opened, column, module)
-        decided = self.build.node("Cast", [opened], module, [ir.AttrInt64("to", ir.DataType.BOOL)], ir.DataType.BOOL)
+        anchors.keep.replace_input_with(0, self._decided(done.opened, column, module))
+
+    def _decided(self, states: ir.Value, index: int, module: str) -> ir.Value:
+        """states [N,columns] of 1 and 0 to [N,1,1,1] bool."""
+        state = self._column(states, index, module)
+        decided = self.build.node("Cast", [state], module, [ir.AttrInt64("to", ir.DataType.BOOL)], ir.DataType.BOOL)
         self.build.graph.append(decided)
-        anchors.keep.replace_input_with(0, decided.outputs[0])
+        return decided.outputs[0]
 
     def _column(self, values: ir.Value, index: int, module: str) -> ir.Value:
         """values [N,columns] to [N,1,1,1]."""
@@ -275,4 +282,21 @@ class _Rewriting:
     def deliver_to_head(self, at: Node) -> None:
         users = list(self.anchors_of[at].keep.outputs[0].uses())
         (value,) = self.build.append(self._delivered(at))
+        redirect(users, value)
+
+    def decode(self, at: Node, reached: LayerDecisions) -> None:
+        """The head's way from a map of the last layer to the sum with the next shallower one.
+
+        reached: decisions of the layer before the last, which say whether something reaches the node.
+        """
+        build, module = self.build, f"{HEAD}.add_list.{at.scale - 1}"
+        (add,) = [node for node in build.graph if module_of(node) == module and node.op_type == "Add"]
+        deeper, shallower = add.inputs
+        chosen = deeper.producer() if deeper else None
+        assert chosen is not None and chosen.op_type == "Where" and shallower is not None
+        chosen.replace_input_with(0, self._decided(reached.live, at.scale, module))
+        users = list(add.outputs[0].uses())
+        total = Part(build.take_out(build.cone(add)), (add.outputs[0],))
+        decoded = build.branch(reached.live_any[at], total, build.same(shallower, module), module)
+        (value,) = build.append(decoded)
         redirect(users, value)

@@ -3,13 +3,14 @@
 `paper` follows the official code (arXiv 2003.10401): one multiply-add is 1, batch norm 2 and ReLU 1
 an element, the gates' pooling 1 an input element; bilinear interpolation, additions, the gates'
 multiplications, the init node's cell and gate and the last layer's ReLUs are not counted; sizes are
-those of a padded stem. (Its head is counted on the true rectangle, as the paper's totals were; the
-published code counts it on a square.)
+those of a padded stem; the head is counted whole, whatever reaches it. (Its head is counted on the true
+rectangle, as the paper's totals were; the published code counts it on a square.)
 
 `own` counts what the network executes when it is held to the route: batch norms are folded into a bias,
 sizes are the true ones, a node's paths share one ReLU; interpolation, additions, gates and the init node
-are there, and only reached nodes run their gate. Choosing between maps (torch.where) and deciding on a
-few gates count for nothing. tests/deploy/routing/test_route_counts.py holds both countings to what runs.
+are there, and only reached nodes run their gate and, in the last layer, are decoded. Choosing between
+maps (torch.where) and deciding on a few gates count for nothing. tests/deploy/routing/test_route_counts.py
+holds both countings to what runs.
 """
 
 from __future__ import annotations
@@ -93,6 +94,8 @@ class CostTable:
         space: the routing space. size: the input's (height, width) in pixels. counting: which rules.
         gated: whether the network has gates.
         stem, head: what every route pays.
+        decoders: by scale above 0, what the head pays besides for a map there: paid where something reaches the
+            scale (in `paper` counting always).
         cells, gates: by node; a cell is paid where the node is open, a gate where it is live (in
             `paper` counting always).
         sums: by node; paid for every map that arrives after the first.
@@ -105,6 +108,7 @@ class CostTable:
     gated: bool
     stem: OperationCounts
     head: OperationCounts
+    decoders: Mapping[int, OperationCounts]
     cells: Mapping[Node, OperationCounts]
     gates: Mapping[Node, OperationCounts]
     sums: Mapping[Node, OperationCounts]
@@ -135,7 +139,12 @@ class CostTable:
             if route.is_open(node):
                 parts.append((f"{node.name} cell", self.cells[node]))
                 parts += [(f"{node.name} {kind}", self.paths[Path(node, kind)]) for kind in route.open_kinds(node)]
-        return [*parts, ("head", self.head)]
+        return [*parts, ("head", self._head_along(route))]
+
+    def _head_along(self, route: Route) -> OperationCounts:
+        last = {scale: Node(self.space.depth - 1, scale) for scale in self.decoders}
+        decoded = [scale for scale, at in last.items() if self.counting == "paper" or route.is_live(at)]
+        return sum((self.decoders[scale] for scale in decoded), self.head)
 
     @property
     def cell_totals(self) -> NDArray[np.float64]:
@@ -190,7 +199,8 @@ def cost_table(
         cells[INIT] = gates[INIT] = NOTHING
         paths.update({path: NOTHING for path in space.paths if path.node.layer == space.depth - 1})
     stem, head = _stem_cost(counter, space.width, size), _head_cost(counter, maps, size, classes)
-    return CostTable(space, size, counting, gate != "none", stem, head, cells, gates, sums, paths)
+    decoders = {scale: _decoder_cost(counter, maps, scale) for scale in range(1, SCALES)}
+    return CostTable(space, size, counting, gate != "none", stem, head, decoders, cells, gates, sums, paths)
 
 
 def _cell_cost(counter: _Counter, at: _Map) -> OperationCounts:
@@ -239,15 +249,15 @@ def _stem_cost(counter: _Counter, width: int, size: tuple[int, int]) -> Operatio
 
 
 def _head_cost(counter: _Counter, maps: list[_Map], size: tuple[int, int], classes: int) -> OperationCounts:
-    total = NOTHING
-    for scale in reversed(range(SCALES)):
-        at = maps[scale]
-        out = _Map(maps[max(scale - 1, 0)].channels, at.height, at.width)
-        if scale < SCALES - 1:
-            total += counter.sum(at)
-        total += counter.convolution(at.channels, out, norm=True, relu=True)
-        if scale > 0:
-            total += counter.bilinear(_Map(out.channels, 2 * at.height, 2 * at.width))
+    """From the map at stride 4 to the logits."""
     scores = _Map(classes, maps[0].height, maps[0].width)
+    total = counter.convolution(maps[0].channels, maps[0], norm=True, relu=True)
     total += counter.convolution(9 * maps[0].channels, scores, bias=True)
     return total + counter.bilinear(_Map(classes, *size))
+
+
+def _decoder_cost(counter: _Counter, maps: list[_Map], scale: int) -> OperationCounts:
+    """From the map at `scale` to its sum with the next shallower one."""
+    at, onto = maps[scale], maps[scale - 1]
+    total = counter.convolution(at.channels, _Map(onto.channels, at.height, at.width), norm=True, relu=True)
+    return total + counter.bilinear(_Map(onto.channels, 2 * at.height, 2 * at.width)) + counter.sum(onto)

@@ -50,7 +50,7 @@ class Route:
 
     @classmethod
     def none(cls, space: RoutingSpace) -> Route:
-        """Everything closed: the stem's output is passed on at stride 4, zeros arrive at the other scales."""
+        """Everything closed: the stem's output is passed on at stride 4, nothing reaches the other scales."""
         return cls(space, (False,) * len(space.paths))
 
     @classmethod

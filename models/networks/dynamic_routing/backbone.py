@@ -43,8 +43,15 @@ class RoutedBackbone(nn.Module):
         assert isinstance(module, RoutedNode)
         return module
 
-    def forward(self, x: Tensor, threshold: Tensor, route: Route) -> tuple[list[Tensor], list[Tensor]]:
-        """See DynamicRouting.forward; returns the maps, stride 4 first, and each node's gates [N,P,1,1]."""
+    def forward(
+        self, x: Tensor, threshold: Tensor, route: Route
+    ) -> tuple[list[Tensor | None], list[Samples], list[Tensor]]:
+        """See DynamicRouting.forward.
+
+        Returns:
+            The last layer's maps, stride 4 first, None where nothing reaches a scale in any sample; the samples in
+            which something does; and each node's gates [N,P,1,1].
+        """
         stem: Tensor = self.stem(x)
         results: dict[Node, NodeResult] = {}
         live: dict[Node, Samples] = {}
@@ -57,8 +64,8 @@ class RoutedBackbone(nn.Module):
             entering = stem if at == INIT else self._entering(at, results, stem)
             results[at] = self.node(at)(entering, live[at], threshold, route.open_kinds(at))
         last = [Node(self.space.depth - 1, scale) for scale in range(SCALES)]
-        features = [results[at].sent["keep"] if "keep" in results[at].sent else self._zeros(at, stem) for at in last]
-        return features, [results[at].gates for at in self.space.nodes]
+        features = [results[at].sent.get("keep") for at in last]
+        return features, [live[at] for at in last], [results[at].gates for at in self.space.nodes]
 
     def _live(self, at: Node, live: dict[Node, Samples], results: dict[Node, NodeResult]) -> Samples:
         """The samples that a tensor reaches (models/routing/route.py says when).

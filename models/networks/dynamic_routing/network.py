@@ -19,7 +19,8 @@ class DynamicRouting(nn.Module):
     """Input [N,3,H,W] (preprocessed; H and W multiples of 32), output logits [N,classes,H,W].
 
     Results do not depend on batch mates in evaluation, and each sample's are those of the official
-    code's inference at batch 1 (models/routing/route.py: which nodes run; gate.py: when one is closed).
+    code's inference at batch 1 (models/routing/route.py: which nodes run; gate.py: when one is closed; head.py: which
+    maps are decoded).
 
     Args:
         depth, width: of the routing space; 16 or 33, and 64, as published.
@@ -62,8 +63,8 @@ class DynamicRouting(nn.Module):
         if route.space != self.space:
             raise UsageError(f"the route is of {route.space}, the network of {self.space}")
         threshold = x.new_zeros(1) if gate_threshold is None else gate_threshold.to(x.dtype)
-        features, gates = self.backbone(x, threshold, route)
-        logits: Tensor = self.sem_seg_head(features)
+        features, reached, gates = self.backbone(x, threshold, route)
+        logits: Tensor = self.sem_seg_head(features, reached)
         return (logits, torch.cat(gates, dim=1).flatten(1)) if with_gates else logits
 
     def set_progress(self, progress: float) -> None:

@@ -12,8 +12,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from PIL import Image
 
 from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.names import GATE_THRESHOLD_INPUT
 from adroit.deploy.deployment.routed import executed_route
 from adroit.deploy.export.deployment import Routing, export_deployment
 from adroit.deploy.export.routed import RoutingForm
@@ -31,8 +33,9 @@ from adroit.models.networks.architectures import architecture_named
 from adroit.models.networks.dynamic_routing.network import DynamicRouting
 from adroit.models.routing.cost import cost_table
 from adroit.models.routing.route import Route
+from adroit.models.routing.space import SCALES, Node
 from tests.conftest import Adroit
-from tests.models.networks.routed import images, mixed_route, routed_network
+from tests.models.networks.routed import images, mixed_route, route_down_to, routed_network
 
 FORMS: list[RoutingForm] = ["masked", "if", "static"]
 SIZES = [(128, 160), (192, 128), (256, 288)]
@@ -60,11 +63,14 @@ def deployments(network: DynamicRouting, tmp_path_factory: pytest.TempPathFactor
 
 
 def run(
-    deployment: Deployment, x: np.ndarray, threshold: float = 0.0, form: OperatorForm = OperatorForm.native
+    deployment: Deployment, x: np.ndarray, threshold: float | np.ndarray = 0.0, form: OperatorForm = OperatorForm.native
 ) -> dict:
     try:
         with open_runtime(deployment, RuntimeOptions(operators=form, threads=1)) as runtime:
-            return runtime.run(deployment.feeds(x, threshold))
+            feeds = deployment.feeds(x)
+            if GATE_THRESHOLD_INPUT in feeds:
+                feeds[GATE_THRESHOLD_INPUT] = np.full(len(x), threshold, np.float32)
+            return runtime.run(feeds)
     except Exception as error:
         if "library is missing" in str(error):
             pytest.skip(str(error))
@@ -144,6 +150,46 @@ def test_a_static_route_has_only_its_paths(
         result = compare(run(deployment, x.numpy())["logits"], references[""].numpy(), limits[""].numpy())
         assert result.passed, (size, result)
     assert executed_route(deployment, None) == route
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("operators", list(OperatorForm))
+def test_images_that_reach_other_scales_share_a_batch(
+    form: RoutingForm, operators: OperatorForm, network: DynamicRouting, deployments: dict[str, Deployment]
+) -> None:
+    thresholds = [0.0, 0.45, 0.6, 1.0]
+    x, limit = images(4).float(), torch.tensor(thresholds, dtype=torch.float64)
+    references, limits = run_with_limits(network, x.double(), [""], arguments=(limit,))
+    gates = network(x.double(), limit, with_gates=True)[1].detach().numpy()
+    routes = [Route.from_gates(network.space, one) for one in gates]
+    depths = [sum(route.is_live(Node(DEPTH - 1, scale)) for scale in range(SCALES)) for route in routes]
+    assert len(set(depths)) > 2 and depths[-1] == 1, depths
+    for chosen in ([0, 1, 2, 3], *([n] for n in range(4))):
+        values = run(deployments[form], x.numpy()[chosen], np.array(thresholds, np.float32)[chosen], operators)
+        result = compare(values["logits"], references[""].numpy()[chosen], limits[""].numpy()[chosen])
+        assert result.passed, (chosen, result)
+
+
+def test_what_nothing_reaches_is_not_decoded(deployments: dict[str, Deployment]) -> None:
+    graph = deployments["if"].load_model().graph
+    outside = [n.name for n in graph.node if n.op_type in ("Conv", "Resize") and "sem_seg_head" in n.name]
+    assert [name for name in outside if "list" in name] == [n for n in outside if "layer_decoder_list.0" in n]
+
+
+def test_a_route_that_leaves_scales_out_is_exported_and_checked(
+    network: DynamicRouting, tmp_path: Path, adroit: Adroit
+) -> None:
+    route = route_down_to(network, 1)
+    checkpoint = save(network, tmp_path / "checkpoint", "small")
+    (tmp_path / "route.json").write_text(json.dumps(route.to_json()))
+    exported = adroit("export", checkpoint, "-o", tmp_path, "--name", "forced", "--route", tmp_path / "route.json")
+    assert exported.code == 0, exported.err
+    names = {n.name for n in all_nodes(Deployment.read(tmp_path / "forced").load_model().graph)}
+    assert any("layer_decoder_list.1" in name for name in names)
+    assert not any(f"layer_decoder_list.{scale}" in name for scale in (2, 3) for name in names)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (128, 160, 3), np.uint8)).save(tmp_path / "image.png")
+    checked = adroit("check", tmp_path / "forced", "--data", tmp_path / "image.png")
+    assert checked.code == 0, checked.out + checked.err
 
 
 def test_closed_paths_are_inside_branches(deployments: dict[str, Deployment]) -> None:

@@ -34,7 +34,7 @@ class ExecutedOperations(TorchDispatchMode):
     Attributes:
         own: in the tool's columns. Batch norms count as the addition that is left of them when folded,
             and the ReLUs that a node's paths begin with once, since they are of the same map.
-        paper: by part ("stem", "gate" or "other"), after the paper's rules: multiply-adds
+        paper: by part ("stem", "gate", "head" or "other"), after the paper's rules: multiply-adds
             and pooled elements 1, batch norms 2 and ReLUs 1 an element, the rest nothing.
     """
 
@@ -91,8 +91,13 @@ class ExecutedOperations(TorchDispatchMode):
         if not self._is_repeated(name, inputs[0]):
             self.own += own(inputs, out)
         if not self._is_left_out(name):
-            part = "gate" if self._gate_runs else "stem" if ".stem." in self._at[-1] else "other"
-            self.paper[part] += paper(inputs, out)
+            self.paper[self._part()] += paper(inputs, out)
+
+    def _part(self) -> str:
+        if self._gate_runs:
+            return "gate"
+        at = self._at[-1]
+        return "head" if at.startswith("sem_seg_head") else "stem" if ".stem." in at else "other"
 
     def _is_repeated(self, name: str, x: Tensor) -> bool:
         if name != "relu" or self._gate_runs:

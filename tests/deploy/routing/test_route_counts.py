@@ -45,7 +45,7 @@ def test_counts_are_those_of_an_instrumented_run(
 ) -> None:
     space = network.space
     own, paper = (cost_table(space, size, CLASSES, network.gate, counting) for counting in ("own", "paper"))
-    # The paper counts every gate, reached or not, and a stem of the padded size.
+    # The paper counts every gate and the whole head, reached or not, and a stem of the padded size.
     whole = instrumented.run(size, Route.all_open(space), padded_stem=True).paper
     # A route's cost is a sum over its parts: at further sizes a few routes will do in which every path is open once.
     routes = random_routes(space) if size == SIZES[0] else [*random_routes(space)[4::5], Route.all_open(space)]
@@ -53,7 +53,7 @@ def test_counts_are_those_of_an_instrumented_run(
     for route in routes:
         executed = instrumented.run(size, route)
         assert own.of_route(route) == executed.own
-        assert paper.of_route(route).total == executed.paper["other"] + whole["stem"] + whole["gate"]
+        assert paper.of_route(route).total == executed.paper["other"] + whole["stem"] + whole["gate"] + whole["head"]
     assert len({own.of_route(route).total for route in random_routes(space)}) == ROUTES
 
 

@@ -2,7 +2,7 @@
 
 A closed node sends python's 0.0 up and down; a node that only floats reach is skipped with its gate
 (papers: arXiv 2003.10401; behavior of the published code). It reads the weights by their published
-names. Where the published code crashes on a float that reaches the head, zeros stand in.
+names. The head passes over floats: it begins at the deepest scale that holds a map.
 """
 
 from __future__ import annotations
@@ -74,12 +74,16 @@ def _node(weights: Weights, node: str, x: Value, small: bool) -> tuple[Value, Va
     return up, gates[0] * h, down, gates.tolist()
 
 
-def _head(weights: Weights, features: list[Tensor]) -> Tensor:
-    x = torch.zeros((), dtype=features[0].dtype)
+def _head(weights: Weights, features: list[Value]) -> Tensor:
+    x: Value = 0.0
     for scale in (3, 2, 1, 0):
+        feature = features[scale]
+        if isinstance(feature, float):
+            continue
         name = f"layer_decoder_list.{scale}"
-        x = _norm(weights, name, _conv(weights, name, x + features[scale])).relu()
-        x = _double(x) if scale else x
+        decoded = _norm(weights, name, _conv(weights, name, x + feature)).relu()
+        x = _double(decoded) if scale else decoded
+    assert isinstance(x, Tensor)
     x = _conv(weights, "predictor", x, 1, 1)
     return functional.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)
 
@@ -103,9 +107,4 @@ def official_inference(state: Weights, x: Tensor, depth: int, small: bool) -> tu
             kept = sent[scale][1] if scale < len(sent) else 0.0
             from_below = sent[scale + 1][0] if scale + 1 < len(sent) else 0.0
             inputs.append(from_above + kept + from_below)
-    width = stem.shape[1]
-    features = [
-        keep if isinstance(keep, Tensor) else stem.new_zeros(1, width << i, stem.shape[2] >> i, stem.shape[3] >> i)
-        for i, keep in enumerate(keeps)
-    ]
-    return _head(head, features), gates
+    return _head(head, keeps), gates

@@ -14,6 +14,7 @@ from adroit.models.networks.dynamic_routing.gate import SoftGate
 from adroit.models.networks.dynamic_routing.network import DynamicRouting
 from adroit.models.operators.routing_gate import shrink_for_gate
 from adroit.models.routing.route import Route
+from adroit.models.routing.space import SCALES, Node
 from adroit.models.training.precise_batch_norm import recompute_batch_norm_statistics
 
 SIZE = (128, 160)
@@ -94,6 +95,23 @@ def mixed_route(network: DynamicRouting, seed: int = 0, share: float = 0.6) -> R
     random = np.random.default_rng(seed)
     paths = len(network.space.paths)
     return Route(network.space, tuple(bool(v) for v in random.random(paths) < share)).normalized()
+
+
+def route_down_to(network: DynamicRouting, deepest: int, seed: int = 0, share: float = 0.6) -> Route:
+    """A random route that reaches scale `deepest` (0 for 1/4 to 3 for 1/32) of the head, and none below it."""
+    space = network.space
+    states = [bool(value) for value in np.random.default_rng(seed).random(len(space.paths)) < share]
+    for index, path in enumerate(space.paths):
+        scale = path.node.scale
+        if scale == deepest < SCALES - 1:
+            states[index] = False  # an open node would send zeros down
+        elif path.kind == "down" and path.node.layer == scale - 1:
+            states[index] = True  # the way down at the left edge: once reached, a scale stays so
+    route = Route(space, tuple(states)).normalized()
+    assert [route.is_live(Node(space.depth - 1, scale)) for scale in range(SCALES)] == [
+        scale <= deepest for scale in range(SCALES)
+    ]
+    return route
 
 
 def run(network: DynamicRouting, x: torch.Tensor, **more: object) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,7 +14,16 @@ from adroit.models.networks.dynamic_routing.network import DynamicRouting
 from adroit.models.routing.route import Route
 from adroit.models.routing.space import INIT, Node, Path, RoutingSpace
 from tests.models.networks.official_inference import official_inference
-from tests.models.networks.routed import CLOSE, GATES, images, mixed_route, routed_network, routes_of, run
+from tests.models.networks.routed import (
+    CLOSE,
+    GATES,
+    images,
+    mixed_route,
+    route_down_to,
+    routed_network,
+    routes_of,
+    run,
+)
 
 
 @GATES
@@ -32,6 +41,26 @@ def test_a_forced_route_equals_gates_that_take_it(gate: str, seed: int) -> None:
     torch.testing.assert_close(forced_gates, gates, **CLOSE)
     expected, _ = official_inference(network.state_dict(), x[:1], 5, gate == "small")
     torch.testing.assert_close(free[:1], expected, **CLOSE)
+
+
+@pytest.mark.parametrize("deepest", range(4))
+def test_the_head_begins_at_the_deepest_scale_that_is_reached(deepest: int) -> None:
+    """By gates, by a route, and among images that reach other scales; a scale that is not reached is not decoded."""
+    network = routed_network(5, 8)
+    route = route_down_to(network, deepest, seed=deepest)
+    force_gates(network, route)
+    decoded: list[int] = []
+    for scale, layer in enumerate(network.sem_seg_head.layer_decoder_list):
+        layer.register_forward_hook(lambda *_, scale=scale: decoded.append(scale))
+    x = images(2, seed=9)
+    expected, _ = official_inference(network.state_dict(), x[:1], 5, small=False)
+    forced, _ = run(network, x, route=route)
+    assert sorted(decoded) == list(range(deepest + 1))
+    free, gates = run(network, x)
+    assert routes_of(network, gates) == [route, route]
+    beside_a_closed_one, _ = run(network, x, gate_threshold=torch.tensor([0.0, 1.0]))
+    for logits in (forced, free, beside_a_closed_one):
+        torch.testing.assert_close(logits[:1], expected, **CLOSE)
 
 
 @pytest.mark.parametrize("seed", range(3))
