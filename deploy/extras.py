@@ -25,6 +25,7 @@ EXTRAS = {
     "train": {"scikit-learn": "sklearn", "lightning-fabric": "lightning_fabric", "rich": "rich"},
     "serve": {
         "uvicorn": "uvicorn",
+        "h11": "h11",
         "httptools": "httptools",
         "uvloop": "uvloop",
         "grpcio": "grpc",

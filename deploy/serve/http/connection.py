@@ -11,10 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from adroit.deploy.serve.options import Limits
+from adroit.errors import EnvironmentFault
 
+NEWEST_TRIED = "0.54.0"
 # The connection's key among the ASGI extensions of its requests.
 EXTENSION = "adroit.connection"
 # Seconds that an idle connection stays open when the server stops.
@@ -22,6 +25,37 @@ _LAST_SECONDS = 0.3
 
 # From a request's method, URL and headers to a whole response that keeps the connection, or None to go on.
 EarlyAnswer = Callable[[bytes, bytes, Sequence[tuple[bytes, bytes]]], bytes | None]
+
+
+# What is extended here, by where it is defined; uvicorn promises none of it to others.
+_METHODS = (
+    "connection_made", "connection_lost", "data_received", "eof_received", "pause_writing", "resume_writing",
+    "on_message_begin", "on_headers_complete", "on_body", "on_message_complete", "send_400_response", "shutdown",
+    "timeout_keep_alive_handler", "_unset_keepalive_if_required",
+)  # fmt: skip
+_OF_CONNECTION = (
+    "cycle", "expect_100_continue", "headers", "loop", "parser", "scope", "server_state", "timeout_keep_alive",
+    "timeout_keep_alive_task", "transport",
+)  # fmt: skip
+_OF_CYCLE = ("body", "disconnected", "message_event", "more_body", "response_complete")
+
+
+def check_uvicorn(connection: type = HttpToolsProtocol, cycle: type = RequestResponseCycle) -> None:
+    """Check that uvicorn's classes have what is extended here.
+
+    Raises:
+        EnvironmentFault: another version of uvicorn, which has not.
+    """
+    missing = [name for name in _METHODS if not hasattr(connection, name)]
+    for kind, names in ((connection, _OF_CONNECTION), (cycle, _OF_CYCLE)):
+        assigned = kind.__init__.__code__.co_names  # type: ignore[misc]
+        missing += [name for name in names if name not in assigned]
+    if missing:
+        raise EnvironmentFault(
+            f"adroit serve cannot use uvicorn {uvicorn.__version__}",
+            facts={"it lacks": ", ".join(missing)},
+            hint=f"pip install 'uvicorn<={NEWEST_TRIED}', the newest version that was tried",
+        )
 
 
 class _Answered:
@@ -204,7 +238,8 @@ class _Reading(asyncio.BufferedProtocol):
 
 
 def connection_factory(limits: Limits, early: EarlyAnswer | None = None) -> Callable[..., asyncio.BufferedProtocol]:
-    """Return what builds each connection of a server with these limits."""
+    """Return what builds each connection of a server with these limits. Raises EnvironmentFault as check_uvicorn."""
+    check_uvicorn()
     method = None if early is None else staticmethod(early)
     kind = type("Connection", (LimitedConnection,), {"limits": limits, "early": method})
     return lambda **arguments: _Reading(kind(**arguments))

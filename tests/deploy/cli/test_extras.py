@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.extras import EXTRAS, missing_package
@@ -91,6 +92,16 @@ def test_extras_are_those_of_pyproject() -> None:
         assert own == set(packages), extra
     everything = closure("adroit-deploy", *EXTRAS)
     assert {"torch", "scikit-learn", "uvicorn", "onnxruntime", "tensorboard"} <= everything
+
+
+def test_typers_upper_bound_stays_while_newer_versions_bring_pydantic() -> None:
+    """Four packages more on a box that only runs. It fails where the bound may go, or went too early."""
+    (bounds,) = [
+        r.specifier for r in map(Requirement, importlib.metadata.requires("adroit-deploy") or ()) if r.name == "typer"
+    ]
+    newer = Version(importlib.metadata.version("typer")) >= Version("0.29")
+    bounded = not bounds.contains("999")
+    assert bounded is not (newer and "pydantic" not in closure("typer"))
 
 
 def closure_of_extra(extra: str) -> set[str]:
