@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
+from adroit.deploy.runtimes.onnxruntime_package import VARIABLE
 from adroit.deploy.triton.needs import TritonNeeds
 from adroit.errors import UsageError
 
@@ -50,6 +51,7 @@ def kserve_resources(repository: Path, image: str, storage: str, name: str) -> s
         models=", ".join(needs.models),
         words="\n".join(f"        - {json.dumps(word)}" for word in words),
         image=json.dumps(image),
+        telemetry=VARIABLE,
         storage=json.dumps(storage),
         name=json.dumps(name),
         runtime=json.dumps(f"{name}-triton"),

@@ -11,10 +11,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,12 @@ def test_null_data_is_no_data(server: Server) -> None:
     status, text = server.post("/v2/models/labels/infer", content, **named)
     assert status == 200, text
     assert json.loads(text)["outputs"] == answer(server, body())
+
+
+@pytest.mark.parametrize(("encoding", "pack"), [("GZIP", gzip.compress), ("x-gzip", gzip.compress), ("", bytes)])
+def test_names_of_encodings_are_those_of_http(encoding: str, pack: Callable[[bytes], bytes], server: Server) -> None:
+    content = pack(json.dumps(body()).encode())
+    assert server.post("/v2/models/labels/infer", content, Content_Encoding=encoding)[0] == 200
 
 
 @pytest.mark.parametrize(

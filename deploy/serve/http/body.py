@@ -15,7 +15,7 @@ from adroit.deploy.serve.protocol.refusal import Reason, Refusal, invalid
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Headers = Mapping[bytes, bytes]
 # zlib reads both formats that HTTP has for this; "deflate" is zlib's own.
-_ENCODINGS = {b"gzip": 31, b"deflate": 15}
+_ENCODINGS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
 
 
 class ClientGone(Exception):
@@ -40,7 +40,7 @@ async def read_body(
             not compressed as its Content-Encoding says.
         ClientGone: the connection ended before the body did.
     """
-    encoding = headers.get(b"content-encoding", b"identity").lower()
+    encoding = headers.get(b"content-encoding", b"").strip().lower() or b"identity"
     if encoding != b"identity" and encoding not in _ENCODINGS:
         raise Refusal(Reason.ENCODING, "Content-Encoding must be gzip, deflate or identity")
     length = headers.get(b"content-length", b"0")

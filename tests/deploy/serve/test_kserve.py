@@ -48,6 +48,7 @@ def resources(repository: Path) -> list[Any]:
 def test_the_runtime_starts_triton_as_the_command_does(repository: Path) -> None:
     runtime, service = resources(repository)
     (container,) = runtime["spec"]["containers"]
+    assert container["env"] == [{"name": "ORT_DISABLE_TELEMETRY", "value": "1"}]
     assert container["args"] == [
         "tritonserver", "--model-repository=/mnt/models", "--model-control-mode=none",
         "--disable-auto-complete-config", "--exit-timeout-secs=20", "--http-port=8080", "--grpc-port=9000",

@@ -178,6 +178,7 @@ def test_the_command(repository: Path, adroit: Adroit, tmp_path: Path) -> None:
     result = adroit("serve", folder, "--print-triton-command")
     assert result.code == 0, result.err
     assert f"'--model-repository={folder}'" in result.out
+    assert "ORT_DISABLE_TELEMETRY=1 \\\n    tritonserver \\\n" in result.out
     assert ONNXRUNTIME_LIBRARY in result.out
     assert "plugins" not in result.out
     deployment = Deployment.read(folder / "adder-resnet20")
