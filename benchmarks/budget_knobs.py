@@ -48,7 +48,9 @@ class Bench:
         for image, labels in self.pairs:
             x = torch.from_numpy(self.steps.values(image[None]))
             logits, gates = self.network(x, torch.tensor([threshold]), with_gates=True)
-            table = cost_table(self.network.space, (x.shape[2], x.shape[3]), VOID, self.network.gate)
+            table = cost_table(
+                self.network.space, (x.shape[2], x.shape[3]), VOID, self.network.gate, stem=self.network.stem
+            )
             costs.append(table.of_route(Route.from_gates(self.network.space, gates[0].numpy())).total / 1e9)
             result = self.steps.unpadded(logits[0].argmax(0).numpy(), labels.shape)
             agreement.add(result, result, labels)

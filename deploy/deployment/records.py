@@ -10,7 +10,7 @@ from msgspec import Struct
 from adroit.deploy.operators.grid import Grid
 from adroit.models.routing.cost import Gate
 from adroit.models.routing.route import Route
-from adroit.models.routing.space import RoutingSpace
+from adroit.models.routing.space import USUAL_STEM, RoutingSpace, StemShape
 
 # Facts of a machine or of a runtime, by name, as reports print them.
 Fact = str | int | float | bool | tuple[str, ...] | None
@@ -90,6 +90,13 @@ class RouteRecord(Record, frozen=True):
     open: Mapping[str, tuple[str, ...]]
 
 
+class StemRecord(Record, frozen=True):
+    """A stem as StemShape has it: the channels of its first two convolutions, and whether the others are separable."""
+
+    channels: int
+    separable: bool
+
+
 class RoutingRecord(Record, frozen=True):
     """The routing of a routed network.
 
@@ -100,6 +107,7 @@ class RoutingRecord(Record, frozen=True):
         route: the route of the static form; None is all paths.
         threshold: the gates' threshold where it is baked in; None where it is an input, or there are no gates.
         origin: how the route was chosen.
+        stem: what comes before the space; None for the usual one, separable and of the space's width.
     """
 
     form: RoutingForm
@@ -109,6 +117,12 @@ class RoutingRecord(Record, frozen=True):
     route: RouteRecord | None = None
     threshold: float | None = None
     origin: RouteOrigin | None = None
+    stem: StemRecord | None = None
+
+    @property
+    def stem_shape(self) -> StemShape:
+        """What comes before the space; raises UsageError for a negative number of channels."""
+        return StemShape(self.stem.channels, self.stem.separable) if self.stem else USUAL_STEM
 
     @property
     def space(self) -> RoutingSpace:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import onnx
 
 from adroit.deploy.deployment.deployment import Deployment
-from adroit.deploy.deployment.records import RouteOrigin, RouteRecord, RoutingForm, RoutingRecord
+from adroit.deploy.deployment.records import RouteOrigin, RouteRecord, RoutingForm, RoutingRecord, StemRecord
 from adroit.deploy.export.graph import export_graph
 from adroit.deploy.export.routed import export_routed_graph
 from adroit.deploy.export.write import Exported, Form, check_target, write_deployment
@@ -85,6 +85,7 @@ def _graph(
 ) -> tuple[onnx.ModelProto, RoutingRecord | None]:
     """Traces the network; returns the model, and the record of its routing."""
     from adroit.models.networks.dynamic_routing.network import DynamicRouting
+    from adroit.models.routing.space import USUAL_STEM
 
     if not isinstance(network, DynamicRouting):
         if routing is not None:
@@ -99,5 +100,6 @@ def _graph(
         route=RouteRecord(**chosen.route.to_json()) if chosen.route else None,
         threshold=chosen.threshold,
         origin=chosen.origin,
+        stem=None if network.stem == USUAL_STEM else StemRecord(network.stem.channels, network.stem.separable),
     )
     return export_routed_graph(network, chosen.form, chosen.route, chosen.threshold), record

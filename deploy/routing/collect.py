@@ -26,7 +26,7 @@ from adroit.models.metrics.segmentation import mean_cross_entropy
 from adroit.models.operators.counts import OperationCounts
 from adroit.models.routing.cost import CostTable, Counting, Gate, cost_table
 from adroit.models.routing.route import Route
-from adroit.models.routing.space import RoutingSpace
+from adroit.models.routing.space import RoutingSpace, StemShape
 
 Progress = Callable[[int, int], None]
 BATCH = 4
@@ -124,12 +124,15 @@ def deployment_costs(deployment: Deployment, size: tuple[int, int], counting: Co
     assert deployment.info.routing is not None
     classes = deployment.info.outputs[0].shape[1]
     assert isinstance(classes, int)
-    return _costs(routing_space(deployment), size, classes, deployment.info.routing.gate, counting)
+    routing = deployment.info.routing
+    return _costs(routing_space(deployment), size, classes, routing.gate, counting, routing.stem_shape)
 
 
 @functools.lru_cache(maxsize=64)  # images of one size share a table, which takes longer than a lookup
-def _costs(space: RoutingSpace, size: tuple[int, int], classes: int, gate: Gate, counting: Counting) -> CostTable:
-    return cost_table(space, size, classes, gate, counting)
+def _costs(
+    space: RoutingSpace, size: tuple[int, int], classes: int, gate: Gate, counting: Counting, stem: StemShape
+) -> CostTable:
+    return cost_table(space, size, classes, gate, counting, stem)
 
 
 def check_gated(deployment: Deployment) -> None:

@@ -9,6 +9,7 @@ from adroit.deploy.deployment.deployment import Deployment
 from adroit.models.operators.counts import OperationCounts
 from adroit.models.routing.cost import Gate, cost_table
 from adroit.models.routing.route import Route
+from adroit.models.routing.space import USUAL_STEM, StemShape
 
 if TYPE_CHECKING:  # serving uses this module, and has no use for ONNX's tools
     from adroit.deploy.measure.counts import LayerCounts
@@ -20,19 +21,26 @@ def count_route(deployment: Deployment, route: Route, batch: int, size: tuple[in
     classes = deployment.info.outputs[0].shape[1]
     assert isinstance(classes, int)
     baked = deployment.info.routing.form == "static"
-    return route_counts(route, classes, deployment.info.routing.gate, batch, size, baked)
+    routing = deployment.info.routing
+    return route_counts(route, classes, routing.gate, batch, size, baked, routing.stem_shape)
 
 
 def route_counts(
-    route: Route, classes: int, gate: Gate, batch: int, size: tuple[int, int], baked: bool = False
+    route: Route,
+    classes: int,
+    gate: Gate,
+    batch: int,
+    size: tuple[int, int],
+    baked: bool = False,
+    stem: StemShape = USUAL_STEM,
 ) -> list[LayerCounts]:
     """Counts `batch` images of `size` (height, width) along `route` of a network with `classes` classes.
 
-    baked: see CostTable.parts.
+    baked: see CostTable.parts. stem: what comes before the routing space.
     """
     from adroit.deploy.measure.counts import LayerCounts
 
-    parts = cost_table(route.space, size, classes, gate).parts(route, baked)
+    parts = cost_table(route.space, size, classes, gate, stem=stem).parts(route, baked)
     shape = (batch, 3, *size)
     return [
         LayerCounts(name, "part", shape, sum([counts] * batch, OperationCounts()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adroit.errors import DataWarning, UnsupportedModel
 from adroit.models.checkpoints.extras import describe_extras, is_extra
@@ -103,12 +103,33 @@ def _check_names_and_shapes(
         ],
     }
     count = sum(map(len, problems.values()))
+    if count and (part := _only_part(expected, weights)):
+        missing = [name for name in expected if not name.startswith(f"{part}.")]
+        raise UnsupportedModel(
+            f"{source} holds the {part} of {architecture} alone",
+            facts={f"{len(missing)} missing": _first(missing)},
+            hint="import a checkpoint of the whole network: with layers that were never trained it gives no results",
+        )
     if count:
         raise UnsupportedModel(
             f"{source} does not hold the weights of {architecture}: {count} tensors differ",
             facts={f"{len(texts)} {kind}": _first(texts) for kind, texts in problems.items() if texts},
             hint=_hint(expected, weights, misshapen),
         )
+
+
+def _only_part(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:
+    """The module of the network whose tensors, with or without its name, are all that the file holds; "" if none."""
+
+    def shapes(tensors: Mapping[str, Tensor], prefix: str = "") -> dict[str, Any]:
+        return {prefix + name: t.shape for name, t in tensors.items() if not name.endswith(_COUNTER)}
+
+    own = shapes(expected)
+    for part in dict.fromkeys(name.partition(".")[0] for name in own):
+        wanted = {name: shape for name, shape in own.items() if name.startswith(f"{part}.")}
+        if len(wanted) < len(own) and wanted in (shapes(weights), shapes(weights, f"{part}.")):
+            return part
+    return ""
 
 
 def _first(texts: list[str]) -> str:

@@ -65,6 +65,8 @@ LAYOUTS: Mapping[str, OfficialLayout] = {
     "aa-resnet34": OfficialLayout(_same_key),
     "aa-resnet50": OfficialLayout(_same_key),
     "aa-resnet101": OfficialLayout(_same_key),
+    "aa-resnet152": OfficialLayout(_same_key),
+    "aa-deeplabv3plus-resnet50": OfficialLayout(_same_key),
     "aa-deeplabv3plus-resnet101": OfficialLayout(_same_key),
 }
 

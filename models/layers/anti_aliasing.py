@@ -17,6 +17,8 @@ from torch.nn import functional
 from adroit.errors import UsageError
 from adroit.models.operators.adaptive_filter import FILTER_SIZES, adaptive_filter
 
+# Even ones pad one pixel more at the right and bottom, as the published code does.
+BINOMIAL_SIZES = (2, 3, 4, 5, 6, 7)
 FilterKind = Literal["adaptive", "binomial", "none"]
 
 
@@ -27,7 +29,7 @@ class FilterChoice:
     Attributes:
         kind: "adaptive" (AdaptiveAntiAlias), "binomial" (BinomialFilter), or "none": the plain
             network, whose convolutions and pooling stride.
-        size: k in pixels: 3, 5 or 7.
+        size: k in pixels: 3, 5 or 7; of the binomial filter 2 to 7.
         groups: G of the adaptive filter; divides every channel count that is filtered.
         joint_softmax: of the adaptive filter; published weights need it.
 
@@ -43,8 +45,12 @@ class FilterChoice:
     def __post_init__(self) -> None:
         if self.kind not in ("adaptive", "binomial", "none"):
             raise UsageError(f"filter is adaptive, binomial or none, not {self.kind!r}")
-        if self.size not in FILTER_SIZES:
-            raise UsageError(f"filter_size is 3, 5 or 7, not {self.size!r}")
+        if self.kind == "binomial" and self.size not in BINOMIAL_SIZES:
+            raise UsageError(f"filter_size of a binomial filter is 2 to 7, not {self.size!r}")
+        if self.kind != "binomial" and self.size not in FILTER_SIZES:
+            raise UsageError(
+                f"filter_size is 3, 5 or 7, not {self.size!r}", hint="filter=binomial takes 2, 4 and 6 too"
+            )
         if self.groups < 1:
             raise UsageError(f"groups is at least 1, not {self.groups!r}")
 

@@ -158,11 +158,12 @@ _BLOCKS: dict[int, tuple[type[FilteredBasicBlock] | type[FilteredBottleneck], li
     34: (FilteredBasicBlock, [3, 4, 6, 3]),
     50: (FilteredBottleneck, [3, 4, 6, 3]),
     101: (FilteredBottleneck, [3, 4, 23, 3]),
+    152: (FilteredBottleneck, [3, 8, 36, 3]),
 }
 
 
 def anti_aliased_resnet(depth: int, classes: int, choice: FilterChoice, pool_only: bool) -> AntiAliasedResNet:
-    """ResNet-18, 34, 50 or 101: widths 64, 128, 256, 512."""
+    """ResNet-18, 34, 50, 101 or 152: widths 64, 128, 256, 512."""
     block, depths = _BLOCKS[depth]
     return AntiAliasedResNet(block, depths, [64, 128, 256, 512], choice, classes, pool_only=pool_only)
 

@@ -75,14 +75,25 @@ def _lenet5_bn(classes: int, kind: str) -> nn.Module:
     return LeNet5BN(classes, kind)
 
 
-def _dynamic_routing(depth: int, width: int, classes: int, gate: Any, drop_path: float) -> nn.Module:
+def _dynamic_routing(
+    depth: int, width: int, classes: int, gate: Any, drop_path: float, stem_channels: int, separable_stem: bool
+) -> nn.Module:
     from adroit.models.networks.dynamic_routing.network import DynamicRouting
+    from adroit.models.routing.space import StemShape
 
-    return DynamicRouting(depth, width, classes, gate, drop_path)
+    return DynamicRouting(depth, width, classes, gate, drop_path, StemShape(stem_channels, separable_stem))
 
 
 def _routed(name: str, depth: int, width: int, classes: int, gate: str, size: tuple[int, int]) -> Architecture:
-    defaults = {"depth": depth, "width": width, "classes": classes, "gate": gate, "drop_path": 0.0}
+    defaults = {
+        "depth": depth,
+        "width": width,
+        "classes": classes,
+        "gate": gate,
+        "drop_path": 0.0,
+        "stem_channels": 0,
+        "separable_stem": True,
+    }
     return Architecture(name, _dynamic_routing, size, True, ROUTED, defaults, "segmentation")
 
 
@@ -175,16 +186,19 @@ ARCHITECTURES: Mapping[str, Architecture] = {
                 IMAGENET,
                 _filter(groups, 1000, pool_only=True),
             )
-            for depth, groups in ((18, 2), (34, 2), (50, 8), (101, 8))
+            for depth, groups in ((18, 2), (34, 2), (50, 8), (101, 8), (152, 8))
         ),
-        Architecture(
-            "aa-deeplabv3plus-resnet101",
-            _anti_aliased_deeplab(101),
-            (513, 513),
-            True,
-            _VOC,
-            _filter(2, 21, output_stride=16),
-            "segmentation",
+        *(
+            Architecture(
+                f"aa-deeplabv3plus-resnet{depth}",
+                _anti_aliased_deeplab(depth),
+                (513, 513),
+                True,
+                _VOC,
+                _filter(2, 21, output_stride=16),
+                "segmentation",
+            )
+            for depth in (50, 101)
         ),
         Architecture(
             "aa-cifar-resnet20", _anti_aliased_cifar_resnet(3), (32, 32), True, CIFAR10, _filter(2, 10, width=16)

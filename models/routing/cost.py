@@ -26,7 +26,7 @@ from adroit.errors import UsageError
 from adroit.models.operators.counts import OperationCounts, convolution_counts, routing_gate_counts
 from adroit.models.operators.shapes import convolved_size
 from adroit.models.routing.route import Route
-from adroit.models.routing.space import INIT, SCALES, Node, Path, RoutingSpace
+from adroit.models.routing.space import INIT, SCALES, USUAL_STEM, Node, Path, RoutingSpace, StemShape
 
 Counting = Literal["paper", "own"]
 Gate = Literal["normal", "small", "none"]
@@ -180,7 +180,12 @@ def check_size(size: tuple[int, int], gate: Gate) -> None:
 
 
 def cost_table(
-    space: RoutingSpace, size: tuple[int, int], classes: int, gate: Gate, counting: Counting = "own"
+    space: RoutingSpace,
+    size: tuple[int, int],
+    classes: int,
+    gate: Gate,
+    counting: Counting = "own",
+    stem: StemShape = USUAL_STEM,
 ) -> CostTable:
     """The cost of every part for an input of `size` pixels (height, width).
 
@@ -198,9 +203,9 @@ def cost_table(
     if counter.paper:
         cells[INIT] = gates[INIT] = NOTHING
         paths.update({path: NOTHING for path in space.paths if path.node.layer == space.depth - 1})
-    stem, head = _stem_cost(counter, space.width, size), _head_cost(counter, maps, size, classes)
+    before, head = _stem_cost(counter, stem, space.width, size), _head_cost(counter, maps, size, classes)
     decoders = {scale: _decoder_cost(counter, maps, scale) for scale in range(1, SCALES)}
-    return CostTable(space, size, counting, gate != "none", stem, head, decoders, cells, gates, sums, paths)
+    return CostTable(space, size, counting, gate != "none", before, head, decoders, cells, gates, sums, paths)
 
 
 def _cell_cost(counter: _Counter, at: _Map) -> OperationCounts:
@@ -237,15 +242,21 @@ def _gate_cost(counter: _Counter, gate: Gate, at: _Map, paths: int) -> Operation
     return first + pooling + counter.convolution(hidden.channels, _Map(paths, 1, 1))
 
 
-def _stem_cost(counter: _Counter, width: int, size: tuple[int, int]) -> OperationCounts:
+def _stem_cost(counter: _Counter, stem: StemShape, width: int, size: tuple[int, int]) -> OperationCounts:
+    inner = stem.inner(width)
     if counter.paper:
         halves, quarters = [side // 2 for side in size], [side // 4 for side in size]
     else:  # the first convolution is not padded
         halves = [convolved_size(side, 3, 2, 0, 0) for side in size]
         quarters = [convolved_size(side, 3, 2, 1, 1) for side in halves]
-    half, quarter = _Map(width, *halves), _Map(width, *quarters)
+    half, quarter = _Map(inner, *halves), _Map(width, *quarters)
     total = counter.convolution(27, half, norm=True, relu=True)
-    return total + counter.separable(half, width, relu=True) + counter.separable(quarter, width, relu=True)
+    for out in (half, quarter):
+        if stem.separable:
+            total += counter.separable(out, inner, relu=True)
+        else:
+            total += counter.convolution(9 * inner, out, norm=True, relu=True)
+    return total
 
 
 def _head_cost(counter: _Counter, maps: list[_Map], size: tuple[int, int], classes: int) -> OperationCounts:

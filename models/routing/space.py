@@ -41,6 +41,34 @@ class Path:
 
 
 @dataclass(frozen=True)
+class StemShape:
+    """What lies between the image and the first node.
+
+    Attributes:
+        channels: of the first two of its three convolutions; 0 for as many as the space is wide. (The official code
+            has 64, whatever its INIT_CHANNEL is.)
+        separable: whether the second and third are separable (the official SEPT_STEM), or full 3 x 3 convolutions.
+
+    Raises:
+        UsageError: a negative number of channels.
+    """
+
+    channels: int = 0
+    separable: bool = True
+
+    def __post_init__(self) -> None:
+        if self.channels < 0:
+            raise UsageError(f"a stem has at least 1 channel, or 0 for the space's width, not {self.channels}")
+
+    def inner(self, width: int) -> int:
+        """The channels of the first two convolutions in a space of `width`."""
+        return self.channels or width
+
+
+USUAL_STEM = StemShape()
+
+
+@dataclass(frozen=True)
 class RoutingSpace:
     """The geometry, without weights.
 

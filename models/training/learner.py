@@ -100,7 +100,7 @@ class RoutedLearner(Learner):
     def __init__(self, network: DynamicRouting, ignored: int | None, recipe: Recipe, size: tuple[int, int]) -> None:
         super().__init__(network, ignored)
         self._classes = network.sem_seg_head.predictor.out_channels
-        costs = cost_table(network.space, size, self._classes, network.gate, "paper")
+        costs = cost_table(network.space, size, self._classes, network.gate, "paper", network.stem)
         routing = recipe.routing
         budget = BudgetSchedule(
             routing.budget_weight, routing.budget_target, routing.budget_start, routing.budget_warm_up
@@ -159,7 +159,8 @@ class RoutedLearner(Learner):
         costs, everything = [], []
         with torch.inference_mode():
             for x in inputs:
-                table = cost_table(self.network.space, (x.shape[2], x.shape[3]), self._classes, self.network.gate)
+                network, size = self.network, (x.shape[2], x.shape[3])
+                table = cost_table(network.space, size, self._classes, network.gate, stem=network.stem)
                 for gates in self.network(x.to(device), with_gates=True)[1].cpu().numpy():
                     route = Route.from_gates(self.network.space, gates)
                     routes.add(route)

@@ -10,7 +10,7 @@ from adroit.models.networks.dynamic_routing.layers import Stem
 from adroit.models.networks.dynamic_routing.node import NodeResult, RoutedNode
 from adroit.models.routing.cost import Gate
 from adroit.models.routing.route import Route
-from adroit.models.routing.space import INIT, SCALES, Node, RoutingSpace
+from adroit.models.routing.space import INIT, SCALES, Node, RoutingSpace, StemShape
 
 
 class RoutedBackbone(nn.Module):
@@ -19,12 +19,13 @@ class RoutedBackbone(nn.Module):
     Args:
         space: geometry. gate: see RoutedNode.
         drop_path: the last layer's drop probability at the end of training; it grows with the layer.
+        stem: what comes before the space.
     """
 
-    def __init__(self, space: RoutingSpace, gate: Gate, drop_path: float) -> None:
+    def __init__(self, space: RoutingSpace, gate: Gate, drop_path: float, stem: StemShape) -> None:
         super().__init__()
         self.space = space
-        self.stem = Stem(space.width)
+        self.stem = Stem(space.width, stem)
 
         def node(at: Node) -> RoutedNode:
             rate = drop_path * (at.layer + 1) / space.depth

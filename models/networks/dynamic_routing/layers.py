@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adroit.models.operators.batch_norm import norm_factor_and_offset
+from adroit.models.routing.space import StemShape
 
 
 def folded_convolution(weight: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -76,10 +77,10 @@ class _FoldedConvolution(nn.Module):
         return functional.conv2d(x, weight, bias, self.stride, self.padding)
 
 
-def separable(channels: int, stride: int = 1, relu: bool = True) -> list[nn.Module]:
+def separable(channels: int, stride: int = 1, relu: bool = True, out_channels: int | None = None) -> list[nn.Module]:
     """A depthwise 3 x 3 convolution, with neither norm nor ReLU, and a pointwise one with norm."""
     depthwise = nn.Conv2d(channels, channels, 3, stride, 1, groups=channels, bias=False)
-    return [depthwise, ConvNorm(channels, channels, 1, relu=relu)]
+    return [depthwise, ConvNorm(channels, out_channels or channels, 1, relu=relu)]
 
 
 def upsample(factor: int) -> nn.Upsample:
@@ -110,13 +111,23 @@ class DropPath(nn.Module):
 
 
 class Stem(nn.Module):
-    """[N,3,H,W] to [N,width,H/4,W/4]. The first convolution has no padding: H/2 - 1 by W/2 - 1 after it."""
+    """[N,3,H,W] to [N,width,H/4,W/4]. The first convolution has no padding: H/2 - 1 by W/2 - 1 after it.
 
-    def __init__(self, width: int) -> None:
+    Args:
+        width: channels of the output. shape: see StemShape.
+    """
+
+    def __init__(self, width: int, shape: StemShape) -> None:
         super().__init__()
-        self.stem_1 = ConvNorm(3, width, 3, 2)
-        self.stem_2 = nn.Sequential(*separable(width))
-        self.stem_3 = nn.Sequential(*separable(width, stride=2))
+        inner = shape.inner(width)
+        self.stem_1 = ConvNorm(3, inner, 3, 2)
+        self.stem_2: nn.Module
+        self.stem_3: nn.Module
+        if shape.separable:
+            self.stem_2 = nn.Sequential(*separable(inner))
+            self.stem_3 = nn.Sequential(*separable(inner, stride=2, out_channels=width))
+        else:
+            self.stem_2, self.stem_3 = ConvNorm(inner, inner, 3, 1, 1), ConvNorm(inner, width, 3, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps images [N,3,H,W] to [N,width,H/4,W/4]."""

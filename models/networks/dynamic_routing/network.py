@@ -12,7 +12,7 @@ from adroit.models.networks.dynamic_routing.layers import DropPath
 from adroit.models.networks.dynamic_routing.node import RoutedNode
 from adroit.models.routing.cost import GATE_SHRINK, Gate, check_size
 from adroit.models.routing.route import Route
-from adroit.models.routing.space import RoutingSpace
+from adroit.models.routing.space import USUAL_STEM, RoutingSpace, StemShape
 
 
 class DynamicRouting(nn.Module):
@@ -27,17 +27,26 @@ class DynamicRouting(nn.Module):
         classes: number of logits.
         gate: "normal", "small" (it sees its input shrunk by 4: at least 128 x 128 pixels), or "none".
         drop_path: drop probability of the last layer's cells at the end of training.
+        stem: what comes before the routing space.
 
     Raises:
         UsageError: an impossible depth, width or gate.
     """
 
-    def __init__(self, depth: int, width: int, classes: int, gate: Gate, drop_path: float = 0.0) -> None:
+    def __init__(
+        self,
+        depth: int,
+        width: int,
+        classes: int,
+        gate: Gate,
+        drop_path: float = 0.0,
+        stem: StemShape = USUAL_STEM,
+    ) -> None:
         super().__init__()
         if gate not in ("none", *GATE_SHRINK):
             raise UsageError(f"the gate of a routed network is normal, small or none, not {gate!r}")
-        self.space, self.gate = RoutingSpace(depth, width), gate
-        self.backbone = RoutedBackbone(self.space, gate, drop_path)
+        self.space, self.gate, self.stem = RoutingSpace(depth, width), gate, stem
+        self.backbone = RoutedBackbone(self.space, gate, drop_path, stem)
         self.sem_seg_head = DecoderHead(self.space, classes)
         self._initialize()
 

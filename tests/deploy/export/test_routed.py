@@ -33,7 +33,7 @@ from adroit.models.networks.architectures import architecture_named
 from adroit.models.networks.dynamic_routing.network import DynamicRouting
 from adroit.models.routing.cost import cost_table
 from adroit.models.routing.route import Route
-from adroit.models.routing.space import SCALES, Node
+from adroit.models.routing.space import SCALES, Node, StemShape
 from tests.conftest import Adroit
 from tests.models.networks.routed import images, mixed_route, route_down_to, routed_network
 
@@ -251,6 +251,22 @@ def test_the_commands_take_routes(network: DynamicRouting, tmp_path: Path, adroi
     wrong = adroit("export", checkpoint, "-o", tmp_path, "--route", "all", "--routing", "if")
     assert wrong.code == 2
     assert "which --routing if does not" in wrong.err
+
+
+def test_the_stem_is_part_of_the_record(tmp_path: Path) -> None:
+    """So that what the deployment's image costs is counted right."""
+    known, stem = architecture_named("dynamic-small"), StemShape(12, separable=False)
+    other = routed_network(DEPTH, WIDTH, "small", classes=11, stem=stem)
+    arguments = {"depth": DEPTH, "width": WIDTH, "gate": "small", "stem_channels": 12, "separable_stem": False}
+    config = CheckpointConfig("dynamic-small", known.preprocessing, {**arguments, "classes": 11})
+    save_checkpoint(tmp_path / "checkpoint", other.float(), config)
+    route = Route.none(other.space)
+    deployment = export_deployment(tmp_path / "checkpoint", tmp_path, "stem", routing=Routing("static", route))
+    counted = total_counts(count_route(Deployment.read(deployment.path), route, 1, (128, 160)))
+    assert counted == cost_table(other.space, (128, 160), 11, "small", stem=stem).of_route(route, baked=True)
+    x = images(1).float()
+    expected = other.double()(x.double(), route=route).detach().numpy()
+    np.testing.assert_allclose(run(deployment, x.numpy())["logits"], expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_a_model_that_holds_a_size_is_refused() -> None:

@@ -11,7 +11,7 @@ from adroit.models.networks.architectures import build_network
 from adroit.models.networks.dynamic_routing.network import DynamicRouting
 from adroit.models.routing.cost import cost_table
 from adroit.models.routing.route import Route
-from adroit.models.routing.space import RoutingSpace
+from adroit.models.routing.space import RoutingSpace, StemShape
 from tests.deploy.measure.executed import InstrumentedNetwork
 
 SIZES = [(128, 128), (128, 160), (192, 128)]
@@ -55,6 +55,18 @@ def test_counts_are_those_of_an_instrumented_run(
         assert own.of_route(route) == executed.own
         assert paper.of_route(route).total == executed.paper["other"] + whole["stem"] + whole["gate"] + whole["head"]
     assert len({own.of_route(route).total for route in random_routes(space)}) == ROUTES
+
+
+@pytest.mark.parametrize(
+    "stem", [StemShape(16), StemShape(12, separable=False), StemShape(0, separable=False)], ids=str
+)
+def test_stems_of_other_shapes_are_counted(stem: StemShape) -> None:
+    network = DynamicRouting(3, 8, CLASSES, "small", stem=stem).eval()
+    route = Route.all_open(network.space)
+    own, paper = (cost_table(network.space, SIZES[1], CLASSES, "small", form, stem) for form in ("own", "paper"))
+    with InstrumentedNetwork(network) as instrumented:
+        assert own.of_route(route) == instrumented.run(SIZES[1], route).own
+        assert paper.stem.total == instrumented.run(SIZES[1], route, padded_stem=True).paper["stem"]
 
 
 def test_a_baked_route_asks_no_gate_of_a_closed_node(

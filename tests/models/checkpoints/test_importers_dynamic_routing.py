@@ -13,6 +13,7 @@ from adroit.errors import UnsupportedModel, UsageError
 from adroit.models.checkpoints.checkpoint import load_checkpoint
 from adroit.models.checkpoints.importers import import_checkpoint
 from adroit.models.networks.architectures import build_network
+from tests.conftest import Adroit
 
 SMALL = {"depth": 3, "width": 4, "classes": 5}
 
@@ -57,6 +58,34 @@ def test_the_published_networks_have_the_labels_of_cityscapes(tmp_path: Path) ->
     content = published({**small, "classes": 19, "gate": "small"})
     config = import_checkpoint("dynamic-a", save(tmp_path / "a.pth", content), tmp_path / "ours", small)
     assert len(config.labels) == 19 and config.labels[0] == "road"
+
+
+@pytest.mark.parametrize("separable", [True, False])
+def test_official_options_of_the_stem_are_arguments(separable: bool, tmp_path: Path, adroit: Adroit) -> None:
+    """INIT_CHANNEL 4 beside the 64 channels that the published stem always has; SEPT_STEM on and off."""
+    arguments = {**SMALL, "stem_channels": 64, "separable_stem": separable}
+    path = save(tmp_path / "model_final.pth", published(arguments))
+    words = [word for name, value in arguments.items() for word in ("--argument", f"{name}={value}")]
+    done = adroit("import", "dynamic-a", path, "-o", tmp_path / "ours", *words)
+    assert done.code == 0, done.err
+    network, _ = load_checkpoint(tmp_path / "ours")
+    assert network.get_parameter("backbone.stem.stem_1.weight").shape == (64, 3, 3, 3)
+    last = "backbone.stem.stem_3.1.weight" if separable else "backbone.stem.stem_3.weight"
+    assert network.get_parameter(last).shape[:2] == (4, 64)
+    without = adroit("import", "dynamic-a", path, "-o", tmp_path / "other", *words[:-4])
+    assert without.code == 6 and "stem_1.weight is [64, 3, 3, 3], expected [4, 3, 3, 3]" in without.err
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone.", "module.backbone."])
+def test_a_backbone_alone_is_refused_as_that(prefix: str, tmp_path: Path) -> None:
+    state = {
+        prefix + name.removeprefix("module.backbone."): tensor
+        for name, tensor in published(SMALL)["model"].items()
+        if name.startswith("module.backbone.") and "num_batches" not in name
+    }
+    with pytest.raises(UnsupportedModel, match="holds the backbone of dynamic-small alone") as caught:
+        import_checkpoint("dynamic-small", save(tmp_path / "pretrained.pth", state), tmp_path / "ours", SMALL)
+    assert "sem_seg_head.layer_decoder_list.0.weight" in str(caught.value)
 
 
 @pytest.mark.parametrize(

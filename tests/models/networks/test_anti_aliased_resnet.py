@@ -19,6 +19,7 @@ OFFICIAL = [
     ("aa-resnet50", {}, 27_341_336, 362),
     ("aa-resnet101", {}, 46_333_464, 668),
     ("aa-resnet101", {"filter_size": 5}, 58_311_960, 668),
+    ("aa-resnet152", {}, 61_977_112, 974),
 ]
 
 
@@ -229,6 +230,7 @@ def test_a_training_step_moves_the_prediction() -> None:
     [
         ({"filter": "median"}, "adaptive, binomial or none"),
         ({"filter_size": 4}, "3, 5 or 7"),
+        ({"filter": "binomial", "filter_size": 8}, "2 to 7"),
         ({"groups": 3}, "do not divide"),
         ({"groups": 0}, "at least 1"),
     ],

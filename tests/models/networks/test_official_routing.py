@@ -9,6 +9,7 @@ import torch
 
 from adroit.models.networks.dynamic_routing.forcing import force_gates
 from adroit.models.networks.dynamic_routing.network import DynamicRouting
+from adroit.models.routing.space import StemShape
 from tests.models.networks.official_modules import official_network
 from tests.models.networks.routed import CLOSE, images, route_down_to, routed_network, run
 
@@ -39,10 +40,22 @@ def test_forced_routes_give_the_published_logits(gate: str, monkeypatch: pytest.
         assert (ours - rounded).abs().max() <= own_error, (deepest, seed, share)
 
 
-@pytest.mark.parametrize("gate", ["normal", "small", "none"])
-def test_free_gates_give_the_published_logits(gate: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    official = official_network(monkeypatch, DEPTH, WIDTH, CLASSES, gate).double()
-    network = routed_network(DEPTH, WIDTH, gate)
+@pytest.mark.parametrize(
+    ("gate", "width", "separable_stem"),
+    [
+        ("normal", WIDTH, True),
+        ("small", WIDTH, False),
+        ("none", WIDTH, True),
+        ("small", 16, True),
+        ("normal", 16, False),
+    ],
+)
+def test_free_gates_give_the_published_logits(
+    gate: str, width: int, separable_stem: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever INIT_CHANNEL (`width`) is, the published stem has 64 channels; SEPT_STEM makes it separable."""
+    official = official_network(monkeypatch, DEPTH, width, CLASSES, gate, separable_stem).double()
+    network = routed_network(DEPTH, width, gate, stem=StemShape(WIDTH, separable_stem))
     official.load_state_dict(network.state_dict())
     for x in images(4).split(1):
         with torch.no_grad():
