@@ -32,11 +32,18 @@ def input_gradient(
     return gradient
 
 
-def normalized_gradient(gradient: Tensor, epsilon: float = 1e-12) -> Tensor:
-    """[N,C,H,W], each sample centered over its pixels and channels, then of L2 norm 1 (a constant one: 0)."""
+# The L2 norm below which the code divides a gradient by no smaller number (TensorFlow's 1e-12, of the square).
+NORM_FLOOR = 1e-6
+
+
+def normalized_gradient(gradient: Tensor, floor: float = NORM_FLOOR) -> Tensor:
+    """[N,C,H,W], each sample centered over its pixels and channels, then of L2 norm 1 (a constant one: 0).
+
+    floor: what a smaller norm counts as, so that a gradient below it stays shorter than 1. A confident student's is.
+    """
     flat = gradient.flatten(1)
     centered = flat - flat.mean(1, keepdim=True)
-    return functional.normalize(centered, dim=1, eps=epsilon).view_as(gradient)
+    return functional.normalize(centered, dim=1, eps=floor).view_as(gradient)
 
 
 def gradient_difference(student: Tensor, teacher: Tensor) -> Tensor:
@@ -44,11 +51,11 @@ def gradient_difference(student: Tensor, teacher: Tensor) -> Tensor:
     return (student - teacher).square().flatten(1).sum(1).mean()
 
 
-def discriminator_loss(discriminator: nn.Module, student: Tensor, teacher: Tensor) -> Tensor:
+def discriminator_loss(discriminator: nn.Module, student: Tensor, teacher: Tensor, floor: float = NORM_FLOOR) -> Tensor:
     """Cross entropy of telling the student's input gradients (class 0) from the teacher's (class 1): a scalar.
 
-    Both, [N,C,H,W], go through `discriminator` (to logits [2N,2]) in one batch, each normalized.
+    Both, [N,C,H,W], go through `discriminator` (to logits [2N,2]) in one batch, each normalized (see `floor` there).
     """
-    both = normalized_gradient(torch.cat([student, teacher]))
+    both = normalized_gradient(torch.cat([student, teacher]), floor)
     truth = torch.arange(2, device=both.device).repeat_interleave(len(student))
     return functional.cross_entropy(discriminator(both), truth)

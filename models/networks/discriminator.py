@@ -17,12 +17,16 @@ class GradientDiscriminator(nn.Module):
         size: height and width of the gradients. layers: how often they are halved. base: channels of the first
             layer, doubled by each. (The code has 5 and 16 for CIFAR-10 to CIFAR-100, 4 and 8 for Tiny-ImageNet to
             CIFAR-10.) channels: of the gradients.
+        epsilon: of the batch norms, the code's by default (TensorFlow's). The first convolution's variance is about
+            1e-4 on gradients of length 1, so it matters: PyTorch's own 1e-5 gives the student another gradient.
 
     Raises:
         UsageError: sides that cannot be halved so often.
     """
 
-    def __init__(self, size: tuple[int, int], layers: int = 5, base: int = 16, channels: int = 3) -> None:
+    def __init__(
+        self, size: tuple[int, int], layers: int = 5, base: int = 16, channels: int = 3, epsilon: float = 1e-3
+    ) -> None:
         super().__init__()
         if layers < 1 or min(size) < 2**layers:
             raise UsageError(
@@ -36,7 +40,7 @@ class GradientDiscriminator(nn.Module):
             out_channels = base * 2**layer
             modules += [
                 nn.Conv2d(channels, out_channels, 4, 2, 1),
-                nn.BatchNorm2d(out_channels),
+                nn.BatchNorm2d(out_channels, eps=epsilon),
                 nn.LeakyReLU(0.1),
             ]
             channels, height, width = out_channels, height // 2, width // 2

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from adroit.errors import UsageError
 from adroit.models.data.pixels import Pixels
-from adroit.models.losses.input_gradients import discriminator_loss, gradient_difference, input_gradient
+from adroit.models.losses.input_gradients import NORM_FLOOR, discriminator_loss, gradient_difference, input_gradient
 from adroit.models.networks.architectures import architecture_named, class_argument
 from adroit.models.networks.discriminator import GradientDiscriminator
 from adroit.models.training.methods.adversarial_training import check_classifies
@@ -29,7 +29,7 @@ from adroit.models.training.methods.size_matching import Matching, TeacherInput
 from adroit.models.training.optimizer import rate_factor
 from adroit.models.training.synchronized_norm import synchronize_norms
 from adroit.models.training.tasks import device_of
-from adroit.validation import NonNegative, PositiveInt, Share
+from adroit.validation import NonNegative, Positive, PositiveInt, Share
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,7 +42,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         difference: "mean" over the images, or their "sum" (code, of 32 images: its weight grows with the batch).
         noise: pixel values up to which uniform noise is added to the student's images. (CIFAR-10 to CIFAR-100: 8.)
         matching: how the student's images get the teacher's size: "resize", "crop" or "pad".
-        discriminator_layers, discriminator_base: see GradientDiscriminator.
+        discriminator_layers, discriminator_base, discriminator_epsilon: see GradientDiscriminator.
+        gradient_floor: see normalized_gradient. The paper names neither it nor the epsilon: both are the code's.
         discriminator_every: the discriminator learns in one of so many steps (of accumulated parts, from the last).
         discriminator_rate, discriminator_decay: its learning rate (0: the student's), falling alike, and weight decay.
     """
@@ -56,6 +57,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     matching: Matching = "resize"
     discriminator_layers: PositiveInt = 5
     discriminator_base: PositiveInt = 16
+    discriminator_epsilon: Positive = 1e-3
+    gradient_floor: Positive = NORM_FLOOR
     discriminator_every: PositiveInt = 5
     discriminator_rate: NonNegative = 0.0
     discriminator_decay: NonNegative = 2e-4
@@ -82,7 +85,11 @@ class Igam(TrainingMethod):
         self._to_teacher = TeacherInput(self._pixels, own, size, settings.matching)
         self._check_teacher(teacher.network, setup)
         self.discriminator = GradientDiscriminator(
-            task.input_size, settings.discriminator_layers, settings.discriminator_base, len(self._pixels.unit)
+            task.input_size,
+            settings.discriminator_layers,
+            settings.discriminator_base,
+            len(self._pixels.unit),
+            settings.discriminator_epsilon,
         )
         synchronize_norms(self.discriminator)
         # Without gradient but in its own step, so that the student's loss leaves it alone.
@@ -130,7 +137,10 @@ class Igam(TrainingMethod):
         # A sum is of the whole step's images, of which the loop takes the mean over its parts and processes.
         images = self._recipe.batch if self._settings.difference == "sum" else 1
         difference = self._settings.gamma * images * gradient_difference(student, teacher)
-        return difference - self._settings.beta * discriminator_loss(self.discriminator, student, teacher)
+        return difference - self._settings.beta * self._discriminator_loss(student, teacher)
+
+    def _discriminator_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return discriminator_loss(self.discriminator, student, teacher, self._settings.gradient_floor)
 
     def after_step(self, step: Step) -> None:
         """Trains the discriminator in every `discriminator_every`th step."""
@@ -143,7 +153,7 @@ class Igam(TrainingMethod):
     def _train_discriminator(self, student: Tensor, teacher: Tensor, progress: float) -> None:
         self._optimizer.param_groups[0]["lr"] = self._rate * rate_factor(self._recipe, progress)
         parameters = list(self.discriminator.requires_grad_().parameters())
-        gradients = torch.autograd.grad(discriminator_loss(self.discriminator, student, teacher), parameters)
+        gradients = torch.autograd.grad(self._discriminator_loss(student, teacher), parameters)
         self.discriminator.requires_grad_(False)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             if torch.distributed.is_initialized():  # the loop's wrapper does this for the network's alone

@@ -42,10 +42,39 @@ def test_a_normalized_gradient_is_centered_and_of_length_1() -> None:
     result = normalized_gradient(gradient)
     torch.testing.assert_close(result.flatten(1).mean(1), torch.zeros(4, dtype=torch.float64))
     torch.testing.assert_close(result.flatten(1).norm(dim=1), torch.ones(4, dtype=torch.float64))
-    torch.testing.assert_close(normalized_gradient(1e-9 * gradient), result)
+    torch.testing.assert_close(normalized_gradient(1e-6 * gradient), result)
     one = gradient[2].flatten()
     expected = (one - one.mean()) / (one - one.mean()).square().sum().sqrt()
     torch.testing.assert_close(result[2].flatten(), expected)
+
+
+@pytest.mark.parametrize("floor", [1e-6, 1e-12])
+def test_a_gradient_below_the_floor_is_divided_by_the_floor(floor: float) -> None:
+    """As the code's x / sqrt(max(sum of x^2, 1e-12)), of which 1e-6 is the default."""
+    gradient = 1e-9 * (random(4, 3, 5, 5) + 7.0)
+    centered = gradient - gradient.mean((1, 2, 3), keepdim=True)
+    squares = centered.square().sum((1, 2, 3), keepdim=True)
+    expected = centered / squares.clamp_min(floor**2).sqrt()
+    given = {} if floor == 1e-6 else {"floor": floor}
+    torch.testing.assert_close(normalized_gradient(gradient, **given), expected)
+    lengths = normalized_gradient(gradient, floor).flatten(1).norm(dim=1)
+    assert bool((lengths < 0.02).all()) if floor == 1e-6 else bool((lengths > 0.999).all())
+
+
+@pytest.mark.parametrize("epsilon", [1e-3, 1e-5])
+def test_the_discriminators_norms_have_the_codes_epsilon(epsilon: float) -> None:
+    """Restated: 4 x 4 convolutions of stride 2, norms over the batch, leaky ReLU 0.1, a linear layer."""
+    given = {} if epsilon == 1e-3 else {"epsilon": epsilon}
+    discriminator = GradientDiscriminator((16, 16), 2, 4, **given).double()
+    x = normalized_gradient(random(6, 3, 16, 16))
+    h = x
+    for index in (0, 3):
+        convolution = discriminator.layers[index]
+        h = functional.conv2d(h, convolution.weight, convolution.bias, 2, 1)
+        mean, variance = h.mean((0, 2, 3), keepdim=True), h.var((0, 2, 3), unbiased=False, keepdim=True)
+        h = (h - mean) / (variance + epsilon).sqrt()
+        h = torch.where(h < 0, 0.1 * h, h)
+    torch.testing.assert_close(discriminator(x), discriminator.fc(h.flatten(1)))
 
 
 def test_a_constant_gradient_becomes_0_and_stays_differentiable() -> None:

@@ -72,6 +72,16 @@ def test_the_loss_is_the_formula_in_float64(images: Path, robust: Path, gradient
     assert float(result.detach()) == pytest.approx(float(expected.detach()), rel=1e-3)
 
 
+def test_epsilon_and_floor_are_settings(images: Path, robust: Path) -> None:
+    losses = set()
+    for more in ({}, {"discriminator_epsilon": 1e-5}, {"gradient_floor": 1.0}):
+        method, student, x, y = made(images, robust, start=0.0, gamma=0.0, **more)
+        loss = method.loss(step_of(method, student, x, y))
+        assert loss is not None
+        losses.add(float(loss.detach()))
+    assert len(losses) == 3
+
+
 def test_both_terms_are_off_before_their_start(images: Path, robust: Path) -> None:
     method, student, x, y = made(images, robust)
     before = {name: t.clone() for name, t in method.state_dict().items()}
