@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tarfile
 import zipfile
@@ -53,13 +54,34 @@ def refuse_foreign(file: Path) -> None:
             facts={"it says": _page_title(head)},
             hint="open the link in a browser, confirm what the page asks, and download the file itself",
         )
-    known = is_safetensors(head) or head.startswith((_ZIP, _PICKLE)) or tarfile.is_tarfile(file)
+    known = is_safetensors(head) or head.startswith((_ZIP, _PICKLE)) or _is_tar(file)
     if not known and file.suffix != ".safetensors" and not zipfile.is_zipfile(file):
         raise UsageError(
             f"{file} is no checkpoint: it is neither a PyTorch file nor safetensors",
             facts={"it begins": repr(head[:32])[2:-1]},
             hint=_FETCH,
         )
+
+
+def _is_tar(file: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(file)
+    except Exception:  # a damaged file makes Python's readers of archives raise almost anything
+        return False
+
+
+def _names_in_tar(file: Path) -> set[str]:
+    """The names of the files in it; of a damaged one none."""
+    with contextlib.suppress(Exception), tarfile.open(file) as archive:
+        return set(archive.getnames())
+    return set()
+
+
+def _names_in_zip(file: Path) -> set[str]:
+    """The names of the files in it without their folders; of a damaged one none."""
+    with contextlib.suppress(Exception), zipfile.ZipFile(file) as archive:
+        return {name.rpartition("/")[2] for name in archive.namelist()}
+    return set()
 
 
 def is_safetensors(head: bytes) -> bool:
@@ -80,13 +102,11 @@ def _page_title(head: bytes) -> str:
 
 def archive_fault(file: Path) -> UsageError | None:
     """What to say of archives that PyTorch does not read as weights; None for any other file."""
-    if tarfile.is_tarfile(file):  # before zip: one that ends with a zip file in it looks like that too
-        with tarfile.open(file) as archive:
-            names = set(archive.getnames())
+    if _is_tar(file):  # before zip: one that ends with a zip file in it looks like that too
+        names = _names_in_tar(file)
         kind = "" if "storages" in names else "tar"
     elif zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as zipped:
-            names = {name.rpartition("/")[2] for name in zipped.namelist()}
+        names = _names_in_zip(file)
         kind = "" if "data.pkl" in names else "zip"
     else:
         return None

@@ -22,6 +22,8 @@ _KINDS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1")
 _BYTE_ORDERS = ("<", ">", "=", "|")
 _OPTIONS = (
     "argparse.Namespace",
+    *(f"builtins.{name}" for name in ("dict", "float", "int", "list")),  # what a defaultdict makes
+    *(f"datetime.{name}" for name in ("date", "datetime", "timedelta", "timezone")),
     *(f"numpy.{name}" for name in ("float16", "float32", "float64", "int32", "int64", "uint8", "bool_")),
     "pathlib.Path",
     "pathlib.PosixPath",
@@ -116,6 +118,11 @@ def _number(kind: Any = None, data: Any = None, *_: Any) -> PickledArray:
     return made
 
 
+def _no_defaults(*_: Any) -> OrderedDict[Any, Any]:
+    """Reads a defaultdict; the pickle's next words fill it."""
+    return OrderedDict()
+
+
 def _no_bytes(*_: Any) -> bytes:
     """Reads an array without elements; `bytes` itself would also take a number, and that much memory."""
     return b""
@@ -127,6 +134,7 @@ def safe_globals() -> list[Any]:
     names: dict[str, Any] = {name: type(name.rpartition(".")[2], (PickledOptions,), {}) for name in _OPTIONS}
     names |= dict.fromkeys(_DICTIONARIES, OrderedDict)
     names |= {"numpy.dtype": PickledType, "numpy.ndarray": PickledArray, "builtins.bytes": _no_bytes}
+    names["collections.defaultdict"] = _no_defaults
     for core in ("core", "_core"):
         names |= {f"numpy.{core}.multiarray.scalar": _number, f"numpy.{core}.multiarray._reconstruct": PickledArray}
     return [(stand_in, name) for name, stand_in in names.items()]

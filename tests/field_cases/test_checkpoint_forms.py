@@ -187,6 +187,14 @@ REFUSED: dict[str, tuple[Write, list[str]]] = {
     "gzip": (lambda s, p: write_archive(s, p, "gzip"), ["compressed (gzip)", "unpack it"]),
     "zip": (lambda s, p: write_archive(s, p, "zip"), ["an archive of files (zip)", "unpack it"]),
     "tar": (lambda s, p: write_archive(s, p, "tar"), ["an archive of files (tar)", "unpack it"]),
+    "a tar file cut short": (
+        lambda s, p: (write_archive(s, p, "tar"), p.write_bytes(p.read_bytes()[:200_000])),
+        ["an archive of files (tar)", "unpack it"],
+    ),
+    "a zip file cut short": (
+        lambda s, p: (write_archive(s, p, "zip"), p.write_bytes(p.read_bytes()[:200_000])),
+        ["cannot read checkpoint", "truncated"],
+    ),
     "NumPy's archive": (lambda s, p: write_archive(s, p, "npz"), ["a file of NumPy arrays (npz)"]),
     "a whole network": (
         form(lambda s: nn.Sequential(nn.Linear(2, 2))),

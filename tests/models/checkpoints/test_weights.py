@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import collections
+import datetime
 import pathlib
 import re
 import tarfile
@@ -29,6 +31,8 @@ BOOKKEEPING: dict[str, Any] = {
     "args": argparse.Namespace(lr=0.1, folder=pathlib.Path("x"), mean=np.zeros(3)),
     "optimizer": {"state": {0: {"momentum_buffer": torch.zeros(3)}}, "param_groups": [{"lr": 0.05, "params": [0]}]},
     "rng_state": torch.zeros(3, dtype=torch.uint8),
+    "losses": collections.defaultdict(list, train=[0.5]),
+    "saved": datetime.datetime(2026, 11, 30, tzinfo=datetime.UTC),
 }
 Legacy = pytest.mark.parametrize("legacy", [False, True], ids=["zip format", "legacy format"])
 
