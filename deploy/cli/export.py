@@ -31,6 +31,7 @@ from adroit.deploy.cli.network_options import (
     read_preprocessing,
     read_square,
 )
+from adroit.deploy.cli.options import Replace
 from adroit.deploy.cli.text import describe_agreement
 from adroit.deploy.deployment.names import check_name
 from adroit.text import progress
@@ -96,6 +97,7 @@ def export(
     gate_threshold: Annotated[
         float | None, typer.Option(min=0.0, help="Bake the gates' threshold in, and leave its input out.")
     ] = None,
+    replace: Replace = False,
     portable: Annotated[bool, typer.Option("--portable", help="Standard ONNX operators only.")] = False,
 ) -> None:
     """Write a deployment: ONNX with adroit's operators, preprocessing, provenance."""
@@ -111,6 +113,7 @@ def export(
         images=data,
         share=share,
         gate_threshold=gate_threshold,
+        replace=replace,
         on_route=_show_route,
         progress=progress("comparing"),
         weights=weights,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import traceback
 from typing import Annotated
@@ -23,9 +25,10 @@ from adroit.deploy.cli.quantize import quantize
 from adroit.deploy.cli.routes import routes
 from adroit.deploy.cli.run import run
 from adroit.deploy.cli.serve import serve
+from adroit.deploy.cli.streams import flush_output, prepare_streams
 from adroit.deploy.cli.train import train
 from adroit.deploy.extras import missing_package
-from adroit.errors import AdroitError, OutOfResource
+from adroit.errors import AdroitError, OutOfResource, UsageError
 from adroit.version import __version__
 
 app = typer.Typer(
@@ -76,19 +79,38 @@ def main(arguments: list[str] | None = None) -> None:
 
     Exit codes: 0 fine, 1 our bug, 2 usage, 3 parity, 4 routes, 5 environment, 6 model, 7 resource.
     """
-    code: int
+    prepare_streams()
+    code = _run(arguments)
+    unwritten = flush_output()
+    sys.exit(_print_error(unwritten) if unwritten and code == 0 else code)
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         app(arguments, prog_name="adroit")  # exits by itself where nothing goes wrong, and for wrong usage
-        code = 0
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except AdroitError as error:
-        code = _print_error(error)
+        return _print_error(error)
     except MemoryError:
-        code = _print_error(OutOfResource("out of memory", hint="use a smaller --batch or fewer --images"))
+        return _print_error(OutOfResource("out of memory", hint="use a smaller --batch or fewer --images"))
+    except OSError as error:
+        return _print_error(flush_output() or _system_fault(error))
     except Exception as error:
         command = _command(arguments)
         fault = missing_package(error, f"`adroit {command}`", command) if isinstance(error, ImportError) else None
-        code = _print_error(fault) if fault else _print_bug()
-    sys.exit(code)
+        return _print_error(fault) if fault else _print_bug()
+    return 0
+
+
+def _system_fault(error: OSError) -> AdroitError:
+    """What the system refuses is no bug of ours, wherever it happens: a path, its permissions, space, memory."""
+    named = isinstance(error.filename, (str, bytes))
+    place = os.fsdecode(error.filename) if named else "standard output, or a temporary file"
+    message = f"{error.strerror or error}: {place}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
+        return OutOfResource(message, hint="free some of it and run again")
+    return UsageError(message, hint="give a path that exists, that you may use, and whose names are not too long")
 
 
 def _print_error(error: AdroitError) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from adroit import files
 from adroit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +49,11 @@ LabelsFile = Annotated[
 ChannelOrder = Annotated[Channels | None, typer.Option("--channels", help="What the network takes; rgb if not given.")]
 ResizeText = Annotated[
     str | None,
-    typer.Option("--resize", metavar="SIDE|HEIGHTxWIDTH", help="Images are resized: the shorter side, or both."),
+    typer.Option(
+        "--resize",
+        metavar="SIDE|HEIGHTxWIDTH|keep",
+        help="Images are resized: the shorter side, or both; a classifier's to --size if not given.",
+    ),
 ]
 CropText = Annotated[
     str | None, typer.Option("--crop", metavar="SIDE|HEIGHTxWIDTH", help="Then cut from the center to this.")
@@ -74,6 +79,11 @@ UsualDimensions = Annotated[
     ),
 ]
 NoAdopt = Annotated[bool, typer.Option("--no-adopt", help="Leave layers of public code as they are.")]
+
+
+def read_resize(text: str | None) -> tuple[int, int] | int | str | None:
+    """As `read_sides`, or the word that keeps images as they are."""
+    return text if text == "keep" else read_sides("resize", text)
 
 
 def read_sides(option: str, text: str | None) -> tuple[int, int] | int | None:
@@ -108,7 +118,7 @@ def read_preprocessing(
     return Preprocessing.from_json(
         {
             "channels": channels or "rgb",
-            "resize": read_sides("resize", resize),
+            "resize": read_resize(resize),
             "crop": read_square("crop", crop),
             "mean": _numbers("mean", mean) or [0.0] * count,
             "std": _numbers("std", std) or [1.0] * count,
@@ -118,17 +128,21 @@ def read_preprocessing(
 
 
 def read_labels(path: Path | None) -> list[str]:
-    """The lines of a text file; empty without one.
+    """The lines of a text file, without spaces and empty lines around them; empty without one.
 
     Raises:
-        UsageError: a file that cannot be read.
+        UsageError: a file that cannot be read, without a label, or with an empty line between labels.
     """
     if path is None:
         return []
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read labels {path}", facts={"reason": error}) from error
+    lines = [line.strip() for line in files.read_text(path, "the file of labels").strip().splitlines()]
+    if not all(lines):
+        number = len(lines) and lines.index("") + 1
+        raise UsageError(
+            f"the file of labels {path} has " + (f"an empty line, number {number}" if number else "no label"),
+            hint="write one name a line, in the order of the classes",
+        )
+    return lines
 
 
 def read_argument(text: str) -> tuple[str, Any]:

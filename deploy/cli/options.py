@@ -24,6 +24,10 @@ DataPath = Annotated[
         " labels (FILE.npz:PART reads PART_images); or an .npz with the network's inputs by name.",
     ),
 ]
+Replace = Annotated[
+    bool,
+    typer.Option("--replace", help="Delete builds, tables and files of an old deployment of that name."),
+]
 FirstImages = Annotated[int | None, typer.Option("--images", min=1, help="Use the first so many images only.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads within one run; the runtime decides if not given.")]
 GateThreshold = Annotated[

@@ -150,5 +150,8 @@ def _layer_rows(candidate: CandidateProfile) -> list[tuple[str, ...]]:
         spent = candidate.nodes.milliseconds.get(layer.node)
         counted = [readable_count(getattr(layer.counts, column)) for column in COLUMNS]
         shape = "x".join(map(str, layer.shape))
-        rows.append((layer.node, layer.operator, shape, *counted, f"{spent:.3f}" if spent else ""))
+        rows.append((layer.node, layer.operator, shape, *counted, f"{spent:.3f}" if spent else "-"))
+    if candidate.other_milliseconds is not None:
+        spent = candidate.other_milliseconds
+        rows.append(("everything else of a run", *[""] * (len(_COLUMNS) + 2), f"{spent:.3f}"))
     return rows

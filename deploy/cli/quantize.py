@@ -10,7 +10,7 @@ import typer
 
 import adroit
 from adroit import files
-from adroit.deploy.cli.options import AsJson, DataPath, DeploymentPath, Operators, Threads
+from adroit.deploy.cli.options import AsJson, DataPath, DeploymentPath, Operators, Replace, Threads
 from adroit.deploy.quantize.choices import Method
 from adroit.deploy.runtimes.choices import OperatorForm
 from adroit.text import progress, table
@@ -45,6 +45,7 @@ def quantize(
     ] = False,
     operators: Operators = OperatorForm.native,
     threads: Threads = None,
+    replace: Replace = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a deployment in 8 bits: adder layers on integers, ranges from your images, no training."""
@@ -62,6 +63,7 @@ def quantize(
         sensitivity=sensitivity,
         operators=operators,
         threads=threads,
+        replace=replace,
         progress=progress,
     )
     print(files.json_text(_to_json(quantized)) if as_json else describe(quantized), flush=True)

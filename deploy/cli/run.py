@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -34,9 +33,14 @@ def run(
     data: DataPath,
     images: FirstImages = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE.npz", help="Where the outputs go.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Where the outputs go: an .npz, or a .png of one image's classes."
+        ),
     ] = None,
-    top: Annotated[int, typer.Option(min=0, help="Print so many most probable labels of each image.")] = 0,
+    top: Annotated[
+        int, typer.Option(min=0, help="Print so many most probable labels of each image, or largest classes.")
+    ] = 0,
     runtime: Annotated[RuntimeName, typer.Option(help="What runs the network.")] = RuntimeName.onnxruntime,
     operators: Operators = OperatorForm.native,
     threads: Threads = None,
@@ -49,7 +53,7 @@ def run(
     batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 16,
     as_json: AsJson = False,
 ) -> None:
-    """Run a deployment on images; write its outputs as named arrays, print the most probable labels."""
+    """Run a deployment on images; write its outputs, print the most probable labels or the pixels' classes."""
     if output is None and not top:
         raise UsageError("nothing to do with the outputs", hint="give --output FILE.npz, --top N, or both")
     result = adroit.run(
@@ -71,13 +75,21 @@ def run(
     )
     if not top:
         return
-    rows = list(zip(result.names, result.top(top), strict=True))
+    rows = _ranked(result, top)
     if as_json:
+        key, unit = ("shares", "share") if result.task == "segmentation" else ("predictions", "probability")
         values = [
-            {"image": name, "predictions": [dataclasses.asdict(prediction) for prediction in predictions]}
-            for name, predictions in rows
+            {"image": name, key: [{"label": label, unit: share} for label, share in row]}
+            for name, row in zip(result.names, rows, strict=True)
         ]
         print(files.json_text(values), end="")
         return
-    for name, predictions in rows:
-        print(f"{name}: " + ", ".join(f"{p.label} {p.probability:.1%}" for p in predictions))
+    for name, row in zip(result.names, rows, strict=True):
+        print(f"{name}: " + ", ".join(f"{label} {share:.1%}" for label, share in row))
+
+
+def _ranked(result: adroit.RunResult, top: int) -> list[list[tuple[str, float]]]:
+    """The labels of each image with their probabilities, or shares of the pixels; the largest first."""
+    if result.task == "segmentation":
+        return [[(each.label, each.share) for each in shares[:top]] for shares in result.shares()]
+    return [[(each.label, each.probability) for each in predictions] for predictions in result.top(top)]

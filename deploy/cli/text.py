@@ -62,6 +62,11 @@ def describe_latency(latency: RouteLatency) -> str:
         saved = "" if row.skip_efficiency is None else f"{row.skip_efficiency:.2f}"
         lost = [f"{getattr(row.losses, kind):+.2f}" if row.losses else "" for kind in LOSSES]
         rows.append((name, str(row.images), f"{row.share:.1%}", f"{row.milliseconds:.4g}", saved, *lost))
+    restless = (
+        []
+        if latency.prediction.steady
+        else ["the machine changed its speed meanwhile, so what is lost where is not shown"]
+    )
     return "\n".join(
         [
             f"an image takes {latency.overall.milliseconds:.4g} ms ({min(measured):.4g} to {max(measured):.4g};"
@@ -69,6 +74,7 @@ def describe_latency(latency: RouteLatency) -> str:
             f"every path open: {latency.all_open:.4g} ms, {readable(latency.memory.running)}B of memory;"
             f" in the static form: {latency.static_open:.4g} ms",
             table(rows),
+            *restless,
         ]
     )
 

@@ -152,6 +152,21 @@ class Deployment:
             for where, images in data.batches(self.preprocessing, size):
                 yield where, self.feeds(images, gate_threshold)
 
+    def unpadded(
+        self, outputs: Mapping[str, NDArray[Any]], feeds: Mapping[str, NDArray[Any]], size: tuple[int, int]
+    ) -> dict[str, NDArray[Any]]:
+        """Cuts outputs of the input's size, [N,C,H,W], back to what the image fills.
+
+        Args:
+            feeds: the model's inputs. size: (height, width) of the image in pixels, before its preprocessing.
+        """
+        filled = self.preprocessing.geometry_size(size)
+        sides = feeds[self.info.inputs[0].name].shape[2:]
+        return {
+            name: self.preprocessing.unpadded(value, filled) if value.ndim == 4 and value.shape[2:] == sides else value
+            for name, value in outputs.items()
+        }
+
     def noise(self, batch: int, size: tuple[int, int] | None = None) -> dict[str, NDArray[Any]]:
         """Inputs of random values: standard normal ones, and 0 or 1 where an input holds integers; gates are open.
 

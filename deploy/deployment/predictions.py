@@ -1,4 +1,4 @@
-"""The most probable classes of an image."""
+"""What a network's logits tell: the most probable classes of an image, and the classes of its pixels."""
 
 from __future__ import annotations
 
@@ -21,6 +21,26 @@ class Prediction:
 
     label: str
     probability: float
+
+
+@dataclass(frozen=True)
+class ClassShare:
+    """A class of a segmentation.
+
+    Attributes:
+        label: the name of the class, or its number where the network has no names.
+        share: of the image's pixels, 0 to 1.
+    """
+
+    label: str
+    share: float
+
+
+def class_shares(classes: NDArray[np.integer], labels: Sequence[str]) -> list[ClassShare]:
+    """Counts the pixels of each class that is there, the largest first; `classes` is [H,W]."""
+    values, counts = np.unique(classes, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    return [ClassShare(labels[values[i]] if labels else str(values[i]), float(counts[i] / classes.size)) for i in order]
 
 
 def top_k(logits: NDArray[Any], labels: Sequence[str], count: int) -> list[list[Prediction]]:

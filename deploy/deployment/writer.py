@@ -16,6 +16,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,8 @@ from adroit.deploy.deployment.latency_table import LatencyTable
 from adroit.deploy.deployment.names import DESCRIPTION_FILE
 from adroit.deploy.deployment.reading import read_description
 from adroit.deploy.deployment.records import ParityVerdict
-from adroit.errors import EnvironmentFault, UsageError
+from adroit.deploy.deployment.replacing import check_replaceable, note_replaced
+from adroit.errors import DataWarning, EnvironmentFault, UsageError
 
 # In a folder of NFS, which locks files that are open for writing, and no folders.
 LOCK_FILE = ".lock"
@@ -85,6 +87,18 @@ def record_results(
         return editor.write(parity=parity, budget=budget, latency=latency)
 
 
+def record_if_writable(
+    deployment: Deployment, *, parity: ParityVerdict | None = None, latency: LatencyTable | None = None
+) -> None:
+    """As `record_results`, where the deployment can be written to; else says that nothing is recorded."""
+    if os.access(deployment.path, os.W_OK):
+        record_results(deployment, parity=parity, latency=latency)
+    else:
+        warnings.warn(
+            f"{deployment.path} cannot be written to, so nothing is recorded there", DataWarning, stacklevel=2
+        )
+
+
 @contextlib.contextmanager
 def editing(deployment: Deployment) -> Iterator[DescriptionEditor]:
     """Locks `deployment`, and reads its description again.
@@ -125,19 +139,24 @@ def lock_folder(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replacing_deployment(path: Path) -> Iterator[Path]:
+def replacing_deployment(path: Path, replace: bool) -> Iterator[Path]:
     """Yields an empty folder that becomes the deployment at `path` if the body succeeds.
 
-    A deployment that is there already is locked until then, and replaced whole.
+    A deployment that is there already is locked until then, and replaced whole; what goes with it is said.
 
     Raises:
-        UsageError, OutOfResource: as adroit.files.atomic_folder.
+        UsageError: the old one has come to hold what may not be deleted (check_replaceable), or as
+            adroit.files.atomic_folder. OutOfResource: the disk is full.
         EnvironmentFault: its file system has no locks.
     """
     with contextlib.ExitStack() as stack:
         if path.is_dir():
             stack.enter_context(lock_folder(path))
-        yield stack.enter_context(files.atomic_folder(path))
+            check_replaceable(path, replace)
+        temporary = stack.enter_context(files.atomic_folder(path))
+        yield temporary
+        if path.is_dir():
+            note_replaced(path)
 
 
 def write_description(folder: Path, description: Description) -> None:

@@ -10,9 +10,10 @@ import onnx
 
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.deployment.records import RouteOrigin, RouteRecord, RoutingForm, RoutingRecord, StemRecord
+from adroit.deploy.deployment.replacing import check_place
 from adroit.deploy.export.graph import export_graph
 from adroit.deploy.export.routed import export_routed_graph
-from adroit.deploy.export.write import Exported, Form, check_target, write_deployment
+from adroit.deploy.export.write import Exported, Form, write_deployment
 from adroit.errors import UsageError
 from adroit.models.checkpoints.checkpoint import WEIGHTS, load_checkpoint, save_checkpoint
 from adroit.models.networks.architectures import architecture_named
@@ -42,6 +43,7 @@ def export_deployment(
     name: str | None = None,
     form: Form = "operators",
     routing: Routing | None = None,
+    replace: bool = False,
 ) -> Deployment:
     """Exports the checkpoint at `checkpoint` to `repository`/`name`, whole or not at all.
 
@@ -50,6 +52,7 @@ def export_deployment(
         form: "operators" writes adroit's operators with their portable bodies, "portable" standard
             ONNX operators only.
         routing: of a routed network; "if", or "static" where it has no gates, if None.
+        replace: whether builds, tables and files of an old deployment there may be deleted.
 
     Raises:
         UsageError: unreadable checkpoint, a name that is none, an unwritable repository.
@@ -58,7 +61,7 @@ def export_deployment(
     network, config = load_checkpoint(checkpoint)
     architecture = architecture_named(config.architecture)
     name = name or architecture.name
-    check_target(repository, name)
+    check_place(repository, name, replace)
 
     def save_reference(folder: Path) -> tuple[Path, Path | None]:
         save_checkpoint(folder, network, config)
@@ -77,7 +80,7 @@ def export_deployment(
         save_reference=save_reference,
         routing=routed,
     )
-    return write_deployment(exported, repository, name, form)
+    return write_deployment(exported, repository, name, form, replace)
 
 
 def _graph(

@@ -13,10 +13,11 @@ import onnx_ir as ir
 from msgspec.structs import replace
 
 from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.replacing import check_place
 from adroit.deploy.export.graph import finish, fuse
 from adroit.deploy.export.inputs import NamedInput, free_dimensions, image_input, named_inputs
 from adroit.deploy.export.trace import trace_program
-from adroit.deploy.export.write import Exported, Form, check_target, spec_of, write_deployment
+from adroit.deploy.export.write import Exported, Form, spec_of, write_deployment
 from adroit.deploy.reference.capture import capture_exported
 from adroit.deploy.reference.store import PROGRAM, WEIGHTS, write_reference
 from adroit.errors import UnsupportedModel, UsageError
@@ -70,19 +71,24 @@ class UserNetwork:
 
 
 def export_user_network(
-    given: UserNetwork, repository: Path, name: str, form: Form, on_note: Callable[[str], None]
+    given: UserNetwork,
+    repository: Path,
+    name: str,
+    form: Form,
+    on_note: Callable[[str], None],
+    replace_old: bool = False,
 ) -> Deployment:
     """Exports to `repository`/`name`, whole or not at all.
 
     Args:
-        form: as export_deployment.
+        form: as export_deployment. replace_old: whether all that an old deployment there holds may be deleted.
         on_note: called with each line of what the user should know: adopted layers, sizes that are fixed, the task.
 
     Raises:
         UsageError: options that do not fit each other or the network, or an unwritable repository.
         UnsupportedModel: a network that cannot be captured; names the module and the line of the user's code.
     """
-    check_target(repository, name)
+    check_place(repository, name, replace_old)
     _check_options(given)
     dimensions = free_dimensions(given.inputs, given.dimensions)
     network, adopted = _adopted(given, on_note)
@@ -99,19 +105,20 @@ def export_user_network(
     fuse(model.graph)
     proto = finish(model)
     task = _task(given, proto)
-    on_note(f"task: {task}" + ("" if given.inputs else f"; images: {_described(given, inputs)}"))
+    steps = None if given.inputs else _preprocessing(given, inputs, task)
+    on_note(f"task: {task}" + ("" if steps is None else f"; images: {_described(steps)}"))
     exported_network = Exported(
         model=proto,
         architecture=given.source,
         task=task,
         input_size=None if given.inputs else given.size,
         usual_sizes=dimensions,
-        preprocessing=None if given.inputs else _preprocessing(given, inputs),
+        preprocessing=steps,
         labels=tuple(given.labels),
         source={"network": given.source, **given.provenance, **({"adopted": adopted} if adopted else {})},
         save_reference=lambda folder: _save(folder, program),
     )
-    return write_deployment(exported_network, repository, name, form)
+    return write_deployment(exported_network, repository, name, form, replace_old)
 
 
 def _free_outputs(graph: ir.Graph, program: StoredProgram, inputs: Sequence[CapturedInput]) -> None:
@@ -192,10 +199,14 @@ def _is_fixed(inputs: Sequence[CapturedInput]) -> bool:
     return 2 not in inputs[0].free
 
 
-def _preprocessing(given: UserNetwork, inputs: Sequence[CapturedInput]) -> Preprocessing:
-    """Images of other sizes are resized where the network takes one size alone, and nothing else was requested."""
+def _preprocessing(given: UserNetwork, inputs: Sequence[CapturedInput], task: Task) -> Preprocessing:
+    """Images are resized where nothing else was requested and a network takes one size, or tells an image's class.
+
+    A classifier that takes all sizes is right at those it was trained with: a photograph as it is gives any class.
+    """
     steps = given.preprocessing
-    if _is_fixed(inputs) and steps.size is None:
+    resizes = steps.resize is None and (_is_fixed(inputs) or task == "classification")
+    if steps.size is None and resizes:
         return replace(steps, resize=given.size)
     if _is_fixed(inputs) and steps.size != given.size:
         raise UsageError(
@@ -205,10 +216,9 @@ def _preprocessing(given: UserNetwork, inputs: Sequence[CapturedInput]) -> Prepr
     return steps
 
 
-def _described(given: UserNetwork, inputs: Sequence[CapturedInput]) -> str:
-    steps = _preprocessing(given, inputs)
+def _described(steps: Preprocessing) -> str:
     parts: list[str] = [steps.channels]
-    parts += [f"resized to {steps.resize}"] if steps.resize else []
+    parts += [f"resized to {steps.resize}"] if steps.resize not in (None, "keep") else []
     parts += [f"cropped to {steps.crop}"] if steps.crop else []
     parts += [f"divided by {steps.divisor:g}, mean {list(steps.mean)}, std {list(steps.std)}"]
     return ", ".join(parts)

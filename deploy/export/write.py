@@ -14,8 +14,9 @@ import onnx
 from adroit import files
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.deployment.description import Description
-from adroit.deploy.deployment.names import DESCRIPTION_FILE, MODEL_FILE, REFERENCE_FOLDER, TRITON_FILE, check_name
+from adroit.deploy.deployment.names import MODEL_FILE, REFERENCE_FOLDER, TRITON_FILE
 from adroit.deploy.deployment.records import CheckpointRecord, ModelRecord, OperatorUse, RoutingRecord
+from adroit.deploy.deployment.replacing import check_place
 from adroit.deploy.deployment.tensors import TensorSpec
 from adroit.deploy.deployment.triton_configuration import triton_config
 from adroit.deploy.deployment.writer import replacing_deployment, write_description
@@ -53,29 +54,22 @@ class Exported:
     usual_sizes: Mapping[str, int] = field(default_factory=dict)
 
 
-def check_target(repository: Path, name: str) -> Path:
-    """Returns the folder of the deployment; raises UsageError where none can be written there."""
-    folder = repository / check_name(name)
-    if folder.exists() and not (folder / DESCRIPTION_FILE).exists():
-        raise UsageError(f"{folder} exists and is not a deployment", hint="choose another --name or folder")
-    return folder
-
-
-def write_deployment(exported: Exported, repository: Path, name: str, form: Form) -> Deployment:
+def write_deployment(exported: Exported, repository: Path, name: str, form: Form, replace: bool) -> Deployment:
     """Writes `repository`/`name`, whole or not at all.
 
     Args:
         form: "operators" writes adroit's operators with their portable bodies, "portable" standard
             ONNX operators only.
+        replace: whether all that an old deployment there holds may be deleted.
 
     Raises:
         UsageError: labels that are not the classes, a name that is none, an unwritable repository.
     """
-    folder = check_target(repository, name)
+    folder = check_place(repository, name, replace)
     model = inline_bodies(exported.model) if form == "portable" else exported.model
     _check_labels(exported.labels, model)
     custom = Counter(n.op_type for n in all_nodes(model.graph) if n.domain == DOMAIN)
-    with replacing_deployment(folder) as temporary:
+    with replacing_deployment(folder, replace) as temporary:
         files.write_bytes(temporary / MODEL_FILE, model.SerializeToString(deterministic=True))
         weights, program = exported.save_reference(temporary / REFERENCE_FOLDER)
         info = Description(

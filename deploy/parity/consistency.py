@@ -83,6 +83,10 @@ class _MovedImages:
         sides = deployment.info.inputs[0].shape[2:]
         fixed = (sides[0], sides[1]) if isinstance(sides[0], int) and isinstance(sides[1], int) else None
         self.crop: tuple[int, int] | None = self._preprocessing.size or fixed
+        self._uncut = replace(self._preprocessing, crop=None)
+        if fixed is None and self._preprocessing.crop == (self._preprocessing.resize,) * 2:
+            # The crop is all of the image, as of CIFAR: shifts take smaller ones from inside.
+            self.crop, self._uncut = None, self._preprocessing
         self.padding = 0
 
     def __iter__(self) -> Iterator[tuple[Batch, NDArray[np.int64] | None]]:
@@ -94,7 +98,7 @@ class _MovedImages:
 
     def _load(self, index: int) -> Image:
         """Loads an image before its own crop, no larger than the area that the crops cover together."""
-        image = replace(self._preprocessing, crop=None).geometry(self._images.load(index))
+        image = self._uncut.geometry(self._images.load(index))
         sides, more = image.shape[:2], self._pixels - 1
         if self.crop:
             wanted = [min(side, crop + more) for side, crop in zip(sides, self.crop, strict=True)]

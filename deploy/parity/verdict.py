@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.deployment.records import ParityVerdict
-from adroit.deploy.deployment.writer import record_results
+from adroit.deploy.deployment.writer import record_if_writable
 from adroit.deploy.parity.check import Progress, check_deployment
 from adroit.deploy.parity.quantized import check_quantized
 from adroit.deploy.parity.report import ParityReport
@@ -53,7 +53,7 @@ def check_and_record(
     if on_report is not None:
         on_report(report)
     verdict = ParityVerdict(report.passed, report.output.used, report.images, report.facts)
-    record_results(deployment, parity=verdict)
+    record_if_writable(deployment, parity=verdict)
     return report
 
 

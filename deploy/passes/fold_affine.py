@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from adroit.deploy.operators.definitions import DOMAIN
 from adroit.deploy.passes.affine import Vector, affine_source, affine_terms
 from adroit.deploy.passes.graph import MODULE_KEY, add_initializer, constant, only_source, replace_pair
+from adroit.errors import UnsupportedModel
 
 Array = NDArray[np.generic]
 
@@ -44,6 +45,9 @@ def fold_affine(graph: ir.Graph) -> int:
     """Folds y = factor * s + offset, for each channel, into the layer that makes s, where nothing else reads s.
 
     Layers: AdderConv2d, Conv, ConvTranspose, Gemm, with constant weights; in branches too.
+
+    Raises:
+        UnsupportedModel: a layer whose finite numbers a batch norm takes out of the range of their type.
     """
     return sum(_fold(node) for node in list(graph.all_nodes()))
 
@@ -54,8 +58,12 @@ def _fold(node: ir.Node) -> bool:
     if producer is None or layer is None:
         return False
     terms = affine_terms(node, len(layer.added), layer.rank)
-    arrays = None if terms is None else _folded(layer, *terms)
-    if arrays is None:
+    if terms is None or not _is_finite(layer, *terms):
+        return False
+    arrays = _folded(layer, *terms)
+    if not all(np.isfinite(array).all() for array in arrays):
+        if node.op_type == "BatchNormalization":
+            raise _overflow(producer, layer, *terms)
         return False
     name = node.metadata_props.get(MODULE_KEY) or node.name or node.outputs[0].name or ""
     graph = node.graph
@@ -70,13 +78,29 @@ def _fold(node: ir.Node) -> bool:
     return True
 
 
-def _folded(layer: _Layer, factor: Vector, offset: Vector) -> list[Array] | None:
-    """The layer's two constants with both terms in them; None where they leave the range of their type."""
+def _is_finite(layer: _Layer, factor: Vector, offset: Vector) -> bool:
+    return all(np.isfinite(array).all() for array in (layer.multiplied, layer.added, factor, offset))
+
+
+def _overflow(producer: ir.Node, layer: _Layer, factor: Vector, offset: Vector) -> UnsupportedModel:
+    """Runtimes fold batch norms as this pass does, and would compute with infinity without a word."""
+    name = producer.metadata_props.get(MODULE_KEY) or producer.name or producer.outputs[0].name
+    largest = {"weight": np.abs(layer.multiplied).max(), "factor": np.abs(factor).max(), "offset": np.abs(offset).max()}
+    return UnsupportedModel(
+        f"the weights of the layer {name} leave the range of {layer.multiplied.dtype} when the batch norm behind it is"
+        " folded in, as every runtime does",
+        facts={f"largest {kind}": f"{value:.3g}" for kind, value in largest.items()},
+        hint="its weights or the variance of its batch norm are not those of a trained network: look at the checkpoint",
+    )
+
+
+def _folded(layer: _Layer, factor: Vector, offset: Vector) -> list[Array]:
+    """The layer's two constants with both terms in them; infinite where they leave the range of their type."""
     kind = layer.multiplied.dtype
     with np.errstate(over="ignore", invalid="ignore"):
         multiplied = (np.asarray(layer.multiplied, np.float64) * layer.column(factor)).astype(kind)
         added = (layer.added * factor + offset).astype(kind)
-    return [multiplied, added] if np.isfinite(multiplied).all() and np.isfinite(added).all() else None
+    return [multiplied, added]
 
 
 def _layer(node: ir.Node) -> _Layer | None:

@@ -60,6 +60,13 @@ class CandidateProfile:
     gate_threshold: float = 0.0
 
     @property
+    def other_milliseconds(self) -> float | None:
+        """What a profiled run spends outside `layers`: in nodes that ONNX Runtime renames, and between nodes."""
+        if not self.nodes.run:
+            return None
+        return self.nodes.run - sum(self.nodes.milliseconds.get(layer.node, 0.0) for layer in self.layers)
+
+    @property
     def layers(self) -> Sequence[LayerCounts]:
         """The operations of each layer that computes."""
         return self.counted.layers
@@ -86,6 +93,8 @@ class CandidateProfile:
                 }
                 for layer in self.layers
             ],
+            "profiled_run_milliseconds": self.nodes.run or None,
+            "other_milliseconds": self.other_milliseconds,
             "not_counted": [
                 {
                     **dataclasses.asdict(uncounted),

@@ -27,7 +27,7 @@ from adroit.deploy.quantize.calibrate import Progress, calibrate, grids_of
 from adroit.deploy.quantize.choices import Method
 from adroit.deploy.quantize.graph import activations, adders, byte_tensors, quantize_adders
 from adroit.deploy.quantize.sensitivity import cost_of, layer_costs, logits_of
-from adroit.deploy.quantize.store import check_place, store
+from adroit.deploy.quantize.store import check_target, store
 from adroit.deploy.quantize.weights import QuantizedWeights, quantize_weights
 from adroit.deploy.runtimes.choices import OperatorForm
 from adroit.deploy.runtimes.options import RuntimeOptions
@@ -50,6 +50,7 @@ class QuantizeOptions:
         keep_float: names of adder nodes to leave in float32.
         sensitivity: also measure what each layer costs.
         operators, threads: of the runs over the images, as RuntimeOptions.
+        replace: whether builds, tables and files of an old deployment in that place may be deleted.
     """
 
     method: Method = Method.mse
@@ -59,6 +60,7 @@ class QuantizeOptions:
     sensitivity: bool = False
     operators: OperatorForm = OperatorForm.native
     threads: int | None = None
+    replace: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def quantize_deployment(
     options = options or QuantizeOptions()
     model = _float_model(deployment)
     chosen = _chosen_layers(model, options.keep_float)
-    folder = check_place(deployment, repository, name or f"{deployment.info.name}-8bit")
+    folder = check_target(deployment, repository, name or f"{deployment.info.name}-8bit", options.replace)
     run = RuntimeOptions(operators=options.operators, threads=options.threads)
     counter: Callable[[str], Progress | None] = progress or (lambda what: None)
 
@@ -124,7 +126,7 @@ def quantize_deployment(
 
         costs = layer_costs(deployment, exact[: len(few)], list(layers), alone, few, run, counter("layers"))
     record = _record(deployment, data, len(images), options, grids, layers, cost, costs)
-    return Quantized(store(deployment, quantized, folder, record), cost, costs)
+    return Quantized(store(deployment, quantized, folder, record, options.replace), cost, costs)
 
 
 def quantize_model(

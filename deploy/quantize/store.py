@@ -11,8 +11,9 @@ import onnx
 
 from adroit import files
 from adroit.deploy.deployment.deployment import Deployment
-from adroit.deploy.deployment.names import DESCRIPTION_FILE, MODEL_FILE, REFERENCE_FOLDER, TRITON_FILE, check_name
+from adroit.deploy.deployment.names import DESCRIPTION_FILE, MODEL_FILE, REFERENCE_FOLDER, TRITON_FILE
 from adroit.deploy.deployment.records import ModelRecord, OperatorUse, QuantizationRecord
+from adroit.deploy.deployment.replacing import check_place
 from adroit.deploy.deployment.triton_configuration import triton_config
 from adroit.deploy.deployment.writer import replacing_deployment, write_description
 from adroit.deploy.onnx_file import all_nodes
@@ -21,32 +22,33 @@ from adroit.errors import UsageError
 from adroit.version import __version__
 
 
-def check_place(deployment: Deployment, repository: Path, name: str) -> Path:
+def check_target(deployment: Deployment, repository: Path, name: str, replace: bool) -> Path:
     """The folder that `store` writes, before the long work.
 
     Raises:
-        UsageError: a name that is none, a folder that is no deployment, or the float deployment itself.
+        UsageError: as check_place, or the float deployment itself.
     """
-    folder = repository / check_name(name)
-    if folder.exists() and not (folder / DESCRIPTION_FILE).exists():
-        raise UsageError(f"{folder} exists and is not a deployment", hint="choose another --name or folder")
+    folder = check_place(repository, name, replace)
     if folder.exists() and folder.resolve() == deployment.path.resolve():
         raise UsageError(f"{folder} is the float32 deployment itself", hint="choose another --name")
-    files.check_writable(folder / DESCRIPTION_FILE) if folder.exists() else files.check_writable(
-        repository / f"{name}.new"
-    )
+    files.check_writable(folder / DESCRIPTION_FILE if folder.exists() else repository / f"{name}.new")
     return folder
 
 
-def store(deployment: Deployment, model: onnx.ModelProto, folder: Path, quantization: QuantizationRecord) -> Deployment:
+def store(
+    deployment: Deployment, model: onnx.ModelProto, folder: Path, quantization: QuantizationRecord, replace: bool
+) -> Deployment:
     """Writes `model` as a deployment in `folder`, whole or not at all; all but the model is `deployment`'s.
+
+    Args:
+        replace: whether all that an old deployment there holds may be deleted.
 
     Raises:
         UsageError, OutOfResource: as adroit.files.atomic_folder.
     """
     custom = Counter(n.op_type for n in all_nodes(model.graph) if n.domain == DOMAIN)
     info = deployment.info
-    with replacing_deployment(folder) as temporary:
+    with replacing_deployment(folder, replace) as temporary:
         files.write_bytes(temporary / MODEL_FILE, model.SerializeToString(deterministic=True))
         if (deployment.path / REFERENCE_FOLDER).is_dir():
             shutil.copytree(deployment.path / REFERENCE_FOLDER, temporary / REFERENCE_FOLDER)

@@ -22,6 +22,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from adroit import files
 from adroit.deploy.serve.protocol.refusal import Reason, Refusal, invalid
 from adroit.errors import UsageError
 
@@ -57,14 +58,14 @@ class CostClasses:
     def read(cls, path: Path) -> CostClasses:
         """Read the classes from a TOML file. Raises UsageError for a file that does not hold such classes."""
         try:
-            content = msgspec.toml.decode(path.read_bytes(), type=_File)
+            content = msgspec.toml.decode(files.read_text(path, "the file of cost classes"), type=_File)
             if content.default not in content.classes:
                 raise ValueError(f"default: there is no class {content.default!r}")
             if content.classes[content.default].token is not None:
                 raise ValueError(
                     f"default: {content.default!r} has a token, which requests without a class do not carry"
                 )
-        except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
+        except ValueError as error:  # msgspec's errors are ValueErrors
             raise UsageError(
                 f"cannot read the cost classes in {path}",
                 facts={"reason": error},

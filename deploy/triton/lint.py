@@ -8,6 +8,7 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
+from adroit import files
 from adroit.deploy.protocol import open_inference_pb2 as pb
 from adroit.errors import UsageError
 
@@ -23,8 +24,9 @@ def lint(path: Path, folder: str) -> list[str]:
     """
     try:
         # Fields that adroit never writes are Triton's own to check.
-        config = text_format.Parse(path.read_text(encoding="utf-8"), pb.ModelConfig(), allow_unknown_field=True)
-    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+        text = files.read_text(path, "the configuration of Triton")
+        config = text_format.Parse(text, pb.ModelConfig(), allow_unknown_field=True)
+    except text_format.ParseError as error:
         raise UsageError(f"{path} is no configuration of Triton", facts={"reason": error}) from error
     return [*_renamed(config, folder), *_faults(config)]
 

@@ -16,6 +16,43 @@ if TYPE_CHECKING:
     from PIL import Image as Pillow
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff"})
+# How the files of those suffixes begin: names of downloads often lack theirs.
+_BEGINNINGS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"BM", b"P5", b"P6", b"II*\x00", b"MM\x00*")
+_ZIP = b"PK\x03\x04"
+
+
+def visible(folder: Path) -> list[Path]:
+    """What a folder holds, by name, without what systems and tools hide there (`.ipynb_checkpoints`, `._cat.png`).
+
+    Raises:
+        UsageError: a folder that cannot be read.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX")
+    except OSError as error:
+        raise UsageError(f"cannot read the folder {folder}", facts={"reason": error.strerror}) from error
+
+
+def image_paths(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The images of a folder by name, by suffix or content, and its other visible files; raises as `visible`."""
+    files = [path for path in visible(folder) if path.is_file()]
+    images = [path for path in files if path.suffix.lower() in SUFFIXES or _beginning(path).startswith(_BEGINNINGS)]
+    return images, [path for path in files if path not in set(images)]
+
+
+def is_archive(path: Path) -> bool:
+    """Whether this is an `.npz`, by its name or content."""
+    return path.suffix == ".npz" or (
+        path.is_file() and path.suffix.lower() not in SUFFIXES and _beginning(path)[:4] == _ZIP
+    )
+
+
+def _beginning(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(8)
+    except OSError:  # whoever reads it says so
+        return b""
 
 
 def read_image(path: Path) -> Image:

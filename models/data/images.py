@@ -9,6 +9,7 @@ holds images and label maps of the same names (PNG, one byte a pixel), as CamVid
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adroit.errors import UsageError
-from adroit.models.data.image_files import SUFFIXES, image_size, read_image
+from adroit.errors import DataWarning, UsageError
+from adroit.models.data.class_folders import class_order, match_classes
+from adroit.models.data.image_files import SUFFIXES, image_paths, image_size, is_archive, read_image, visible
 from adroit.models.data.preprocessing import Image, Preprocessing
+from adroit.text import shortened
 
 
 @dataclass(frozen=True)
@@ -71,16 +74,21 @@ class ImageSet:
             yield slice(start, len(self)), preprocessing.values(np.stack(pending))
 
 
-def read_images(data: str | Path, class_names: Sequence[str] | None = None) -> ImageSet:
-    """Opens DATA (see the module's text).
+def read_images(
+    data: str | Path, class_names: Sequence[str] | None = None, classes: int | None = None, grouped: bool = False
+) -> ImageSet:
+    """Opens DATA (see the module's text); a DataWarning names what is left out of a folder.
 
     Args:
         data: path, or `FILE.npz:part`.
-        class_names: the network's labels; where all class folders are among them, a folder's label
-            is its place there, else its place in alphabetical order.
+        class_names: the network's labels, which name the class folders as match_classes says. Without labels and
+            `classes`, the folders are the classes, by number where all are numbers, else by alphabet.
+        classes: how many classes the network has.
+        grouped: folders are no classes: the images have no labels, whatever the folders' names.
 
     Raises:
-        UsageError: nothing there, no image in it, or a file that is not what DATA is.
+        UsageError: nothing there, no image in it, images beside folders of images, folders that are no class of
+            the network, or a file that is not what DATA is.
     """
     text = str(data)
     archive, _, part = text.rpartition(":") if ".npz:" in text else (text, "", "")
@@ -89,12 +97,12 @@ def read_images(data: str | Path, class_names: Sequence[str] | None = None) -> I
         raise UsageError(
             f"there is no such data: {path}", hint="DATA is a folder of images, one image, or an .npz file"
         )
-    if path.suffix == ".npz":
+    if is_archive(path):
         return _read_archive(path, f"{part}_" if part else "")
     if (path / "images").is_dir() and (path / "labels").is_dir():
         return _read_labeled(path)
     if path.is_dir():
-        return _read_folder(path, class_names)
+        return _ungrouped(path) if grouped else _read_folder(path, class_names, classes)
     return _image_files([path.name], [path])
 
 
@@ -113,7 +121,7 @@ def _image_files(names: Sequence[str], files: Sequence[Path], **labels: Any) -> 
 def _read_labeled(path: Path) -> ImageSet:
     from adroit.models.data.segmentation import read_label_map
 
-    plain = _read_folder(path / "images", None)
+    plain = _ungrouped(path / "images")
     maps = [path / "labels" / f"{Path(name).stem}.png" for name in plain.names]
     missing = [p for p in maps if not p.is_file()]
     if missing:
@@ -121,18 +129,46 @@ def _read_labeled(path: Path) -> ImageSet:
     return replace(plain, maps=lambda i: read_label_map(maps[i]))
 
 
-def _read_folder(path: Path, class_names: Sequence[str] | None) -> ImageSet:
-    folders = sorted(p for p in path.iterdir() if p.is_dir())
-    files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+def _read_folder(path: Path, class_names: Sequence[str] | None, classes: int | None) -> ImageSet:
+    files = _image_paths(path)
+    folders = {p.name: _image_paths(p) for p in visible(path) if p.is_dir()}
+    holding = {name: found for name, found in folders.items() if found}
+    if files and holding:
+        raise UsageError(
+            f"{path} holds {len(files)} images beside folders of images ({shortened(sorted(holding))})",
+            hint="give one of those folders, or move the loose images into them",
+        )
+    if not files and not holding:
+        raise UsageError(f"no image in {path}", facts={"read": ", ".join(sorted(SUFFIXES))})
+    if empty := sorted(folders.keys() - holding.keys()):
+        _say(f"{path}: folders without an image are left out: {shortened(empty)}")
     if files:
         return _image_files([p.name for p in files], files)
-    names = [p.name for p in folders]
-    order = list(class_names) if class_names and set(names) <= set(class_names) else names
-    files = [f for folder in folders for f in sorted(folder.iterdir()) if f.suffix.lower() in SUFFIXES]
-    if not files:
-        raise UsageError(f"no image in {path}", facts={"read": ", ".join(sorted(SUFFIXES))})
-    labels = np.array([order.index(f.parent.name) for f in files], np.int64)
-    return _image_files([f"{f.parent.name}/{f.name}" for f in files], files, labels=labels, class_names=order)
+    order = class_order(list(holding))
+    paths = [file for name in order for file in holding[name]]
+    labels: Sequence[str] = class_names or ([] if classes is not None else order)
+    indices, notes = match_classes(order, labels, classes, str(path))
+    for note in notes:
+        _say(note)
+    numbers = np.array([indices[file.parent.name] for file in paths], np.int64)
+    names = [f"{file.parent.name}/{file.name}" for file in paths]
+    return _image_files(names, paths, labels=numbers, class_names=labels or None)
+
+
+def _ungrouped(path: Path) -> ImageSet:
+    return replace(_read_folder(path, None, None), labels=None, class_names=None)
+
+
+def _say(text: str) -> None:
+    warnings.warn(text, DataWarning, stacklevel=2)
+
+
+def _image_paths(folder: Path) -> list[Path]:
+    """The images of a folder by name, as `image_paths`; what else it holds is said."""
+    paths, others = image_paths(folder)
+    if paths and others:
+        _say(f"{folder}: files that are no images are left out: {shortened([p.name for p in others])}")
+    return paths
 
 
 def _read_archive(path: Path, prefix: str) -> ImageSet:

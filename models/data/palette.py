@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL import Image as Pillow
 
 _CLASSES = 256
 
@@ -22,3 +30,27 @@ def _channel(value: int, channel: int) -> int:
     """Collects every third bit of `value`, from bit `channel` on, in reverse order."""
     bits = (value >> (3 * place + channel) & 1 for place in range(3))
     return sum(bit << 7 - place for place, bit in enumerate(bits))
+
+
+def palette_png(classes: NDArray[np.uint8]) -> bytes:
+    """Writes classes [H,W] as a PNG with a palette: its bytes are the classes, its picture their colors."""
+    image = _gray_image(classes)
+    image.putpalette(color_palette())
+    return _png(image)
+
+
+def gray_png(classes: NDArray[np.uint8]) -> bytes:
+    """Writes classes [H,W] as a gray PNG, from which any decoder, a browser's too, gives the classes."""
+    return _png(_gray_image(classes))
+
+
+def _gray_image(classes: NDArray[np.uint8]) -> Pillow.Image:
+    from PIL import Image as Pillow
+
+    return Pillow.fromarray(classes)
+
+
+def _png(image: Pillow.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

@@ -17,7 +17,8 @@ Image = NDArray[np.uint8]
 
 # Not PositiveInt: see adroit.validation on fixed-length tuples in a union.
 Resize = Annotated[
-    tuple[PositiveInt, PositiveInt] | int | None, Meta(description="[height, width] in pixels, or the shorter side")
+    tuple[PositiveInt, PositiveInt] | int | Literal["keep"] | None,
+    Meta(description='[height, width] in pixels, the shorter side, or "keep"'),
 ]
 # Keys of version 0.1, and today's.
 OLD_KEYS = {"deviation": "std"}
@@ -28,7 +29,8 @@ class Preprocessing(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         channels: what the network expects; "gray" is ITU-R 601 luma.
-        resize: None, (height, width) exactly, or the shorter side (bilinear, as Pillow does it).
+        resize: (height, width) exactly, or the shorter side, as torchvision does it (bilinear, with Pillow). "keep":
+            images of all sizes stay as they are; None too, but a classifier's export then resizes to the usual size.
         crop: None, or (height, width) cut from the center.
         divisor: pixel values 0 to 255 are divided by it (255 or 1).
         mean, std: subtracted, then divided by, per channel.
@@ -79,11 +81,14 @@ class Preprocessing(Struct, frozen=True, forbid_unknown_fields=True):
 
     def resized_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """The size of an image of `size` after the resize alone: the largest that the steps hold in memory."""
-        if self.resize is None:
+        if self.resize is None or self.resize == "keep":
             return size
         if isinstance(self.resize, tuple):
             return self.resize
-        height, width = (round(side * self.resize / min(size)) for side in size)
+        if self.resize == min(size):
+            return size
+        # torchvision's rule: the longer side is cut off to a whole number of pixels.
+        height, width = (self.resize if side == min(size) else int(self.resize * side / min(size)) for side in size)
         return height, width
 
     def geometry_size(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -146,7 +151,7 @@ def center_crop(image: Image, size: tuple[int, int]) -> Image:
     """Cuts `size` (height, width) from the center of [H,W,3]; raises UsageError where the image is smaller."""
     height, width = image.shape[:2]
     _check_crop((height, width), size)
-    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    top, left = round((height - size[0]) / 2), round((width - size[1]) / 2)  # half to even, as torchvision does
     return image[top : top + size[0], left : left + size[1]]
 
 
@@ -155,7 +160,8 @@ def _check_crop(size: tuple[int, int], crop: tuple[int, int]) -> None:
         raise UsageError(f"an image of {size[0]} x {size[1]} pixels is smaller than the crop of {crop[0]} x {crop[1]}")
 
 
-CIFAR10 = Preprocessing(mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010))
+# Images of other sizes become CIFAR-10's own.
+CIFAR10 = Preprocessing(resize=32, crop=(32, 32), mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010))
 IMAGENET = Preprocessing(resize=256, crop=(224, 224), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 # Dynamic Routing's: mean of BGR pixels, no division, sides that the deepest map divides.
 ROUTED = Preprocessing(channels="bgr", divisor=1.0, mean=(103.530, 116.280, 123.675), pad_multiple=32)

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from adroit import files
 from adroit.errors import UsageError
 from adroit.extensions import Additions, load_additions
 from adroit.models.data.segmentation import READERS
@@ -60,9 +61,10 @@ def read_recipe(name_or_path: str) -> tuple[Recipe, str]:
     """
     file = _find(name_or_path)
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        content = file.read_bytes()
+    except OSError as error:
         raise _not_there(name_or_path, error) from error
+    text = files.decoded(content, name_or_path, "the recipe")
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Callable, Sequence
+
+# How the encoding of an output writes what it lacks, as bytes of a file name that are no UTF-8: the way JSON does.
+ESCAPE = "adroit-escape"
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2)), error.end
+
+
+codecs.register_error(ESCAPE, _escape)
 
 
 def readable_count(value: float) -> str:
@@ -13,6 +26,12 @@ def readable_count(value: float) -> str:
             return f"{value:.4g} {unit}".strip()
         value /= 1000
     raise AssertionError
+
+
+def shortened(names: Sequence[str], count: int = 5) -> str:
+    """Writes the first names, and how many more there are."""
+    more = f", and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

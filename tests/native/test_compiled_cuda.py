@@ -1,9 +1,14 @@
-"""The machine code of the CUDA kernels, for every GPU that they are built for. Needs nvcc, and no GPU."""
+"""The machine code of the CUDA kernels. Needs nvcc, and no GPU.
+
+For the oldest and the newest GPU that they are built for, and the one between where an instruction goes away;
+with ADROIT_ALL_ARCHITECTURES=1 for every one, which takes minutes more.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -35,7 +40,10 @@ def _architectures(nvcc: str) -> list[int]:
     ours = re.search(r"adroit_cuda_architectures ([\d ]+)\)", (SOURCES / "cuda.cmake").read_text())
     assert ours is not None
     listed = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout
-    return [int(a) for a in ours[1].split() if f"compute_{a}\n" in listed]
+    known = sorted(int(a) for a in ours[1].split() if f"compute_{a}\n" in listed)
+    if os.environ.get("ADROIT_ALL_ARCHITECTURES") == "1":
+        return known
+    return sorted({known[0], max(a for a in known if a < FUSED_BELOW), known[-1]})
 
 
 @dataclass(frozen=True)

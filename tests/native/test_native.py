@@ -33,10 +33,10 @@ def _run(program: Path, instruction_set: str, *arguments: str) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("instruction_set", ["generic", "avx2", "avx512"])
 def test_kernels_are_right_and_stay_inside_their_buffers(instruction_set: str, kernel_tests: Path) -> None:
-    _run(kernel_tests, instruction_set)
+    _run(kernel_tests, instruction_set, "60")
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("instruction_set", ["generic", "avx2", "avx512"])
 def test_shipped_kernels_stay_off_the_pages_around_their_buffers(instruction_set: str, guarded_tests: Path) -> None:
-    _run(guarded_tests, instruction_set, "150", "2000")
+    _run(guarded_tests, instruction_set, "60", "800")

@@ -96,8 +96,9 @@ def scene(
     folder = tmp_path_factory.mktemp("scene")
     shutil.copytree(resnet_checkpoint, folder / "checkpoint")
     shutil.copytree(resnet_deployment.path, folder / "repository" / "mine")
-    description = folder / "repository" / "mine" / "adroit.json"
-    description.write_text(description.read_text().replace('"name": "adder-resnet20"', '"name": "mine"', 1))
+    for name in ("adroit.json", "config.pbtxt"):
+        path = folder / "repository" / "mine" / name
+        path.write_text(path.read_text().replace('"adder-resnet20"', '"mine"', 1))
     arguments = {"depth": 3, "width": 4, "gate": "normal", "classes": 11}
     routed = make_checkpoint(folder / "routed", "dynamic-small", (64, 64), **arguments)
     adroit.export(routed, folder / "repository" / "routed", routing="if")

@@ -62,7 +62,7 @@ class RouteSavings:
         share: its operations / those of every path.
         milliseconds: measured.
         skip_efficiency: see deploy/routing/route_counts.py; None where nothing is closed.
-        losses: by kind; of single routes only.
+        losses: by kind; of single routes only, and only where the machine had one speed.
     """
 
     images: int
@@ -143,7 +143,7 @@ def measure_routes(
         times.static_open,
         times.all_open,
         worst_case_memory(deployment, options, size),
-        _frequent(deployment, options, static, samples, feeds, times, shares),
+        _frequent(deployment, options, static, samples, feeds, times, shares, table.speed.steady),
         _savings(len(chosen), mean_share, mean_time, times.static_open),
     )
 
@@ -200,15 +200,19 @@ def _frequent(
     feeds: Mapping[int, Tensors],
     times: _Times,
     shares: Mapping[int, float],
+    steady: bool,
 ) -> list[RouteSavings]:
-    """Measures the losses of the routes that most of the measured images take."""
+    """Measures the losses of the routes that most of the measured images take; of a `steady` machine alone.
+
+    They are differences of small times: where the machine's speed changes, they would be nonsense.
+    """
     whole = _profiled(static, options, next(iter(feeds.values())))
     model, rows = deployment.load_model(), []
     for route, count in Counter(samples[i].route for i in feeds).most_common(SHOWN_ROUTES):
         taking = [i for i in feeds if samples[i].route == route]
         milliseconds = float(np.median([times.images[i] for i in taking]))
         share, spent = shares[taking[0]], _profiled(model, options, feeds[taking[0]])
-        split = losses(spent, milliseconds, whole, times.static_open, share)
+        split = losses(spent, milliseconds, whole, times.static_open, share) if steady else None
         rows.append(_savings(count, share, milliseconds, times.static_open, split))
     return rows
 

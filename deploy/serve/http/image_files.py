@@ -15,11 +15,10 @@ from adroit.deploy.serve.options import Limits
 from adroit.deploy.serve.protocol.refusal import Refusal, invalid
 from adroit.deploy.serve.protocol.tensors import RawBytes
 from adroit.models.data.image_files import rgb_pixels, upright_size
-from adroit.models.data.palette import color_palette
 from adroit.models.data.preprocessing import Image
 
 if TYPE_CHECKING:
-    from PIL import Image as Pillow
+    pass
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 
@@ -50,27 +49,3 @@ def class_map(model: Model, logits: NDArray[Any], image: Image) -> NDArray[np.ui
     preprocessing = model.deployment.preprocessing
     size = preprocessing.geometry_size((image.shape[0], image.shape[1]))
     return preprocessing.unpadded(logits[0].argmax(0).astype(np.uint8), size)
-
-
-def encode_png(classes: NDArray[np.uint8]) -> bytes:
-    """Encode classes [H,W] as a gray PNG, from which any decoder, a browser's too, gives the classes."""
-    return _png(_gray_image(classes))
-
-
-def encode_picture(classes: NDArray[np.uint8]) -> bytes:
-    """Encode classes [H,W] as a PNG for people: its bytes are the classes still, each with a color of its own."""
-    image = _gray_image(classes)
-    image.putpalette(color_palette())
-    return _png(image)
-
-
-def _gray_image(classes: NDArray[np.uint8]) -> Pillow.Image:
-    from PIL import Image as Pillow
-
-    return Pillow.fromarray(classes)
-
-
-def _png(image: Pillow.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()

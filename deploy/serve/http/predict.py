@@ -9,23 +9,23 @@ from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 import msgspec
-import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from adroit.deploy.deployment.names import GATES_OUTPUT
-from adroit.deploy.deployment.predictions import Prediction, top_k
+from adroit.deploy.deployment.predictions import ClassShare, Prediction, class_shares, top_k
 from adroit.deploy.deployment.routed import executed_route, routing_space
 from adroit.deploy.routing.budget.table import read_table
 from adroit.deploy.routing.diagram import route_diagram
 from adroit.deploy.serve.engine.inference import Inference, InferenceResult
 from adroit.deploy.serve.engine.model import Model
-from adroit.deploy.serve.http.image_files import class_map, decode_image, encode_picture, encode_png
+from adroit.deploy.serve.http.image_files import class_map, decode_image
 from adroit.deploy.serve.http.negotiation import media_weight
 from adroit.deploy.serve.protocol.messages import Parameter
 from adroit.deploy.serve.protocol.refusal import invalid
 from adroit.deploy.serve.protocol.tensors import RawBytes, RequestTensor
 from adroit.deploy.serve.service import Service
+from adroit.models.data.palette import gray_png, palette_png
 from adroit.models.data.preprocessing import Image
 from adroit.models.routing.route import Route
 
@@ -49,13 +49,6 @@ class Query(Struct, forbid_unknown_fields=True, omit_defaults=True):
         """The parameters of the inference that the query contains."""
         values = {name: getattr(self, name) for name in _PARAMETERS}
         return {name: value for name, value in values.items() if value is not None}
-
-
-class ClassShare(Struct):
-    """A class of a segmentation, and its share of the pixels, 0 to 1."""
-
-    label: str
-    share: float
 
 
 class PredictResult(Struct):
@@ -188,18 +181,12 @@ def _encode(model: Model, query: Query, image: Image, result: InferenceResult, a
     else:
         classes = class_map(model, logits, image)
         if as_map:
-            return encode_picture(classes), "image/png"
-        response.size, response.shares = classes.shape, _shares(classes, info.labels)
-        response.map = encode_png(classes) if query.map else None
+            return palette_png(classes), "image/png"
+        response.size, response.shares = classes.shape, class_shares(classes, info.labels)
+        response.map = gray_png(classes) if query.map else None
     if query.route:
         response.route = _route(model, result)
     return msgspec.json.encode(response), "application/json"
-
-
-def _shares(classes: NDArray[np.uint8], labels: Sequence[str]) -> list[ClassShare]:
-    values, counts = np.unique(classes, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    return [ClassShare(labels[values[i]] if labels else str(values[i]), float(counts[i] / classes.size)) for i in order]
 
 
 def _route(model: Model, result: InferenceResult) -> str:

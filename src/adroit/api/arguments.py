@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.runtimes.choices import OperatorForm, RuntimeName
-from adroit.errors import UsageError
+from adroit.errors import DataWarning, UsageError
 
 if TYPE_CHECKING:
     from adroit.deploy.runtimes.options import RuntimeOptions
@@ -84,38 +86,51 @@ def read_model(model: PathLike | Deployment) -> Deployment:
     return model if isinstance(model, Deployment) else Deployment.read_any(Path(model))
 
 
-def image_set(images: Images, labels: Sequence[str] | None = None, limit: int | None = None) -> ImageSet:
+def image_set(images: Images, limit: int | None = None, classes_of: Deployment | None = None) -> ImageSet:
     """Opens images, to be read one at a time.
 
     Args:
         images: see `Images`.
-        labels: the network's class names, by which folders of images are numbered.
         limit: use the first so many only.
+        classes_of: the network whose classes the folders of images are; they are no classes if None.
 
     Raises:
-        UsageError: nothing there, no image in it, or an array that is not uint8 [N,H,W,3].
+        UsageError: nothing there, no image in it, class folders that are no class of the network, or an array that is
+            not uint8 [N,H,W,3].
     """
-    from adroit.models.data.images import ImageSet, image_files, read_images
+    from adroit.models.data.images import ImageSet, image_files
 
     if isinstance(images, ImageSet):
         opened = images
     elif isinstance(images, np.ndarray):
         opened = _image_array(images)
     elif isinstance(images, (str, os.PathLike)):
-        opened = read_images(os.fspath(images), labels)
+        opened = _read(os.fspath(images), classes_of)
     else:
         opened = image_files([Path(path) for path in images])
     return opened.first(limit)
 
 
-def data_set(deployment: Deployment, data: Data, limit: int | None = None) -> ImageSet | TensorSet:
+def _read(path: str, classes_of: Deployment | None) -> ImageSet:
+    from adroit.models.data.images import read_images
+
+    if classes_of is None or classes_of.info.task != "classification":
+        return read_images(path, grouped=True)
+    classes = classes_of.info.outputs[0].shape[1]
+    return read_images(path, classes_of.info.labels, classes if isinstance(classes, int) else None)
+
+
+def data_set(
+    deployment: Deployment, data: Data, limit: int | None = None, with_classes: bool = False
+) -> ImageSet | TensorSet:
     """Opens data for a deployment: images, or tensors where it takes no images or an .npz holds all its inputs.
 
     Args:
         data: see `Data`. limit: use the first so many samples only.
+        with_classes: folders of images are the deployment's classes.
 
     Raises:
-        UsageError: nothing there, or arrays that are not the deployment's inputs.
+        UsageError: nothing there, arrays that are not the deployment's inputs, or as `image_set`.
     """
     from adroit.models.data.tensor_files import TensorSet, archive_names, read_tensors, tensor_set
 
@@ -130,7 +145,13 @@ def data_set(deployment: Deployment, data: Data, limit: int | None = None) -> Im
         deployment.info.preprocessing is None or (path.suffix == ".npz" and set(inputs) <= archive_names(path))
     ):
         return read_tensors(path, inputs).first(limit)
-    return image_set(data, deployment.info.labels, limit)
+    images = image_set(data, limit, deployment if with_classes else None)
+    if with_classes and images.labels is not None and deployment.info.task != "classification":
+        warnings.warn(
+            f"the class of each image is passed over: {deployment.info.name} tells none", DataWarning, stacklevel=2
+        )
+        return dataclasses.replace(images, labels=None)
+    return images
 
 
 def _image_array(images: NDArray[np.uint8]) -> ImageSet:

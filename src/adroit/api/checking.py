@@ -76,7 +76,7 @@ def check(
 
     read = read_deployment(deployment)
     threshold = requested_threshold(read, gate_threshold, gflops)
-    opened = data_set(read, images, limit)
+    opened = data_set(read, images, limit, with_classes=True)
     options = runtime_options(**runtime)
     own = None if network is None else load_network(network, weights, arguments, weights_key)
     return check_and_record(read, opened, options, layers, progress, threshold, shift_consistency, on_report, own)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from msgspec.structs import replace
+import msgspec
 
 from adroit.api.arguments import Images, PathLike, Progress, choice, image_set, read_deployment
 from adroit.api.user_networks import NetworkArguments, export_network
@@ -40,6 +40,7 @@ def export(
     images: Images | None = None,
     share: float = 0.5,
     gate_threshold: float | None = None,
+    replace: bool = False,
     on_route: Callable[[Specialization], None] | None = None,
     progress: Progress | None = None,
     **network: Unpack[NetworkArguments],
@@ -57,6 +58,7 @@ def export(
         images: with `route`: what "common" is taken from, and what agreement is measured on.
         share: of the images that use each path of the common route, at least; 0 to 1.
         gate_threshold: bakes in the threshold of the gates, which is an input of the model otherwise.
+        replace: whether builds, tables and other files of an old deployment at `path` may be deleted.
         on_route: called with the route that is baked in, before the export.
         progress: called with images done and images in all.
         network: of a network of one's own:
@@ -78,11 +80,12 @@ def export(
         The deployment that was written.
 
     Raises:
-        UsageError: a source that cannot be read, a path that cannot be written, or arguments that do not fit.
+        UsageError: a source that cannot be read, a path that cannot be written or holds what `replace` would delete, or
+            arguments that do not fit.
         UnsupportedModel: a network that cannot be exported, or weights that do not fit it; the message names the
             module and the line of the network's own code.
 
-    >>> deployment = adroit.export("checkpoint", "repository/mine")
+    >>> deployment = adroit.export("checkpoint", "repository/exported")
     >>> deployment.info.inputs[0].name
     'image'
     >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 2, 1))
@@ -94,7 +97,7 @@ def export(
     form: Form = "portable" if portable else "operators"
     if not _is_checkpoint(source):
         _refuse_routing(routing, route, images, gate_threshold)
-        return export_network(source, target, form, labels, network)
+        return export_network(source, target, form, labels, network, replace)
     given = sorted(name for name, value in network.items() if name not in ("adopt", "on_note") and _is_given(value))
     if given:
         raise UsageError(f"{', '.join(given)}: a checkpoint of adroit's has these already", hint="leave them out")
@@ -105,7 +108,7 @@ def export(
         checkpoint = _checkpoint(source, Path(scratch) / "checkpoint", labels)
         opened = None if images is None else image_set(images)
         chosen = routing_choice(checkpoint, routing, route, opened, share, gate_threshold, progress, on_route)
-        return export_deployment(checkpoint, target.parent, target.name, form, chosen)
+        return export_deployment(checkpoint, target.parent, target.name, form, chosen, replace)
 
 
 def _is_checkpoint(source: PathLike | nn.Module) -> bool:
@@ -139,7 +142,9 @@ def _checkpoint(source: PathLike | nn.Module, scratch: Path, labels: Sequence[st
         network, config = load_checkpoint(Path(source))
     else:
         network, config = source, source.checkpoint_config  # type: ignore[assignment]
-    save_checkpoint(scratch, network, config if labels is None else replace(config, labels=list(labels)))
+    save_checkpoint(
+        scratch, network, config if labels is None else msgspec.structs.replace(config, labels=list(labels))
+    )
     return scratch
 
 
@@ -156,6 +161,7 @@ def quantize(
     sensitivity: bool = False,
     operators: str = OperatorForm.native,
     threads: int | None = None,
+    replace: bool = False,
     progress: Callable[[str], Progress] | None = None,
 ) -> Quantized:
     """Writes a deployment in 8 bits: adder layers on integers, ranges from images, no training.
@@ -170,6 +176,7 @@ def quantize(
         keep_float: ONNX names of adder layers to leave in float32.
         sensitivity: also measure what each layer costs when it is the only one in 8 bits.
         operators, threads: how the deployment runs meanwhile.
+        replace: whether builds, tables and other files of an old deployment at `path` may be deleted.
         progress: called with the name of each phase; what it returns is called with images done and in all.
 
     Returns:
@@ -194,9 +201,10 @@ def quantize(
         sensitivity,
         choice(OperatorForm, operators, "operators"),
         threads,
+        replace,
     )
     data = os.fspath(images) if isinstance(images, (str, os.PathLike)) else f"{len(images)} images"
-    opened = image_set(images, read.info.labels, limit)
+    opened = image_set(images, limit, classes_of=read)
     return quantize_deployment(read, opened, data, target.parent, target.name, options, progress)
 
 

@@ -24,13 +24,17 @@ from adroit.api.arguments import (
     runtime_options,
 )
 from adroit.deploy.deployment.deployment import Deployment
-from adroit.deploy.deployment.predictions import Prediction, top_k
+from adroit.deploy.deployment.predictions import ClassShare, Prediction, class_shares, top_k
+from adroit.deploy.parity.finite import check_finite
 from adroit.deploy.runtimes.open import open_runtime
 from adroit.errors import UnsupportedModel, UsageError
+from adroit.models.data.images import ImageSet
+from adroit.models.data.palette import palette_png
 
 if TYPE_CHECKING:
     from adroit.deploy.deployment.tensors import TensorSpec
     from adroit.deploy.runtimes.runtime import Runtime
+    from adroit.models.networks.architectures import Task
 
 
 @dataclass(frozen=True)
@@ -39,15 +43,16 @@ class RunResult:
 
     Attributes:
         names: of the samples.
-        batches: each output by name, [n,...] for each batch of samples of one size.
+        batches: each output by name, [n,...] for each batch of samples of one size; maps have the image's size after
+            resize and crop, without the padding that the network needs.
         labels: names of the classes; may be empty.
-        logits: name of the output that tells the class; "" where none does.
+        task: what the first output means; see `adroit.list_tasks`.
     """
 
     names: Sequence[str]
     batches: Mapping[str, Sequence[NDArray[Any]]]
     labels: Sequence[str]
-    logits: str
+    task: Task
 
     @property
     def outputs(self) -> dict[str, NDArray[Any]]:
@@ -70,20 +75,54 @@ class RunResult:
         Raises:
             UnsupportedModel: the network tells no class of an image.
         """
-        logits = self.batches[self.logits] if self.logits else []
-        if not logits or logits[0].ndim != 2:
+        if self.task != "classification":
             raise UnsupportedModel("this network tells no class of an image", hint="take its outputs, with --output")
-        return top_k(np.concatenate(logits), self.labels, count)
+        return top_k(np.concatenate(self._logits), self.labels, count)
 
-    def save(self, path: PathLike) -> None:
-        """Writes the outputs and `names` as an .npz, whole or not at all.
+    def class_maps(self) -> list[NDArray[np.uint8]]:
+        """Finds the class of every pixel of each image, uint8 [H,W] (up to 256 classes).
 
         Raises:
-            UsageError: a path that cannot be written, or as `outputs`. OutOfResource: the disk is full.
+            UnsupportedModel: the network tells no classes of pixels.
         """
+        if self.task != "segmentation":
+            raise UnsupportedModel("this network tells no classes of pixels", hint="take its outputs, with --output")
+        return [logits.argmax(0).astype(np.uint8) for batch in self._logits for logits in batch]
+
+    def shares(self) -> list[list[ClassShare]]:
+        """Finds the classes that each segmented image has, with their shares of its pixels, the largest first.
+
+        Raises:
+            UnsupportedModel: as `class_maps`.
+        """
+        return [class_shares(classes, self.labels) for classes in self.class_maps()]
+
+    @property
+    def _logits(self) -> Sequence[NDArray[Any]]:
+        return next(iter(self.batches.values()))
+
+    def save(self, path: PathLike) -> None:
+        """Writes the outputs and `names` as an .npz, or the class map of one image as a .png with a color a class.
+
+        Raises:
+            UsageError: a path that cannot be written, a .png of several images, or as `outputs`.
+            UnsupportedModel: a .png of a network that tells no classes of pixels. OutOfResource: the disk is full.
+        """
+        if Path(path).suffix.lower() == ".png":
+            self._save_map(Path(path))
+            return
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, names=np.array(self.names), **self.outputs)
         files.write_bytes(Path(path), buffer.getvalue())
+
+    def _save_map(self, path: Path) -> None:
+        maps = self.class_maps()
+        if len(maps) != 1:
+            raise UsageError(
+                f"{path} holds the classes of one image, and these are {len(maps)}",
+                hint="give one image, --images 1, or an .npz",
+            )
+        files.write_bytes(path, palette_png(maps[0]))
 
 
 class OpenDeployment:
@@ -133,17 +172,21 @@ class OpenDeployment:
 
         Raises:
             UsageError: data that cannot be read, or a threshold for a network without gates.
+            UnsupportedModel: logits that are not finite; the layer is named where that begins.
         """
         info = self.deployment.info
         opened = data_set(self.deployment, data, limit)
-        batches: dict[str, list[NDArray[Any]]] = {}
+        batches: dict[str, list[NDArray[Any]]] = {spec.name: [] for spec in info.outputs}
         for where, feeds in self.deployment.batches(opened, batch, gate_threshold):
-            for name, value in self._runtime.run(feeds).items():
-                batches.setdefault(name, []).append(value)
+            values = self._runtime.run(feeds)
+            check_finite(self.deployment, values, feeds, opened.names[where])
+            if isinstance(opened, ImageSet):
+                values = self.deployment.unpadded(values, feeds, opened.size(where.start))
+            for name, value in values.items():
+                batches[name].append(value)
             if progress is not None:
                 progress(where.stop, len(opened))
-        logits = info.outputs[0].name if info.task in ("classification", "segmentation") else ""
-        return RunResult(opened.names, batches, info.labels, logits)
+        return RunResult(opened.names, batches, info.labels, info.task)
 
     def predict(self, image: PathLike | NDArray[np.uint8], top: int = 5) -> list[Prediction]:
         """Finds the most probable classes of one image, the most probable first.
@@ -211,7 +254,7 @@ def run(
     Args:
         deployment: a deployment, its path REPOSITORY/NAME, or an ONNX file of adroit's or anybody's.
         images: what to run: images, arrays by name, or an .npz of them. limit: use the first so many samples only.
-        output: an .npz to write the outputs to, as RunResult.save does.
+        output: an .npz to write the outputs to, or a .png for the classes of one image's pixels; see RunResult.save.
         batch: samples of one size that run together at most.
         gate_threshold: of a network with gates: paths whose gate is not above it are closed.
         gflops: hold the mean image to so many operations / 1e9 instead, by the table of `budget`.

@@ -45,6 +45,7 @@ def export_network(
     form: Form,
     labels: Sequence[str] | None,
     given: NetworkArguments,
+    replace: bool,
 ) -> Deployment:
     """Exports a network of a user's own."""
     from adroit.deploy.export.user_network import UserNetwork, export_user_network
@@ -70,7 +71,7 @@ def export_network(
         provenance=provenance,
     )
     return export_user_network(
-        user_network, target.parent, target.name, form, given.get("on_note") or (lambda line: None)
+        user_network, target.parent, target.name, form, given.get("on_note") or (lambda line: None), replace
     )
 
 

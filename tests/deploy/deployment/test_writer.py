@@ -124,7 +124,7 @@ def test_a_write_that_fails_changes_nothing(call: str, tmp_path: Path, monkeypat
 
 def test_a_result_of_a_model_that_was_replaced_meanwhile_is_refused(tmp_path: Path) -> None:
     deployment = small_deployment(tmp_path / "small")
-    with replacing_deployment(deployment.path) as folder:
+    with replacing_deployment(deployment.path, True) as folder:
         writer.write_description(folder, small_description(model=ModelRecord("1/model.onnx", "b" * 64)))
     with pytest.raises(UsageError, match="exported again meanwhile") as refused:
         record_results(deployment, parity=ParityVerdict(True, 0.5, 1, {}))
@@ -149,7 +149,7 @@ def waiting(action: Callable[[], object]) -> tuple[threading.Thread, list[object
 
 def test_a_writer_waits_for_an_export_of_the_same_name_and_sees_what_it_made(tmp_path: Path) -> None:
     deployment = small_deployment(tmp_path / "small")
-    with replacing_deployment(deployment.path) as folder:
+    with replacing_deployment(deployment.path, True) as folder:
         thread, results = waiting(lambda: record_results(deployment, budget=budget_table()))
         writer.write_description(folder, small_description(labels=("new",)))
         assert not results

@@ -30,7 +30,7 @@ FAMILIES = {
     "binomial": (Variant("aa-cifar-resnet20", {"filter": "binomial"}), 0),
     "binomial of an even size": (Variant("aa-cifar-resnet20", {"filter": "binomial", "filter_size": 4}), 0),
     "first convolution filtered": (Variant("aa-resnet18", {"pool_only": False, "filter_size": 5}), 8),
-    "bottlenecks, segmentation": (Variant("aa-deeplabv3plus-resnet101", {"output_stride": 8}), 7),
+    "bottlenecks, segmentation": (Variant("aa-deeplabv3plus-resnet50", {"output_stride": 8}), 7),
 }
 SIZE = (65, 81)
 

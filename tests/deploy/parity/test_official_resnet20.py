@@ -46,22 +46,25 @@ def check(repository: Path, data: str, adroit: Adroit) -> Check:
 
 
 @pytest.mark.timeout(1200)
-def test_the_deployment_equals_the_network_on_500_images(check: Check) -> None:
-    deployed, network = check("native", 500)["top1"]
-    assert abs(deployed - network) <= 0.002
-    assert network > 0.90  # its published accuracy is 91.8 % on all 10,000 images
+def test_the_deployment_equals_the_network(check: Check) -> None:
+    """On 160 images: on all 500 of the data it is `make demo`, which takes minutes."""
+    deployed, network = check("native", 160)["top1"]
+    assert deployed == network
+    assert network > 0.88  # its published accuracy is 91.8 % on all 10,000 images
 
 
 @pytest.mark.timeout(1200)
 def test_the_portable_bodies_equal_it_too(
     check: Check, repository: Path, data: str, adroit: Adroit, tmp_path: Path
 ) -> None:
-    """On 100 images by the float64 network, on all 500 by the native kernels, which the test above holds to it."""
-    limit = check("portable", 100)["output"]["limit"]
+    """On 16 images by the float64 network, on 160 by the native kernels, which the test above holds to it."""
+    limit = check("portable", 16)["output"]["limit"]
     logits = {}
     for form in ("native", "portable"):
-        assert adroit("run", repository / form, "--data", data, "-o", tmp_path / f"{form}.npz").code == 0
+        assert (
+            adroit("run", repository / form, "--data", data, "--images", 160, "-o", tmp_path / f"{form}.npz").code == 0
+        )
         logits[form] = np.load(tmp_path / f"{form}.npz")["logits"]
-    assert len(logits["native"]) == 500
+    assert len(logits["native"]) == 160
     assert (logits["native"].argmax(1) == logits["portable"].argmax(1)).all()
     assert np.abs(logits["native"] - logits["portable"]).max() < 2 * limit

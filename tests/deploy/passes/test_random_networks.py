@@ -11,7 +11,7 @@ import pytest
 
 from tests.deploy.passes.random_check import faults
 
-NETWORKS = int(os.environ.get("ADROIT_RANDOM_NETWORKS", "40"))
+NETWORKS = int(os.environ.get("ADROIT_RANDOM_NETWORKS", "20"))
 TOGETHER = 10
 
 

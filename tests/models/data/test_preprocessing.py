@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from adroit.errors import UsageError
-from adroit.models.data.preprocessing import ROUTED, Preprocessing
+from adroit.models.data.preprocessing import CIFAR10, IMAGENET, ROUTED, Preprocessing, center_crop
 
 
 def test_images_are_padded_with_zeros_after_normalization() -> None:
@@ -57,3 +57,36 @@ def test_sizes_are_known_without_pixels(
 def test_an_image_that_is_smaller_than_the_crop_has_no_input_size() -> None:
     with pytest.raises(UsageError, match="an image of 20 x 30 pixels is smaller than the crop of 24 x 24"):
         Preprocessing(resize=20, crop=(24, 24)).input_size((40, 60))
+
+
+# Of torchvision 0.29.1: Resize(256) of an image, then CenterCrop(224): the size between, and where the crop begins.
+TORCHVISION = [
+    ((300, 300), (256, 256), (16, 16)),
+    ((301, 400), (256, 340), (16, 58)),
+    ((333, 500), (256, 384), (16, 80)),
+    ((375, 500), (256, 341), (16, 58)),
+    ((500, 375), (341, 256), (58, 16)),
+    ((256, 341), (256, 341), (16, 58)),
+    ((427, 640), (256, 383), (16, 80)),
+    ((519, 303), (438, 256), (107, 16)),
+    ((1024, 683), (383, 256), (80, 16)),
+    ((230, 900), (256, 1001), (16, 388)),
+    ((255, 256), (256, 257), (16, 16)),
+    ((512, 511), (256, 256), (16, 16)),
+]
+
+
+@pytest.mark.parametrize(("size", "resized", "corner"), TORCHVISION)
+def test_sizes_and_crops_are_those_of_torchvision(
+    size: tuple[int, int], resized: tuple[int, int], corner: tuple[int, int]
+) -> None:
+    assert IMAGENET.resized_size(size) == resized
+    rows, columns = np.mgrid[: resized[0], : resized[1]]
+    places = np.stack([rows % 256, columns % 256, rows // 256 * 16 + columns // 256], axis=2).astype(np.uint8)
+    first = center_crop(places, (224, 224))[0, 0].astype(int)
+    assert (first[0] + first[2] // 16 * 256, first[1] + first[2] % 16 * 256) == corner
+
+
+def test_images_of_all_sizes_become_cifars() -> None:
+    for size in ((32, 32), (3008, 2000), (20, 50)):
+        assert CIFAR10.input_size(size) == (32, 32)
