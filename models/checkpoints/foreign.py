@@ -55,7 +55,7 @@ def refuse_foreign(file: Path) -> None:
             hint="open the link in a browser, confirm what the page asks, and download the file itself",
         )
     known = is_safetensors(head) or head.startswith((_ZIP, _PICKLE)) or _is_tar(file)
-    if not known and file.suffix != ".safetensors" and not zipfile.is_zipfile(file):
+    if not known and file.suffix != ".safetensors" and not _is_zip(file):
         raise UsageError(
             f"{file} is no checkpoint: it is neither a PyTorch file nor safetensors",
             facts={"it begins": repr(head[:32])[2:-1]},
@@ -64,10 +64,15 @@ def refuse_foreign(file: Path) -> None:
 
 
 def _is_tar(file: Path) -> bool:
-    try:
+    with contextlib.suppress(Exception):  # a damaged file makes Python's readers of archives raise almost anything
         return tarfile.is_tarfile(file)
-    except Exception:  # a damaged file makes Python's readers of archives raise almost anything
-        return False
+    return False
+
+
+def _is_zip(file: Path) -> bool:
+    with contextlib.suppress(Exception):
+        return zipfile.is_zipfile(file)
+    return False
 
 
 def _names_in_tar(file: Path) -> set[str]:
@@ -105,7 +110,7 @@ def archive_fault(file: Path) -> UsageError | None:
     if _is_tar(file):  # before zip: one that ends with a zip file in it looks like that too
         names = _names_in_tar(file)
         kind = "" if "storages" in names else "tar"
-    elif zipfile.is_zipfile(file):
+    elif _is_zip(file):
         names = _names_in_zip(file)
         kind = "" if "data.pkl" in names else "zip"
     else:

@@ -7,6 +7,7 @@ import gzip
 import json
 import re
 import shutil
+import struct
 import tarfile
 import warnings
 import zipfile
@@ -167,6 +168,8 @@ def write_archive(state: State, path: Path, kind: str) -> None:
 
 
 PAGE = b"<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title></head></html>\n"
+# A zip file that says of itself that it goes on on another disk: Python's own look at it raises.
+SEVERAL_DISKS = b"PK\x03\x04" + bytes(60) + struct.pack("<4sLQL", b"PK\x06\x07", 1, 0, 5) + b"PK\x05\x06" + bytes(18)
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"ab" * 32 + b"\nsize 1103424\n"
 REFUSED: dict[str, tuple[Write, list[str]]] = {
     "a web page": (
@@ -195,6 +198,7 @@ REFUSED: dict[str, tuple[Write, list[str]]] = {
         lambda s, p: (write_archive(s, p, "zip"), p.write_bytes(p.read_bytes()[:200_000])),
         ["cannot read checkpoint", "truncated"],
     ),
+    "a zip file of several disks": (lambda s, p: p.write_bytes(SEVERAL_DISKS), ["cannot read checkpoint", "truncated"]),
     "NumPy's archive": (lambda s, p: write_archive(s, p, "npz"), ["a file of NumPy arrays (npz)"]),
     "a whole network": (
         form(lambda s: nn.Sequential(nn.Linear(2, 2))),
