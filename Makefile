@@ -10,7 +10,7 @@ ARCHITECTURE ?= adder-resnet20
 IMAGES ?= $(if $(wildcard ../shared/data/cifar10/cifar10_subset.npz),../shared/data/cifar10/cifar10_subset.npz:test)
 DEMO := demo
 
-.PHONY: install demo test lint format bench gpu-check clean
+.PHONY: install demo test fuzz lint format bench gpu-check clean
 
 # The virtual environment, the packages and the native build. Re-made when their sources change.
 install: .venv/installed
@@ -57,6 +57,13 @@ OPERATORS = $(eval OPERATORS := $$(shell $(BIN)/python -c "from adroit.deploy.ru
 WORKERS ?= 2
 test: install
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --durations=25
+
+# Longer than the tests do: SECONDS for each target of tests/fuzz and of the server, from another SEED each time.
+SECONDS ?= 600
+SEED ?= $(shell date +%s)
+fuzz: install
+	@ADROIT_FUZZ_SECONDS=$(SECONDS) ADROIT_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest --numprocesses $(WORKERS) \
+	    --dist load tests/fuzz tests/deploy/serve/test_fuzzed.py
 
 # Style, types, and the arrows between rooms. The same checks, before a commit: .pre-commit-config.yaml.
 lint: install

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,6 +26,9 @@ from adroit.deploy.cli.options import (
 from adroit.deploy.runtimes.choices import OperatorForm, RuntimeName
 from adroit.errors import UsageError
 from adroit.text import progress
+
+if TYPE_CHECKING:
+    from adroit.api.opened import RunResult
 
 
 def run(
@@ -88,7 +91,7 @@ def run(
         print(f"{name}: " + ", ".join(f"{label} {share:.1%}" for label, share in row))
 
 
-def _ranked(result: adroit.RunResult, top: int) -> list[list[tuple[str, float]]]:
+def _ranked(result: RunResult, top: int) -> list[list[tuple[str, float]]]:
     """The labels of each image with their probabilities, or shares of the pixels; the largest first."""
     if result.task == "segmentation":
         return [[(each.label, each.share) for each in shares[:top]] for shares in result.shares()]

@@ -13,6 +13,7 @@ from adroit.deploy.parity.quantized import check_quantized
 from adroit.deploy.parity.report import ParityReport
 from adroit.deploy.runtimes.choices import RuntimeName
 from adroit.deploy.runtimes.options import RuntimeOptions
+from adroit.deploy.runtimes.torch_runtime import torch_threads
 from adroit.errors import ParityError, RouteMismatch, UsageError
 from adroit.models.data.images import ImageSet
 from adroit.models.data.tensor_files import TensorSet
@@ -34,6 +35,8 @@ def check_and_record(
 ) -> ParityReport:
     """Checks a deployment in float32 or in 8 bits, and records the verdict in its description.
 
+    PyTorch runs in `options.threads`, or in one: its threads wait for each other longer than they compute here.
+
     Args:
         deployment, data, options, layers, progress, gate_threshold, shift, network: as check_deployment.
         on_report: called with the report before it is recorded.
@@ -44,12 +47,14 @@ def check_and_record(
     """
     if layers and (options.runtime != RuntimeName.onnxruntime or options.version is not None):
         raise UsageError("--layers compares the layers of the exported model in ONNX Runtime", hint="leave one out")
-    if deployment.info.quantization is None:
-        report = check_deployment(deployment, data, options, layers, progress, gate_threshold, shift, network)
-    elif not isinstance(data, ImageSet) or network is not None:
+    quantized = deployment.info.quantization is not None
+    if quantized and (not isinstance(data, ImageSet) or network is not None):
         raise UsageError("a deployment in 8 bits is checked on images, part by part", hint="give images alone")
-    else:
-        report = check_quantized(deployment, data, options, layers, progress, shift)
+    with torch_threads(options.threads or 1):
+        if quantized and isinstance(data, ImageSet):
+            report = check_quantized(deployment, data, options, layers, progress, shift)
+        else:
+            report = check_deployment(deployment, data, options, layers, progress, gate_threshold, shift, network)
     if on_report is not None:
         on_report(report)
     verdict = ParityVerdict(report.passed, report.output.used, report.images, report.facts)

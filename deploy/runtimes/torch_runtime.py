@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +45,19 @@ def _check_unchanged(path: Path, expected: str | None) -> None:
         raise UsageError(f"a file of the PyTorch network is missing: {path}", hint="export it again")
     if sha256(path) != expected:
         raise UnsupportedModel(f"{path} was changed after the export", hint="export it again with `adroit export`")
+
+
+@contextlib.contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """Holds PyTorch to so many threads, whatever OMP_NUM_THREADS is; afterwards it has those of before."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class TorchRuntime(Runtime):

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 
 from adroit.errors import UsageError
+from adroit.text import shortened
 
 # WordNet's identifiers, which name ImageNet's folders; its classes are numbered in their order.
 _SYNSET = re.compile(r"n\d{8}")
@@ -92,7 +93,7 @@ def _forgiving(folders: Sequence[str], labels: Sequence[str], where: str) -> tup
         if folder != fitting[0]:
             notes.append(f"the folder {folder!r} of {where} is taken for the class {fitting[0]!r}")
     if unknown:
-        raise _unknown_error(unknown, labels, where)
+        raise _unknown_error(unknown, [name for name in labels if labels.index(name) not in found.values()], where)
     return _distinct(found, where), notes
 
 
@@ -108,15 +109,13 @@ def _forms(name: str) -> set[str]:
 _PLURALS = (("ies", "y"), ("es", ""), ("s", ""))
 
 
-def _unknown_error(unknown: Sequence[str], labels: Sequence[str], where: str) -> UsageError:
-    near = {
-        name: difflib.get_close_matches(name.casefold(), [label.casefold() for label in labels], n=1)
-        for name in unknown
-    }
+def _unknown_error(unknown: Sequence[str], without: Sequence[str], where: str) -> UsageError:
+    """`without`: the labels that have no folder."""
+    near = {name: difflib.get_close_matches(name, without, n=1) for name in unknown}
     guesses = ", ".join(f"{name} for {match[0]}" for name, match in near.items() if match)
     return UsageError(
         f"{where} has class folders that are none of the network's labels: {', '.join(unknown)}",
-        facts={"labels": ", ".join(labels[:20]) + (f", and {len(labels) - 20} more" if len(labels) > 20 else "")},
+        facts={"labels without a folder": shortened(without, 20) or "none"},
         hint="name each folder as its label, or move it away" + (f"; did you mean: {guesses}?" if guesses else ""),
     )
 

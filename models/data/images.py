@@ -179,7 +179,7 @@ def _read_archive(path: Path, prefix: str) -> ImageSet:
             labels = archive.get(f"{prefix}labels")
     except Exception as error:  # a damaged archive makes NumPy and zlib raise almost anything
         raise UsageError(f"cannot read {path}", facts={"reason": error}) from error
-    if images is None:
+    if not isinstance(images, np.ndarray):
         raise UsageError(
             f"{path} has no array named {prefix}images",
             facts={"arrays": available},
@@ -189,6 +189,8 @@ def _read_archive(path: Path, prefix: str) -> ImageSet:
         raise UsageError(
             f"{path}: {prefix}images must be uint8 [N,H,W,3] with N >= 1, and is {images.dtype} {list(images.shape)}"
         )
+    if labels is not None and not isinstance(labels, np.ndarray):
+        raise UsageError(f"{path}: {prefix}labels is no array")
     if labels is not None and (labels.shape != images.shape[:1] or labels.dtype.kind not in "iu"):
         raise UsageError(
             f"{path}: {prefix}labels must be {len(images)} integers, and is {labels.dtype} {list(labels.shape)}"

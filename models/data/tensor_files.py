@@ -67,7 +67,7 @@ def read_tensors(path: Path, inputs: Sequence[str]) -> TensorSet:
             others = ", ".join(archive.files)
     except Exception as error:  # a damaged archive makes NumPy and zlib raise almost anything
         raise UsageError(f"cannot read {path}", facts={"reason": error}) from error
-    missing = [name for name in inputs if name not in arrays]
+    missing = [name for name in inputs if not isinstance(arrays.get(name), np.ndarray)]
     if missing:
         raise UsageError(
             f"{path} has no array named {', '.join(missing)}", facts={"arrays": others}, hint=_hint(inputs)

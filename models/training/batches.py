@@ -7,6 +7,7 @@ epoch and the image. So no state of a generator has to be kept to go on in the m
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from adroit.errors import AdroitError, OutOfResource, UsageError
+from adroit.errors import AdroitError, EnvironmentFault, OutOfResource, UsageError
 from adroit.models.training.tables import OptimizerRecipe
 from adroit.models.training.tasks import Task
 
@@ -115,6 +116,22 @@ def _collated(samples: list[Batch | AdroitError]) -> Batch | AdroitError:
     return x, y
 
 
+def _check_shared_memory() -> None:
+    """Processes pass images through /dev/shm, which small containers lack or cannot write to.
+
+    Raises:
+        EnvironmentFault: they cannot here.
+    """
+    try:
+        multiprocessing.get_context("fork").Lock()
+    except OSError as error:
+        raise EnvironmentFault(
+            "images cannot be read by workers here: shared memory (/dev/shm) cannot be used",
+            facts={"reason": error.strerror},
+            hint="give --workers 0, or the container a /dev/shm",
+        ) from error
+
+
 class Batches:
     """The training's batches.
 
@@ -149,6 +166,8 @@ class Batches:
         return (x for x, _ in self._loaded([part for batch in batches for part in self._division.own(batch)]))
 
     def _loaded(self, order: Sampler[list[Key]] | list[list[Key]]) -> Iterator[Batch]:
+        if self._workers:
+            _check_shared_memory()
         loader: DataLoader[Batch | AdroitError] = DataLoader(
             self._samples,
             batch_sampler=order,

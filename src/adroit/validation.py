@@ -72,6 +72,8 @@ def convert_values(
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
         raise _usage_error(str(error), values, kind, source, noun, place, also) from error
+    except UnicodeEncodeError as error:  # half of a pair of UTF-16, which JSON can write and nothing can store
+        raise UsageError(f"{source} holds text that is no Unicode: {error.object!r}") from error
 
 
 def _usage_error(

@@ -103,9 +103,7 @@ def test_four_commands_deploy_a_network(folder: Path, here: Adroit) -> None:
         "--labels", "labels.txt", "--mean", "0.5,0.5,0.5", "--std", "0.25,0.25,0.25", "-o", "repository",
     )  # fmt: skip
     assert export.code == 0, export.err
-    assert (
-        "task: classification; images: rgb, divided by 255, mean [0.5, 0.5, 0.5], std [0.25, 0.25, 0.25]" in export.out
-    )
+    assert "task: classification; images: rgb, resized to (20, 24), divided by 255, mean [0.5, 0.5, 0.5]" in export.out
     check = here("check", "repository/Net", "--data", "photos", "--network", "net.py:Net", "--argument", "classes=2",
                    "--weights", "weights.pth")  # fmt: skip
     assert check.code == 0, check.err

@@ -19,6 +19,7 @@ from adroit.deploy.runtimes.choices import OperatorForm, RuntimeName
 from adroit.deploy.runtimes.open import open_runtime
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.deploy.runtimes.torch_runtime import load_reference
+from adroit.errors import UsageError
 from adroit.files import sha256
 from tests.conftest import ROOT
 
@@ -92,7 +93,9 @@ def test_exporting_again_replaces_the_deployment_and_leaves_nothing_else(
 ) -> None:
     shutil.copytree(resnet_deployment.path, tmp_path / "adder-resnet20")
     (tmp_path / "adder-resnet20" / "of the old one").touch()
-    export_deployment(resnet_checkpoint, tmp_path)
+    with pytest.raises(UsageError, match="would delete more than its model"):
+        export_deployment(resnet_checkpoint, tmp_path)
+    export_deployment(resnet_checkpoint, tmp_path, replace=True)
     assert not (tmp_path / "adder-resnet20" / "of the old one").exists()
     assert [p.name for p in tmp_path.iterdir()] == ["adder-resnet20"]
 

@@ -54,7 +54,7 @@ def test_a_checkpoint_of_version_0_1_is_loaded_and_written_in_todays_words(tmp_p
         ({"arguments": []}, r"arguments must be a table, and is \[\]"),
         ({"preprocessing": {"mean": [0.0]}}, "preprocessing.mean must have a value for each of 3 channels, and has 1"),
         ({"preprocessing": {"std": [1.0, 0.0, 1.0]}}, "preprocessing.std and divisor divide: none may be 0"),
-        ({"preprocessing": {"resize": "256"}}, r"preprocessing.resize must be \[height, width\] in pixels, or the sh"),
+        ({"preprocessing": {"resize": "256"}}, r"preprocessing.resize must be \[height, width\] in pixels, the sh"),
         ({"preprocessing": {"resize": 0}}, "preprocessing.resize must be at least 1, and is 0"),
         ({"preprocessing": {"sdt": [1.0, 1.0, 1.0]}}, "did you mean preprocessing.std?"),
         ({"preprocessing": {"channels": "rbg"}}, "preprocessing.channels must be one of rgb, bgr, gray, and is 'rbg'"),

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from adroit.deploy.cli.text import describe_latency
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.deployment.latency_table import UNSTEADY, LatencyTable, Speed, parts_of
 from adroit.deploy.deployment.routed import executed_route, routing_space
@@ -90,9 +91,10 @@ def test_no_route_can_be_forced_on_a_portable_deployment(
 
 
 def test_images_are_measured_beside_the_open_network(
-    deployments: dict[str, Deployment], native: RuntimeOptions, image_set: ImageSet
+    deployments: dict[str, Deployment], native: RuntimeOptions, image_set: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployment = deployments["if"]
+    monkeypatch.setattr(Speed, "steady", property(lambda speed: True))  # whatever else this machine does
     samples = collect_routes(deployment, native, image_set)
     result = measure_routes(deployment, native, image_set, samples, seconds=0.1)
     assert [image.image for image in result.images] == list(image_set.names)
@@ -108,6 +110,16 @@ def test_images_are_measured_beside_the_open_network(
     assert result.prediction.scale == 1.0 and result.prediction.error == result.prediction.unscaled_error
     assert result.prediction.speed == result.table.speed
     json.dumps(result.to_json())
+
+
+def test_on_a_restless_machine_no_losses_are_shown(
+    deployments: dict[str, Deployment], native: RuntimeOptions, image_set: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Speed, "steady", property(lambda speed: False))
+    samples = collect_routes(deployments["if"], native, image_set.first(2))
+    result = measure_routes(deployments["if"], native, image_set.first(2), samples, seconds=0.01)
+    assert result.routes and all(route.losses is None for route in result.routes)
+    assert "the machine changed its speed meanwhile" in describe_latency(result)
 
 
 def stored(deployment: Deployment, runtime: dict[str, Any], **changes: Any) -> Deployment:
