@@ -14,7 +14,7 @@ from adroit.deploy.build.choices import Backend, Precision
 from adroit.deploy.cli.options import AsJson, DeploymentPath
 
 if TYPE_CHECKING:
-    from adroit.api.exporting import BuildArguments
+    from adroit.api.building import BuildArguments
     from adroit.deploy.build.build import Built
     from adroit.deploy.build.process import Progress
 

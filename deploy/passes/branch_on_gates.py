@@ -263,10 +263,9 @@ class _Rewriting:
         closed: whether the path's node is closed.
         """
         for path in self.space.arriving(at):
-            if path.kind == "keep" and closed:
-                return self.build.same(self.anchors_of[path.node].entering, f"{node_prefix(at)}.join")
             if path.kind == "keep":
-                return self._delivered(path.node)
+                entering = self.anchors_of[path.node].entering
+                return self.build.same(entering, f"{node_prefix(at)}.join") if closed else self._delivered(path.node)
         return self.build.zeros(self.shapes.maps[at.scale], ir.DataType.FLOAT, f"{node_prefix(at)}.join")
 
     def _delivered(self, at: Node) -> Part:

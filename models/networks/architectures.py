@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from adroit.errors import UsageError
 from adroit.extensions import Additions, load_additions
 from adroit.models.data.preprocessing import CIFAR10, IMAGENET, ROUTED, Preprocessing
+from adroit.models.networks import builders
 from adroit.models.networks.source import call_source
 
 if TYPE_CHECKING:
@@ -45,45 +46,6 @@ class Architecture:
     task: Task = "classification"
 
 
-def _cifar_resnet(blocks_per_stage: int) -> Callable[..., nn.Module]:
-    def build(classes: int, kind: str) -> nn.Module:
-        from adroit.models.networks.adder_resnet import cifar_resnet
-
-        return cifar_resnet(blocks_per_stage, classes, kind)
-
-    return build
-
-
-def _imagenet_resnet(depth: int) -> Callable[..., nn.Module]:
-    def build(classes: int, kind: str) -> nn.Module:
-        from adroit.models.networks.adder_resnet import imagenet_resnet
-
-        return imagenet_resnet(depth, classes, kind)
-
-    return build
-
-
-def _vgg_small(classes: int, kind: str) -> nn.Module:
-    from adroit.models.networks.adder_small import VggSmall
-
-    return VggSmall(classes, kind)
-
-
-def _lenet5_bn(classes: int, kind: str) -> nn.Module:
-    from adroit.models.networks.adder_small import LeNet5BN
-
-    return LeNet5BN(classes, kind)
-
-
-def _dynamic_routing(
-    depth: int, width: int, classes: int, gate: Any, drop_path: float, stem_channels: int, separable_stem: bool
-) -> nn.Module:
-    from adroit.models.networks.dynamic_routing.network import DynamicRouting
-    from adroit.models.routing.space import StemShape
-
-    return DynamicRouting(depth, width, classes, gate, drop_path, StemShape(stem_channels, separable_stem))
-
-
 def _routed(name: str, depth: int, width: int, classes: int, gate: str, size: tuple[int, int]) -> Architecture:
     defaults = {
         "depth": depth,
@@ -94,52 +56,10 @@ def _routed(name: str, depth: int, width: int, classes: int, gate: str, size: tu
         "stem_channels": 0,
         "separable_stem": True,
     }
-    return Architecture(name, _dynamic_routing, size, True, ROUTED, defaults, "segmentation")
+    return Architecture(name, builders.build_dynamic_routing, size, True, ROUTED, defaults, "segmentation")
 
 
 _CITYSCAPES_SIZE = (1024, 2048)
-
-
-def _anti_aliased_resnet(depth: int) -> Callable[..., nn.Module]:
-    def build(
-        classes: int, filter: str, filter_size: int, groups: int, joint_softmax: bool, pool_only: bool
-    ) -> nn.Module:
-        from adroit.models.layers.anti_aliasing import filter_choice
-        from adroit.models.networks.anti_aliased_resnet import anti_aliased_resnet
-
-        return anti_aliased_resnet(depth, classes, filter_choice(filter, filter_size, groups, joint_softmax), pool_only)
-
-    return build
-
-
-def _anti_aliased_cifar_resnet(blocks_per_stage: int) -> Callable[..., nn.Module]:
-    def build(classes: int, filter: str, filter_size: int, groups: int, joint_softmax: bool, width: int) -> nn.Module:
-        from adroit.models.layers.anti_aliasing import filter_choice
-        from adroit.models.networks.anti_aliased_resnet import anti_aliased_cifar_resnet
-
-        choice = filter_choice(filter, filter_size, groups, joint_softmax)
-        return anti_aliased_cifar_resnet(blocks_per_stage, width, classes, choice)
-
-    return build
-
-
-def _anti_aliased_deeplab(depth: int) -> Callable[..., nn.Module]:
-    def build(
-        classes: int, filter: str, filter_size: int, groups: int, joint_softmax: bool, output_stride: int
-    ) -> nn.Module:
-        from adroit.models.layers.anti_aliasing import filter_choice
-        from adroit.models.networks.deeplabv3plus import DeepLabV3Plus
-
-        choice = filter_choice(filter, filter_size, groups, joint_softmax)
-        return DeepLabV3Plus(depth, classes, choice, output_stride)
-
-    return build
-
-
-def _wide_resnet(depth: int, widen: int, classes: int, slope: float, shortcut: Any, stem_stride: int) -> nn.Module:
-    from adroit.models.networks.wide_resnet import WideResNet
-
-    return WideResNet(depth, widen, classes, slope, shortcut, stem_stride)
 
 
 def _filter(groups: int, classes: int, **others: Any) -> Mapping[str, Any]:
@@ -163,12 +83,12 @@ _THOUSAND: Mapping[str, Any] = {"classes": 1000, "kind": "adder"}
 ARCHITECTURES: Mapping[str, Architecture] = {
     a.name: a
     for a in (
-        Architecture("adder-resnet20", _cifar_resnet(3), (32, 32), True, CIFAR10, _TEN),
-        Architecture("adder-resnet32", _cifar_resnet(5), (32, 32), True, CIFAR10, _TEN),
-        Architecture("adder-resnet18", _imagenet_resnet(18), (224, 224), True, IMAGENET, _THOUSAND),
-        Architecture("adder-resnet50", _imagenet_resnet(50), (224, 224), True, IMAGENET, _THOUSAND),
-        Architecture("adder-vgg-small", _vgg_small, (32, 32), False, CIFAR10, _TEN),
-        Architecture("adder-lenet5-bn", _lenet5_bn, (32, 32), False, _GRAY_32, _TEN),
+        Architecture("adder-resnet20", builders.cifar_resnet(3), (32, 32), True, CIFAR10, _TEN),
+        Architecture("adder-resnet32", builders.cifar_resnet(5), (32, 32), True, CIFAR10, _TEN),
+        Architecture("adder-resnet18", builders.imagenet_resnet(18), (224, 224), True, IMAGENET, _THOUSAND),
+        Architecture("adder-resnet50", builders.imagenet_resnet(50), (224, 224), True, IMAGENET, _THOUSAND),
+        Architecture("adder-vgg-small", builders.build_vgg_small, (32, 32), False, CIFAR10, _TEN),
+        Architecture("adder-lenet5-bn", builders.build_lenet5_bn, (32, 32), False, _GRAY_32, _TEN),
         # A, B and C are one network, trained with different budgets (models/losses/routing_budget.py).
         _routed("dynamic-a", 16, 64, 19, "small", _CITYSCAPES_SIZE),
         _routed("dynamic-b", 16, 64, 19, "small", _CITYSCAPES_SIZE),
@@ -180,7 +100,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         *(
             Architecture(
                 f"aa-resnet{depth}",
-                _anti_aliased_resnet(depth),
+                builders.anti_aliased_resnet(depth),
                 (224, 224),
                 True,
                 IMAGENET,
@@ -191,7 +111,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         *(
             Architecture(
                 f"aa-deeplabv3plus-resnet{depth}",
-                _anti_aliased_deeplab(depth),
+                builders.anti_aliased_deeplab(depth),
                 (513, 513),
                 True,
                 _VOC,
@@ -201,11 +121,16 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             for depth in (50, 101)
         ),
         Architecture(
-            "aa-cifar-resnet20", _anti_aliased_cifar_resnet(3), (32, 32), True, CIFAR10, _filter(2, 10, width=16)
+            "aa-cifar-resnet20",
+            builders.anti_aliased_cifar_resnet(3),
+            (32, 32),
+            True,
+            CIFAR10,
+            _filter(2, 10, width=16),
         ),
         Architecture(
             "wide-resnet",
-            _wide_resnet,
+            builders.build_wide_resnet,
             (32, 32),
             True,
             CIFAR10,

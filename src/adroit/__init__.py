@@ -13,8 +13,9 @@ from adroit.version import __version__
 
 if TYPE_CHECKING:
     from adroit import nn
+    from adroit.api.building import build, check_build
     from adroit.api.checking import check, profile
-    from adroit.api.exporting import build, check_build, export, quantize
+    from adroit.api.exporting import export, quantize
     from adroit.api.gates import BudgetResult, budget, calibrate, routes
     from adroit.api.inspecting import DeploymentSummary, inspect
     from adroit.api.machine import check_plugins, doctor, list_operators, native_library
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
 
 # Where each public name is defined.
 _MODULES = {
+    "adroit.api.building": ("build", "check_build"),
     "adroit.api.checking": ("check", "profile"),
-    "adroit.api.exporting": ("build", "check_build", "export", "quantize"),
+    "adroit.api.exporting": ("export", "quantize"),
     "adroit.api.gates": ("BudgetResult", "budget", "calibrate", "routes"),
     "adroit.api.inspecting": ("DeploymentSummary", "inspect"),
     "adroit.api.machine": ("check_plugins", "doctor", "list_operators", "native_library"),
