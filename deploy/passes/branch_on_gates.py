@@ -10,8 +10,8 @@ The masked graph computes every path and multiplies it by its gate. Here
 
 Sums keep their terms and a skipped term is exactly zero, so the results are those of the masked graph.
 Passing a map on costs a copy, since a branch cannot hand on a value from outside: 26 microseconds for the
-largest of a width-16 network at 256 x 512 in ONNX Runtime, where an If alone took 0.7 to 1.6 (warm, one
-thread). So where several Ifs could say the same, the form with fewer copies is built.
+largest of a width-16 network at 256 x 512, where an If alone took 0.7 to 1.6 (ONNX Runtime, one thread).
+So where several Ifs could say the same, the form with fewer copies is built.
 """
 
 from __future__ import annotations
@@ -280,8 +280,7 @@ class _Rewriting:
 
     def deliver_to_head(self, at: Node) -> None:
         users = list(self.anchors_of[at].keep.outputs[0].uses())
-        (value,) = self.build.append(self._delivered(at))
-        redirect(users, value)
+        redirect(users, self.build.append(self._delivered(at))[0])
 
     def decode(self, at: Node, reached: LayerDecisions) -> None:
         """The head's way from a map of the last layer to the sum with the next shallower one.
