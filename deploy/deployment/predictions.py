@@ -36,6 +36,12 @@ class ClassShare:
     share: float
 
 
+def tells_no_class(logits: NDArray[Any]) -> NDArray[np.bool_]:
+    """Finds the samples, [N], whose logits [N,...] hold NaN or infinity; minus infinity is a class that is excluded."""
+    bad = np.isnan(logits) | np.isposinf(logits)
+    return np.asarray(bad.reshape(len(logits), -1).any(1))
+
+
 def class_shares(classes: NDArray[np.integer], labels: Sequence[str]) -> list[ClassShare]:
     """Counts the pixels of each class that is there, the largest first; `classes` is [H,W]."""
     values, counts = np.unique(classes, return_counts=True)

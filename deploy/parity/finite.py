@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adroit.deploy.deployment.deployment import Deployment
+from adroit.deploy.deployment.predictions import tells_no_class
 from adroit.deploy.runtimes.options import RuntimeOptions
 from adroit.errors import DataWarning, UnsupportedModel
 
@@ -27,12 +28,15 @@ def check_finite(deployment: Deployment, outputs: Tensors, feeds: Tensors, names
     """
     for spec in deployment.info.outputs:
         value = outputs[spec.name]
-        bad = ~np.isfinite(value) if value.dtype.kind == "f" else np.zeros(len(value), bool)
+        if value.dtype.kind != "f":
+            continue
+        is_logits = deployment.info.task in ("classification", "segmentation") and spec is deployment.info.outputs[0]
+        bad = tells_no_class(value) if is_logits else ~np.isfinite(value).reshape(len(value), -1).all(1)
         if not bad.any():
             continue
-        index = int(np.argmax(bad.reshape(len(value), -1).any(1)))
+        index = int(np.argmax(bad))
         message = f"{deployment.info.name}: the output {spec.name} is not finite for {names[index]}"
-        if deployment.info.task in ("classification", "segmentation") and spec is deployment.info.outputs[0]:
+        if is_logits:
             sample = {name: array[index : index + 1] for name, array in feeds.items()}
             raise UnsupportedModel(
                 message,

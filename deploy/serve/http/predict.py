@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from adroit.deploy.deployment.names import GATES_OUTPUT
-from adroit.deploy.deployment.predictions import ClassShare, Prediction, class_shares, top_k
+from adroit.deploy.deployment.predictions import ClassShare, Prediction, class_shares, tells_no_class, top_k
 from adroit.deploy.deployment.routed import executed_route, routing_space
 from adroit.deploy.routing.budget.table import read_table
 from adroit.deploy.routing.diagram import route_diagram
@@ -22,7 +22,7 @@ from adroit.deploy.serve.engine.model import Model
 from adroit.deploy.serve.http.image_files import class_map, decode_image
 from adroit.deploy.serve.http.negotiation import media_weight
 from adroit.deploy.serve.protocol.messages import Parameter
-from adroit.deploy.serve.protocol.refusal import invalid
+from adroit.deploy.serve.protocol.refusal import Reason, Refusal, invalid
 from adroit.deploy.serve.protocol.tensors import RawBytes, RequestTensor
 from adroit.deploy.serve.service import Service
 from adroit.models.data.palette import gray_png, palette_png
@@ -175,6 +175,8 @@ async def _infer(service: Service, model: Model, query: Query, image: Image, aut
 def _encode(model: Model, query: Query, image: Image, result: InferenceResult, as_map: bool) -> tuple[bytes, str]:
     info = model.deployment.info
     logits = result.outputs[info.outputs[0].name]
+    if tells_no_class(logits).any():
+        raise Refusal(Reason.FAULT, f"the logits of {model.name} are not finite for this image, so they tell no class")
     response = PredictResult(model.name, model.version, parameters=dict(result.parameters))
     if info.task == "classification":
         (response.predictions,) = top_k(logits, info.labels, query.top)

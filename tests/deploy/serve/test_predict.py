@@ -9,6 +9,8 @@ import struct
 import urllib.request
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -18,6 +20,9 @@ from PIL import ExifTags, Image
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.routing.diagram import COLOR
 from adroit.deploy.runtimes.choices import OperatorForm
+from adroit.deploy.serve.engine.inference import InferenceResult
+from adroit.deploy.serve.http.predict import Query, _encode
+from adroit.deploy.serve.protocol.refusal import Reason, Refusal
 from adroit.models.data.image_files import read_image
 from tests.conftest import Adroit
 from tests.deploy.serve.photographs import enlarged
@@ -192,3 +197,15 @@ def test_a_photograph_is_seen_as_it_was_held(
     _, plain = server.post("/v2/models/routed/predict?map=1", encoded(upright))
     assert json.loads(body)["size"] == list(upright.shape[:2])
     assert json.loads(body)["map"] == json.loads(plain)["map"]
+
+
+def test_logits_that_are_not_finite_are_a_fault_of_the_model(resnet_deployment: Deployment) -> None:
+    model: Any = SimpleNamespace(name="mine", version="1", deployment=resnet_deployment)
+    logits = np.zeros((1, 10), np.float32)
+    image = np.zeros((32, 32, 3), np.uint8)
+    logits[0, 3] = -np.inf  # a class that is excluded
+    _encode(model, Query(), image, InferenceResult({"logits": logits}, {}, 0.0, 0.0), False)
+    logits[0, 4] = np.nan
+    with pytest.raises(Refusal, match="logits of mine are not finite") as caught:
+        _encode(model, Query(), image, InferenceResult({"logits": logits}, {}, 0.0, 0.0), False)
+    assert caught.value.reason is Reason.FAULT
