@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import random
 import tomllib
@@ -141,6 +142,6 @@ def test_plugin_libraries(tmp_path: Path) -> None:
 
 
 def test_the_mutations_are_the_same_for_the_same_seed(descriptions: list[bytes]) -> None:
-    first, second = (list(hostile(descriptions, mutated_json, 20))[:5] for _ in range(2))
+    first, second = (list(itertools.islice(hostile(descriptions, mutated_json), 5)) for _ in range(2))
     assert first == second
     assert any(json.loads(descriptions[0]) != item for item in first)

@@ -16,6 +16,8 @@ from tests.fuzz.mutations import LIMIT, hostile, mutated_bytes, mutated_json
 
 pytestmark = pytest.mark.timeout(LIMIT)
 MODEL = "adder-lenet5-bn"
+# What a request with a short timeout of its own gets: its turn does not come in time.
+LATE = (503, 504)
 # What a client may be told: never that the server failed (UNKNOWN, INTERNAL), nor that it is gone (UNAVAILABLE).
 ANSWERS = {
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -65,7 +67,7 @@ def test_http_requests(server: Server) -> None:
     """Bytes that are almost HTTP: lengths, methods, headers and bodies that contradict each other."""
     for content in hostile(_requests(), mutated_bytes, 300):
         status = _status(server, content)
-        assert status is None or status < 500 or status in (501, 503, 505), content
+        assert status is None or status < 500 or status in (501, 503, 504, 505), content
     assert _serves(server)
 
 
@@ -73,9 +75,9 @@ def test_bodies(server: Server) -> None:
     """JSON of a request with values, names and nesting that no client sends, and as image files."""
     for content in hostile([json.dumps(_inference()).encode()], mutated_json, 300):
         status, answer = server.post(f"/v2/models/{MODEL}/infer", content)
-        assert status < 500 or status == 503, (content, answer)
+        assert status < 500 or status in LATE, (content, answer)
         status, answer = server.post(f"/v2/models/{MODEL}/predict", content)
-        assert status < 500 or status == 503, (content, answer)
+        assert status < 500 or status in LATE, (content, answer)
     assert _serves(server)
 
 
