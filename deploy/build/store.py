@@ -27,7 +27,7 @@ from adroit.deploy.deployment.names import TRITON_FILE
 from adroit.deploy.deployment.replacing import is_edited, plan_config_is_edited
 from adroit.deploy.deployment.triton_configuration import PLAN_CONFIG, plan_config, triton_config
 from adroit.deploy.deployment.writer import editing
-from adroit.errors import DataWarning
+from adroit.errors import AdroitWarning
 from adroit.version import __version__
 
 FLOAT32 = "float32.json"
@@ -92,7 +92,7 @@ def _keep_to_model(folder: Path, info: Description) -> None:
         if "version_policy" in edited:
             return
         text = f"{edited.rstrip()}\n{_MODEL_ONLY}\n"
-        warnings.warn(f"{path} was edited: `{_MODEL_ONLY}` is added, the rest stays", DataWarning, stacklevel=2)
+        warnings.warn(f"{path} was edited: `{_MODEL_ONLY}` is added, the rest stays", AdroitWarning, stacklevel=2)
     files.write_bytes(path, text.encode())
 
 
@@ -101,7 +101,7 @@ def _point_to_plan(folder: Path, info: Description, version: int, record: Tensor
     if plan_config_is_edited(folder, info):
         warnings.warn(
             f"{path} was edited and stays as it is: change its version_policy to {version} for the new plan",
-            DataWarning,
+            AdroitWarning,
             stacklevel=2,
         )
         return

@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 
-from adroit.errors import AdroitError, DataWarning, OutOfResource
+from adroit.errors import AdroitError, AdroitWarning, OutOfResource
 from adroit.text import ESCAPE
 
 
@@ -28,7 +28,7 @@ def prepare_streams() -> None:
     show = warnings.showwarning
 
     def show_warning(message: Warning | str, category: type[Warning], *others: object) -> None:
-        if issubclass(category, DataWarning):
+        if issubclass(category, AdroitWarning):
             print(f"note: {message}", file=sys.stderr)
         else:
             show(message, category, *others)  # type: ignore[arg-type]

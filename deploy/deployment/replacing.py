@@ -10,7 +10,7 @@ from adroit.deploy.deployment.description import Description
 from adroit.deploy.deployment.names import DESCRIPTION_FILE, MODEL_FILE, REFERENCE_FOLDER, TRITON_FILE, check_name
 from adroit.deploy.deployment.reading import read_description
 from adroit.deploy.deployment.triton_configuration import PLAN_CONFIG, plan_config, triton_config
-from adroit.errors import DataWarning, UsageError
+from adroit.errors import AdroitWarning, UsageError
 from adroit.models.data.image_files import visible
 from adroit.text import shortened
 
@@ -54,7 +54,7 @@ def note_replaced(folder: Path) -> None:
         pass
     if lost:
         what = "; ".join(f"{kind}: {names}" for kind, names in lost.items())
-        warnings.warn(f"{folder} is replaced; with the old one go {what}", DataWarning, stacklevel=2)
+        warnings.warn(f"{folder} is replaced; with the old one go {what}", AdroitWarning, stacklevel=2)
 
 
 def is_edited(path: Path, *generated: str) -> bool:

@@ -33,7 +33,7 @@ from adroit.deploy.deployment.names import DESCRIPTION_FILE
 from adroit.deploy.deployment.reading import read_description
 from adroit.deploy.deployment.records import ParityVerdict
 from adroit.deploy.deployment.replacing import check_replaceable, note_replaced
-from adroit.errors import DataWarning, EnvironmentFault, UsageError
+from adroit.errors import AdroitWarning, EnvironmentFault, UsageError
 
 # In a folder of NFS, which locks files that are open for writing, and no folders.
 LOCK_FILE = ".lock"
@@ -95,7 +95,7 @@ def record_if_writable(
         record_results(deployment, parity=parity, latency=latency)
     else:
         warnings.warn(
-            f"{deployment.path} cannot be written to, so nothing is recorded there", DataWarning, stacklevel=2
+            f"{deployment.path} cannot be written to, so nothing is recorded there", AdroitWarning, stacklevel=2
         )
 
 

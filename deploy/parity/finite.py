@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.deployment.predictions import tells_no_class
 from adroit.deploy.runtimes.options import RuntimeOptions
-from adroit.errors import DataWarning, UnsupportedModel
+from adroit.errors import AdroitWarning, UnsupportedModel
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -24,7 +24,7 @@ def check_finite(deployment: Deployment, outputs: Tensors, feeds: Tensors, names
         outputs, feeds: by name, [n,...]. names: of the samples.
 
     Raises:
-        UnsupportedModel: logits that tell no class. Other outputs that are not finite give a DataWarning.
+        UnsupportedModel: logits that tell no class. Other outputs that are not finite give a AdroitWarning.
     """
     for spec in deployment.info.outputs:
         value = outputs[spec.name]
@@ -43,7 +43,7 @@ def check_finite(deployment: Deployment, outputs: Tensors, feeds: Tensors, names
                 facts={"cause": _first_layer(deployment, sample)},
                 hint="its weights, or the values of its input, are too large for the arithmetic of the network",
             )
-        warnings.warn(message, DataWarning, stacklevel=2)
+        warnings.warn(message, AdroitWarning, stacklevel=2)
 
 
 def _first_layer(deployment: Deployment, sample: Tensors) -> str:

@@ -11,7 +11,7 @@ from adroit.deploy.profile.profile import Candidate, ProfileReport
 from adroit.deploy.routing.budget.table import requested_threshold, takes_budget
 from adroit.deploy.runtimes.choices import RuntimeName
 from adroit.deploy.runtimes.options import RuntimeOptions
-from adroit.errors import DataWarning, UsageError
+from adroit.errors import AdroitWarning, UsageError
 
 
 def side_by_side(
@@ -39,7 +39,7 @@ def side_by_side(
             if runtime == RuntimeName.torch and deployment.info.quantization is not None:
                 warnings.warn(
                     f"{deployment.info.name} in PyTorch is left out: it is in 8 bits, the PyTorch network in float32",
-                    DataWarning,
+                    AdroitWarning,
                     stacklevel=2,
                 )
                 continue

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from adroit.errors import DataWarning, UnsupportedModel
+from adroit.errors import AdroitWarning, UnsupportedModel
 from adroit.models.checkpoints.extras import describe_extras, is_extra
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def fit_weights(
     A prefix that every tensor has (as `model.`) is taken off where the network's names have none, and put on where
     only the network's have it. Where a batch norm's counter of batches is missing, the network's stays; where there is
     one too many, it is passed over. What tools add to weights (models/checkpoints/extras.py) and the network does not
-    have is passed over, which is a DataWarning.
+    have is passed over, which is a AdroitWarning.
 
     Args:
         weights: by the names that the file has, as `read_weights` gives them.
@@ -77,7 +77,7 @@ def _add_prefix(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -
 def _without_extras(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> Mapping[str, Tensor]:
     extras = {name: t for name, t in weights.items() if name not in expected and is_extra(name, t)}
     if extras:
-        warnings.warn(f"{source}: passed over {describe_extras(extras)}", DataWarning, stacklevel=3)
+        warnings.warn(f"{source}: passed over {describe_extras(extras)}", AdroitWarning, stacklevel=3)
     return {name: tensor for name, tensor in weights.items() if name not in extras}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adroit.errors import DataWarning, UsageError
+from adroit.errors import AdroitWarning, UsageError
 from adroit.models.checkpoints.stand_ins import PickledArray
 
 # Fields under which training scripts put the weights, and words in those of averages of them.
@@ -25,7 +25,7 @@ def choose_table(content: Any, file: Path, key: str | None) -> tuple[Mapping[Any
     """The table of `content` that holds the weights, and its key ("" where it is the whole content).
 
     Where plain weights stand beside one moving average of them ("ema"), the average is taken: it is what such a
-    training evaluates. What was taken of several tables is a DataWarning.
+    training evaluates. What was taken of several tables is a AdroitWarning.
 
     Raises:
         UsageError: no table; several of which none is the usual one; or no table of that `key`.
@@ -78,7 +78,7 @@ def _say_what_was_taken(file: Path, taken: str, others: Mapping[str, Mapping[Any
     if weights:
         warnings.warn(
             f"{file}: took {taken}, and left out {', '.join(weights)}; --weights-key chooses another",
-            DataWarning,
+            AdroitWarning,
             stacklevel=5,
         )
 

@@ -29,7 +29,7 @@ def read_weights(file: Path, key: str | None = None) -> dict[str, Tensor]:
     weights may be the file's whole content or a table in it ("state_dict", "model", ...), beside an optimizer's state
     and other bookkeeping, and tensors or NumPy arrays. Prefixes of PyTorch's own wrappers, `module.` and `_orig_mod.`,
     are taken off where every tensor of the network has them; `fit_weights` takes off others where the network wants
-    that. Which of several tables was taken is a DataWarning.
+    that. Which of several tables was taken is a AdroitWarning.
 
     Args:
         file: .pth, .pt, .pth.tar, .bin, .ckpt or .safetensors; the content tells the format, not the name.

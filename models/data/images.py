@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adroit.errors import DataWarning, UsageError
+from adroit.errors import AdroitWarning, UsageError
 from adroit.models.data.class_folders import class_order, match_classes
 from adroit.models.data.image_files import SUFFIXES, image_paths, image_size, is_archive, read_image, visible
 from adroit.models.data.preprocessing import Image, Preprocessing
@@ -77,7 +77,7 @@ class ImageSet:
 def read_images(
     data: str | Path, class_names: Sequence[str] | None = None, classes: int | None = None, grouped: bool = False
 ) -> ImageSet:
-    """Opens DATA (see the module's text); a DataWarning names what is left out of a folder.
+    """Opens DATA (see the module's text); a AdroitWarning names what is left out of a folder.
 
     Args:
         data: path, or `FILE.npz:part`.
@@ -160,7 +160,7 @@ def _ungrouped(path: Path) -> ImageSet:
 
 
 def _say(text: str) -> None:
-    warnings.warn(text, DataWarning, stacklevel=2)
+    warnings.warn(text, AdroitWarning, stacklevel=2)
 
 
 def _image_paths(folder: Path) -> list[Path]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
-class DataWarning(UserWarning):
-    """What was left out of data, or taken for something by a rule: nothing is wrong, but the user shall know."""
+class AdroitWarning(UserWarning):
+    """What was left out, kept or chosen by a rule: nothing is wrong, but the user shall know. Shown as `note: ...`."""
 
 
 class AdroitError(Exception):

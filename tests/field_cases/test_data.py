@@ -171,3 +171,15 @@ def test_classes_of_images_are_passed_over_by_a_segmentation(
     result = adroit("check", segmentation.path, "--data", tmp_path / "d.npz")
     assert result.code == 0, result.err
     assert "note: the class of each image is passed over" in result.err
+
+
+def test_maps_of_many_classes_keep_their_numbers(tmp_path: Path) -> None:
+    from adroit.api.opened import RunResult
+    from adroit.errors import UsageError
+
+    logits = np.zeros((1, 300, 2, 2), np.float32)
+    logits[0, 299] = 1
+    result = RunResult(["photo.png"], {"logits": [logits]}, [], "segmentation")
+    assert result.shares()[0][0].label == "299"
+    with pytest.raises(UsageError, match="256 classes at most"):
+        result.save(tmp_path / "map.png")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,6 @@ from adroit.deploy.serve.protocol.refusal import Refusal, invalid
 from adroit.deploy.serve.protocol.tensors import RawBytes
 from adroit.models.data.image_files import rgb_pixels, upright_size
 from adroit.models.data.preprocessing import Image
-
-if TYPE_CHECKING:
-    pass
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 
@@ -44,8 +41,11 @@ def decode_image(model: Model, content: RawBytes, limits: Limits) -> Image:
         raise invalid(f"not a readable {', '.join(_FORMATS)} image: {reason}") from error
 
 
-def class_map(model: Model, logits: NDArray[Any], image: Image) -> NDArray[np.uint8]:
-    """Return the class of every pixel, [H,W], of logits [1,classes,H,W], without the padding that the network needs."""
+def class_map(model: Model, logits: NDArray[Any], image: Image) -> NDArray[np.integer]:
+    """Return the class of every pixel, [H,W], of logits [1,classes,H,W], without the padding that the network needs.
+
+    Of uint8, or of int64 where there are more than 256 classes.
+    """
     preprocessing = model.deployment.preprocessing
     size = preprocessing.geometry_size((image.shape[0], image.shape[1]))
-    return preprocessing.unpadded(logits[0].argmax(0).astype(np.uint8), size)
+    return preprocessing.unpadded(logits[0].argmax(0).astype(np.uint8 if logits.shape[1] <= 256 else np.int64), size)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 import msgspec
+import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
@@ -182,10 +183,12 @@ def _encode(model: Model, query: Query, image: Image, result: InferenceResult, a
         (response.predictions,) = top_k(logits, info.labels, query.top)
     else:
         classes = class_map(model, logits, image)
+        if (as_map or query.map) and classes.dtype != np.uint8:
+            raise invalid(f"{model.name} has more classes than the 256 that a map can hold: accept application/json")
         if as_map:
-            return palette_png(classes), "image/png"
+            return palette_png(classes.astype(np.uint8)), "image/png"
         response.size, response.shares = classes.shape, class_shares(classes, info.labels)
-        response.map = gray_png(classes) if query.map else None
+        response.map = gray_png(classes.astype(np.uint8)) if query.map else None
     if query.route:
         response.route = _route(model, result)
     return msgspec.json.encode(response), "application/json"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from adroit.deploy.deployment.deployment import Deployment
 from adroit.deploy.runtimes.choices import OperatorForm, RuntimeName
-from adroit.errors import DataWarning, UsageError
+from adroit.errors import AdroitWarning, UsageError
 
 if TYPE_CHECKING:
     from adroit.deploy.runtimes.options import RuntimeOptions
@@ -148,7 +148,7 @@ def data_set(
     images = image_set(data, limit, deployment if with_classes else None)
     if with_classes and images.labels is not None and deployment.info.task != "classification":
         warnings.warn(
-            f"the class of each image is passed over: {deployment.info.name} tells none", DataWarning, stacklevel=2
+            f"the class of each image is passed over: {deployment.info.name} tells none", AdroitWarning, stacklevel=2
         )
         return dataclasses.replace(images, labels=None)
     return images

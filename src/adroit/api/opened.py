@@ -79,15 +79,16 @@ class RunResult:
             raise UnsupportedModel("this network tells no class of an image", hint="take its outputs, with --output")
         return top_k(np.concatenate(self._logits), self.labels, count)
 
-    def class_maps(self) -> list[NDArray[np.uint8]]:
-        """Finds the class of every pixel of each image, uint8 [H,W] (up to 256 classes).
+    def class_maps(self) -> list[NDArray[np.integer]]:
+        """Finds the class of every pixel of each image, [H,W]: uint8, or int64 where there are more than 256 classes.
 
         Raises:
             UnsupportedModel: the network tells no classes of pixels.
         """
         if self.task != "segmentation":
             raise UnsupportedModel("this network tells no classes of pixels", hint="take its outputs, with --output")
-        return [logits.argmax(0).astype(np.uint8) for batch in self._logits for logits in batch]
+        kind = np.uint8 if self._logits[0].shape[1] <= 256 else np.int64
+        return [logits.argmax(0).astype(kind) for batch in self._logits for logits in batch]
 
     def shares(self) -> list[list[ClassShare]]:
         """Finds the classes that each segmented image has, with their shares of its pixels, the largest first.
@@ -122,7 +123,9 @@ class RunResult:
                 f"{path} holds the classes of one image, and these are {len(maps)}",
                 hint="give one image, --images 1, or an .npz",
             )
-        files.write_bytes(path, palette_png(maps[0]))
+        if maps[0].dtype != np.uint8:
+            raise UsageError(f"{path} holds 256 classes at most, and the network has more", hint="give an .npz")
+        files.write_bytes(path, palette_png(maps[0].astype(np.uint8)))
 
 
 class OpenDeployment:

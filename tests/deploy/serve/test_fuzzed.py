@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(LIMIT)
 MODEL = "adder-lenet5-bn"
 # What a request with a short timeout of its own gets: its turn does not come in time.
 LATE = (503, 504)
-# What a client may be told: never that the server failed (UNKNOWN, INTERNAL), nor that it is gone (UNAVAILABLE).
+# Codes that a client may get: none says that the server failed (UNKNOWN, INTERNAL) or is gone (UNAVAILABLE).
 ANSWERS = {
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.NOT_FOUND,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adroit.errors import DataWarning, UnsupportedModel
+from adroit.errors import AdroitWarning, UnsupportedModel
 from adroit.models.checkpoints.fitting import fit_weights
 
 State = dict[str, Tensor]
@@ -52,7 +52,7 @@ def test_a_batch_norms_counter_may_be_missing_or_too_many() -> None:
 def test_what_tools_add_is_passed_over_and_said() -> None:
     state = network().state_dict()
     extras = {"0.total_ops": torch.zeros(1), "normalize.mean": torch.tensor([0.5]), "n_averaged": torch.tensor(3)}
-    with pytest.warns(DataWarning, match=r"thop \(0\.total_ops\).*normalize\.mean \[0\.5\].*compare") as caught:
+    with pytest.warns(AdroitWarning, match=r"thop \(0\.total_ops\).*normalize\.mean \[0\.5\].*compare") as caught:
         fit_weights(network(), {**state, **extras}, "file.pth")
     assert len(caught) == 1 and "counters of the training (n_averaged)" in str(caught[0].message)
 

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from adroit.errors import DataWarning, UsageError
+from adroit.errors import AdroitWarning, UsageError
 from adroit.models.checkpoints.weights import read_table, read_weights
 
 STATE = {"conv.weight": torch.arange(4.0), "norm.num_batches_tracked": torch.tensor(3)}
@@ -116,7 +116,7 @@ def test_a_key_chooses_among_several_tables(
 )
 def test_which_of_several_tables_was_taken_is_said(content: object, taken: str, left: str, tmp_path: Path) -> None:
     path = write(tmp_path / "published.pth", content)
-    with pytest.warns(DataWarning, match=f"took {taken!r}, and left out {left!r}"):
+    with pytest.warns(AdroitWarning, match=f"took {taken!r}, and left out {left!r}"):
         read, key = read_table(path)
     assert key == taken
     assert_same(read, AVERAGED)
@@ -124,7 +124,7 @@ def test_which_of_several_tables_was_taken_is_said(content: object, taken: str, 
 
 def test_tensors_at_the_top_come_before_tables(tmp_path: Path) -> None:
     path = write(tmp_path / "published.pth", {**STATE, "initial": AVERAGED})
-    with pytest.warns(DataWarning, match="took the tensors at its top, and left out 'initial'"):
+    with pytest.warns(AdroitWarning, match="took the tensors at its top, and left out 'initial'"):
         assert_same(read_table(path)[0], STATE)
     assert_same(read_table(path, "initial")[0], AVERAGED)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adroit.errors import DataWarning, UsageError
+from adroit.errors import AdroitWarning, UsageError
 from adroit.models.data.class_folders import match_classes
 from adroit.models.data.images import read_images
 
@@ -38,7 +38,7 @@ def test_names_of_labels_are_matched_without_a_word(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Bird", "birds", "BIRDS", " bird"])
 def test_case_and_plural_are_forgiven_and_said(tmp_path: Path, name: str) -> None:
-    with pytest.warns(DataWarning, match=f"'{name}' .* is taken for the class 'bird'"):
+    with pytest.warns(AdroitWarning, match=f"'{name}' .* is taken for the class 'bird'"):
         assert labels_of(folders(tmp_path, [name]), LABELS) == [2]
 
 
@@ -70,7 +70,7 @@ def test_a_folder_that_could_be_two_classes_is_refused() -> None:
 
 def test_numbers_are_the_numbers_of_classes(tmp_path: Path) -> None:
     place = folders(tmp_path, [str(number) for number in range(11)])
-    with pytest.warns(DataWarning, match="numbers of classes"):
+    with pytest.warns(AdroitWarning, match="numbers of classes"):
         assert labels_of(place, None, 11) == list(range(11))
     with pytest.raises(UsageError, match="numbers that are no class: 5, 6"):
         match_classes(["4", "5", "6"], LABELS, 5, "photos")
@@ -82,7 +82,7 @@ def test_labels_that_are_numbers_are_names() -> None:
 
 def test_without_labels_a_folder_for_each_class_is_taken_in_alphabetical_order_and_said(tmp_path: Path) -> None:
     place = folders(tmp_path, ["b", "a", "c"])
-    with pytest.warns(DataWarning, match="alphabetical order"):
+    with pytest.warns(AdroitWarning, match="alphabetical order"):
         assert labels_of(place, None, 3) == [0, 1, 2]
     with pytest.raises(UsageError, match="has 3 class folders, and the network has 10 classes"):
         read_images(place, None, 10)
@@ -114,7 +114,7 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     folders(tmp_path, ["cat"])
     (tmp_path / "cat" / "notes.txt").write_text("no image")
     (tmp_path / "drafts").mkdir()
-    with pytest.warns(DataWarning) as said:
+    with pytest.warns(AdroitWarning) as said:
         read_images(tmp_path, LABELS)
     texts = [str(warning.message) for warning in said]
     assert any("files that are no images are left out: notes.txt" in text for text in texts)
